@@ -1,0 +1,140 @@
+//! What a checked config file says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rules::SupervisorSpec;
+
+/// A project: one config file, resolved. Nothing in it needs the file or the environment any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// Project name; default the name of the config file's folder.
+    pub name: String,
+    /// The config file, absolute.
+    pub file: PathBuf,
+    /// Sockets, lock, state: private to the owner.
+    pub run_dir: PathBuf,
+    /// Output of the children.
+    pub log_dir: PathBuf,
+    /// What happens to the children when the keeper is killed.
+    pub on_keeper_loss: KeeperLoss,
+    /// The tree as the rules see it. Instances are expanded (`client@1`, `client@2` ...).
+    pub tree: SupervisorSpec,
+    /// What to run, by the name of the worker in `tree`.
+    pub processes: BTreeMap<String, ProcessSpec>,
+}
+
+/// `on_keeper_loss`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeeperLoss {
+    /// Everything below it is killed.
+    #[default]
+    Kill,
+}
+
+/// How one worker is run. All `${...}` are expanded, all paths absolute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// The program file: what exec gets.
+    pub program: PathBuf,
+    /// argv, the command as it was written first.
+    pub argv: Vec<String>,
+    /// The name without the instance.
+    pub base_name: String,
+    /// The instance, from 1, when there are several.
+    pub instance: Option<u32>,
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// Variables set by the file (`env`), after those inherited.
+    pub env: BTreeMap<String, String>,
+    /// Which of provost's own variables are passed on.
+    pub env_inherit: Inherit,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Sockets handed down, in the order of their descriptors (3, 4, ...).
+    pub listen: Vec<Listen>,
+    /// How readiness is told; the timeout stands in the rules' specification too.
+    pub ready: Option<Ready>,
+    /// Where stdout and stderr go.
+    pub output: Output,
+    /// Start only while this path exists; otherwise the attempt is ignored (OTP `ignore`).
+    pub condition_exists: Option<PathBuf>,
+}
+
+/// `env_inherit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inherit {
+    /// Only what nearly every program needs: PATH, HOME, USER, LOGNAME, SHELL, LANG, LC_*, TZ, TERM, TMPDIR.
+    Basic,
+    /// Basic and these.
+    These(Vec<String>),
+    /// Everything.
+    All,
+}
+
+/// A socket the keeper holds and a child gets as `LISTEN_FDS`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// Its name in `LISTEN_FDNAMES`.
+    pub name: String,
+    /// Path of a Unix stream socket (at most 107 bytes).
+    pub unix: PathBuf,
+    /// Mode of the socket file.
+    pub mode: u32,
+}
+
+/// `ready`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// How it is told.
+    pub kind: ReadyKind,
+    /// How long it may take; `None` = for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// How readiness is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyKind {
+    /// `READY=1` on `NOTIFY_SOCKET` (`sd_notify(3)`).
+    Notify,
+}
+
+/// `log`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Captured to a file in `log_dir`.
+    File(LogFile),
+    /// `/dev/null`.
+    Null,
+    /// provost's own stdout and stderr.
+    Inherit,
+}
+
+/// A captured log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Rotated when larger than this, in bytes.
+    pub max_size: u64,
+    /// Rotated files kept beside the current one.
+    pub max_files: u32,
+    /// Where stderr goes.
+    pub stderr: StderrMode,
+}
+
+/// `log.stderr`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StderrMode {
+    /// Into the same file.
+    #[default]
+    Merge,
+}

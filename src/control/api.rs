@@ -1,0 +1,278 @@
+//! Every request the supervisor process answers and every shape it answers with. A closed set.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, oneshot};
+
+use crate::rules::Phase;
+
+/// Version of every JSON shape. Fields may be added, never renamed.
+pub const VERSION: u32 = 1;
+
+/// One request with the way back. The server hands these to the supervisor's loop over a bounded channel.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes; a caller that has gone away is no error.
+    pub reply: oneshot::Sender<Result<Response, ApiError>>,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `GET /v1/tree`.
+    Tree,
+    /// Everything the process table needs to know beside the kernel's tables (for `GET /v1/ps`).
+    Members,
+    /// `GET /v1/children/NAME`.
+    Child(String),
+    /// `POST /v1/children/NAME/start`: OTP `restart_child`.
+    Start(String),
+    /// `POST /v1/children/NAME/stop`: OTP `terminate_child`.
+    Stop(String),
+    /// `POST /v1/children/NAME/restart`.
+    Restart(String),
+    /// `POST /v1/children/NAME/signal` with `{"signal": 15}`: to the main process.
+    Signal(String, i32),
+    /// `POST /v1/down`: stop everything; answered when the stop has begun.
+    Down,
+    /// `GET /v1/events`: the event stream from now on.
+    Events,
+    /// `GET /healthz`.
+    Health,
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub enum Response {
+    /// To `Tree`.
+    Tree(TreeJson),
+    /// To `Members`: project name and rows.
+    Members(String, Vec<Member>),
+    /// To `Child` and to the mutating verbs: the child as it is now.
+    Child(ChildJson),
+    /// To `Down` and `Health`.
+    Done,
+    /// To `Events`: JSON objects, one a message, without a newline.
+    Events(broadcast::Receiver<String>),
+}
+
+/// Who stands in the process table, by our own account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// `keeper`, `supervisor` or the child's name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Phase of a child.
+    pub phase: Option<Phase>,
+    /// Its process; `None` for a child without one.
+    pub pid: Option<i32>,
+    /// Run number (of the supervisor process: how many there have been).
+    pub run: u32,
+    /// Automatic restarts.
+    pub restarts: u32,
+}
+
+/// `role` in the process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The launcher's own process.
+    Keeper,
+    /// The supervisor process.
+    Supervisor,
+    /// A child.
+    Child,
+    /// Forked by a child.
+    Descendant,
+}
+
+/// `GET /v1/ps`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PsJson {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Project name.
+    pub project: String,
+    /// One row a process, a child's descendants right after it.
+    pub processes: Vec<ProcessJson>,
+}
+
+/// One row of the process table, read from the kernel. Without a process all kernel fields are null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessJson {
+    /// Child name, `keeper`, `supervisor`; a descendant has the name of its child.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Phase of a child.
+    pub phase: Option<Phase>,
+    /// Process id.
+    pub pid: Option<i32>,
+    /// Parent.
+    pub ppid: Option<i32>,
+    /// Process group.
+    pub pgid: Option<i32>,
+    /// Session.
+    pub sid: Option<i32>,
+    /// Controlling terminal (`pts/3`), null without one.
+    pub tty: Option<String>,
+    /// State letter as in `ps(1)`.
+    pub state: Option<String>,
+    /// Start time, RFC 3339.
+    pub start_time: Option<String>,
+    /// Start time in clock ticks since boot: with the pid, the identity of a process.
+    pub start_ticks: Option<u64>,
+    /// Milliseconds since its start.
+    pub uptime_ms: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Resident set size.
+    pub rss_bytes: Option<u64>,
+    /// Proportional set size; null where the kernel does not let us read it.
+    pub pss_bytes: Option<u64>,
+    /// CPU time over life time, as `ps(1)`.
+    pub cpu_percent: Option<f64>,
+    /// Open descriptors; null where not readable.
+    pub fds: Option<u64>,
+    /// Executable file.
+    pub exe: Option<String>,
+    /// Command line.
+    pub cmdline: Option<String>,
+    /// Run number.
+    pub run: Option<u32>,
+    /// Automatic restarts.
+    pub restarts: Option<u32>,
+}
+
+/// `GET /v1/tree`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeJson {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Project name.
+    pub project: String,
+    /// The root.
+    pub root: ChildJson,
+}
+
+/// A child as in `tree`; a supervisor has the `supervisor` part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildJson {
+    /// Name; the root's is the project's.
+    pub name: String,
+    /// `worker` or `supervisor`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Restart type.
+    pub restart: crate::rules::Restart,
+    /// Whether significant.
+    pub significant: bool,
+    /// Phase.
+    pub phase: Phase,
+    /// Process id, null without a process.
+    pub pid: Option<i32>,
+    /// Newest run, 0 before the first.
+    pub run: u32,
+    /// Automatic restarts.
+    pub restarts: u32,
+    /// How the newest ended run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<ExitJson>,
+    /// Only of supervisors.
+    #[serde(flatten)]
+    pub supervisor: Option<SupervisorJson>,
+}
+
+/// The part of [`ChildJson`] that only supervisors have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisorJson {
+    /// Strategy.
+    pub strategy: crate::rules::Strategy,
+    /// Intensity.
+    pub intensity: u32,
+    /// Period in milliseconds.
+    pub period_ms: u64,
+    /// Restarts left in the window that ends now.
+    pub restarts_left: u32,
+    /// Children in start order.
+    pub children: Vec<ChildJson>,
+}
+
+/// How a process ended: `{"code":1}`, `{"signal":9,"name":"KILL","core":false}` or `{"unknown":true}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ExitJson {
+    /// `exit(code)`.
+    Code {
+        /// The code.
+        code: u8,
+    },
+    /// Killed.
+    Signal {
+        /// Number.
+        signal: i32,
+        /// Name without `SIG`.
+        name: String,
+        /// Core dumped.
+        core: bool,
+    },
+    /// The status could not be had.
+    Unknown {
+        /// Always true.
+        unknown: bool,
+    },
+}
+
+/// A refused or failed request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// Which kind.
+    pub code: ErrorCode,
+    /// One sentence: what is wrong and what to do.
+    pub message: String,
+    /// The name it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The body of a refused request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorJson {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The error.
+    pub error: ApiError,
+}
+
+/// OTP's error words and ours. Each maps to one HTTP status and one exit code of the verbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// No such child.
+    NotFound,
+    /// The name is taken by a running child.
+    AlreadyStarted,
+    /// The name is kept without a process.
+    AlreadyPresent,
+    /// Is running.
+    Running,
+    /// Is restarting.
+    Restarting,
+    /// The start came to nothing.
+    StartFailed,
+    /// Has no process.
+    NotRunning,
+    /// The request makes no sense.
+    BadRequest,
+    /// The config file is not acceptable.
+    BadConfig,
+    /// Took too long.
+    Timeout,
+    /// Not allowed.
+    NotPermitted,
+    /// Our fault.
+    Internal,
+}

@@ -1,0 +1,86 @@
+//! Packets between keeper and supervisor process, over one SOCK_SEQPACKET pair. One packet, one fact.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+/// Names one life of one child: the rules' node and run. The keeper only compares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Node.
+    pub node: u32,
+    /// Run.
+    pub run: u32,
+}
+
+/// What the supervisor process is told.
+#[derive(Debug)]
+pub enum FromKeeper {
+    /// Snapshot: this child is registered (alive, or its exit follows).
+    Child {
+        /// Which.
+        key: Key,
+        /// Process id, valid until its exit was acknowledged.
+        pid: Pid,
+        /// A duplicate of the keeper's pidfd.
+        pidfd: OwnedFd,
+        /// Read ends of its output pipes, in the order they were registered.
+        outputs: Vec<OwnedFd>,
+    },
+    /// Snapshot: a descriptor put into the store earlier.
+    Stored {
+        /// Its name (at most 63 bytes).
+        name: String,
+        /// A duplicate.
+        fd: OwnedFd,
+    },
+    /// The snapshot is complete.
+    SnapshotEnd {
+        /// How many supervisor processes there have been, this one included.
+        incarnation: u32,
+    },
+    /// A registered child ended and is reaped; what it left in its process group was killed first. Repeated to every new
+    /// supervisor process until acknowledged.
+    Exited(ExitRecord),
+    /// The keeper was asked to stop (SIGTERM, SIGINT, SIGHUP).
+    Stop,
+    /// ... for the second time.
+    StopNow,
+}
+
+/// One exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitRecord {
+    /// Which.
+    pub key: Key,
+    /// The process it was.
+    pub pid: Pid,
+    /// `wait(2)` status, raw.
+    pub status: i32,
+    /// User and system CPU time in microseconds, largest resident set in KiB (`getrusage(2)`).
+    pub user_us: u64,
+    /// See `user_us`.
+    pub system_us: u64,
+    /// See `user_us`.
+    pub max_rss_kib: u64,
+    /// When it was reaped, `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// It never came to exec: the failed step (`Step as i32`) and errno.
+    pub birth_failed: Option<(i32, Errno)>,
+}
+
+/// What the supervisor process says.
+#[derive(Debug)]
+pub enum ToKeeper<'a> {
+    /// The exit of this run is recorded: forget it.
+    Ack(Key),
+    /// Keep this descriptor under this name (replacing an older one).
+    Store(&'a str, std::os::fd::BorrowedFd<'a>),
+    /// Close the stored descriptor.
+    Unstore(&'a str),
+    /// The tree is up for the first time (a waiting `up -d` may return).
+    Up,
+    /// The tree has ended: exit with this code once nothing is left.
+    Finish(u8),
+}

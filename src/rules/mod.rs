@@ -1,0 +1,26 @@
+//! What should happen: OTP's supervisor as a pure state machine.
+//!
+//! A [`Tree`] takes facts and requests ([`Event`]) together with the time they are handled at, and answers with orders
+//! ([`Action`]). It never performs anything itself: no I/O, no clock, no process id, no hash map, no log.
+//! The rules it follows are OTP's supervisor behaviour; where they come from and where we differ stands at each type.
+//!
+//! Read on in `spec.rs` (what a person configures), `event.rs` and `action.rs` (the two alphabets), then `tree.rs`.
+
+#![forbid(unsafe_code)]
+
+mod action;
+mod event;
+mod spec;
+mod time;
+mod tree;
+mod view;
+
+pub use action::{Action, Decision, EndClass, Failure, Note, Refusal, Reply};
+pub use event::{Call, Event, Exit, ExitFact, StartError, Ticket};
+pub use spec::{
+    AutoShutdown, Backoff, ChildSpec, Flags, GiveUp, Kind, Restart, Shutdown, Signal, SpecError, Start,
+    StopStep, Strategy, SupervisorSpec, WorkerSpec,
+};
+pub use time::Moment;
+pub use tree::{NodeId, Run, Tree};
+pub use view::{Counts, Phase, SupervisorView, View, Why};
