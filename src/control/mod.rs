@@ -4,7 +4,9 @@
 //! `client.rs` is what the verbs use. A slow or hostile client costs nobody else anything.
 
 mod api;
+mod event;
 
+pub use event::{EventJson, EventKind, Replaced};
 pub use api::{
     ApiError, Call, ChildJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson, PsJson, Request,
     Response, Role, SupervisorJson, TreeJson, VERSION,

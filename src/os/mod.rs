@@ -3,3 +3,4 @@
 //! Knows no strategy, no specification and no text for people beyond the name of a failed step.
 
 pub mod spawn;
+pub mod terminal;

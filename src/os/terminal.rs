@@ -1,0 +1,28 @@
+//! Writing to a person without ever waiting for one.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Most bytes written at once: a pipe that is reported writable takes this many without blocking (`PIPE_BUF`).
+const ATOMIC: usize = 4096;
+
+/// Writes `text` as far as it can be written without blocking (a terminal stopped by Ctrl-S, a pipe nobody reads).
+/// Returns whether all of it went out.
+///
+/// # Errors
+/// The descriptor is closed at the other end, or broken.
+pub fn write_now(fd: BorrowedFd<'_>, text: &[u8]) -> io::Result<bool> {
+    for mut chunk in text.chunks(ATOMIC) {
+        while !chunk.is_empty() {
+            let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
+            if poll(&mut polled, PollTimeout::ZERO)? == 0 {
+                return Ok(false);
+            }
+            let written = nix::unistd::write(fd.as_fd(), chunk)?;
+            chunk = &chunk[written..];
+        }
+    }
+    Ok(true)
+}

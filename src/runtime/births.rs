@@ -1,0 +1,151 @@
+//! What a child is made of: from its specification to the bytes that exec gets.
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use crate::config::{Inherit, ProcessSpec, Project, ReadyKind};
+use crate::keeper::{Key, Link};
+use crate::os::spawn::{Birth, Parent};
+use crate::rules::Run;
+
+/// Variables that nearly every program needs.
+const BASIC: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TERM", "TMPDIR"];
+
+/// The descriptors one birth needs; they must live until it is done.
+pub(super) struct Grants<'a> {
+    /// 0, 1 and 2.
+    pub(super) stdio: [BorrowedFd<'a>; 3],
+    /// Read ends of its output pipes, for the keeper.
+    pub(super) outputs: Vec<BorrowedFd<'a>>,
+    /// Its listening sockets.
+    pub(super) listen: Vec<BorrowedFd<'a>>,
+    /// The socket to the keeper.
+    pub(super) keeper: BorrowedFd<'a>,
+}
+
+/// The birth of this run.
+///
+/// # Errors
+/// A string contains a NUL byte: one sentence.
+pub(super) fn birth<'a>(
+    project: &Project,
+    name: &str,
+    spec: &ProcessSpec,
+    key: Key,
+    grants: Grants<'a>,
+    context: &Context,
+) -> Result<Birth<'a>, String> {
+    let text = |bytes: &[u8]| {
+        CString::new(bytes).map_err(|_| format!("{:?} contains a NUL byte", String::from_utf8_lossy(bytes)))
+    };
+    let env = environment(project, name, spec, Run(key.run), &context.inherited);
+    Ok(Birth {
+        program: text(spec.program.as_os_str().as_bytes())?,
+        argv: spec.argv.iter().map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?,
+        env: env.iter().map(|pair| text(pair.as_bytes())).collect::<Result<_, _>>()?,
+        cwd: text(spec.cwd.as_os_str().as_bytes())?,
+        umask: spec.umask,
+        stdio: grants.stdio,
+        listen_pid: !grants.listen.is_empty(),
+        pass: grants.listen,
+        nofile: context.nofile,
+        parent: Parent::Keeper {
+            socket: grants.keeper,
+            message: Link::registration(key),
+            fds: grants.outputs,
+            failed: Link::failed(key),
+            keeper: context.keeper,
+        },
+    })
+}
+
+/// What is the same for every birth.
+pub(super) struct Context {
+    /// provost's own environment.
+    pub(super) inherited: Vec<(OsString, OsString)>,
+    /// `RLIMIT_NOFILE` as provost found it.
+    pub(super) nofile: Option<(u64, u64)>,
+    /// The keeper.
+    pub(super) keeper: Pid,
+    /// Stdin of every child.
+    pub(super) null: OwnedFd,
+}
+
+impl Context {
+    pub(super) fn null(&self) -> BorrowedFd<'_> {
+        self.null.as_fd()
+    }
+}
+
+/// Path of a child's notification socket.
+pub(super) fn notify_path(project: &Project, name: &str) -> std::path::PathBuf {
+    project.run_dir.join("notify").join(name)
+}
+
+fn environment(
+    project: &Project,
+    name: &str,
+    spec: &ProcessSpec,
+    run: Run,
+    inherited: &[(OsString, OsString)],
+) -> Vec<OsString> {
+    let mut env: Vec<(OsString, OsString)> =
+        inherited.iter().filter(|(key, _)| inherits(&spec.env_inherit, key)).cloned().collect();
+    let mut set = |key: &str, value: OsString| {
+        env.retain(|(other, _)| other != key);
+        env.push((key.into(), value));
+    };
+    for (key, value) in &spec.env {
+        set(key, value.into());
+    }
+    set("PROVOST_NAME", name.into());
+    if let Some(instance) = spec.instance {
+        set("PROVOST_INSTANCE", instance.to_string().into());
+    }
+    set("PROVOST_RUN", run.0.to_string().into());
+    set("PROVOST_RUN_DIR", project.run_dir.clone().into());
+    if let Some(ready) = &spec.ready {
+        match ready.kind {
+            ReadyKind::Notify => set("NOTIFY_SOCKET", notify_path(project, name).into()),
+        }
+    }
+    if !spec.listen.is_empty() {
+        set("LISTEN_FDS", spec.listen.len().to_string().into());
+        let names: Vec<&str> = spec.listen.iter().map(|listen| listen.name.as_str()).collect();
+        set("LISTEN_FDNAMES", names.join(":").into());
+    }
+    env.into_iter().map(|(key, value)| join(&key, &value)).collect()
+}
+
+/// Names that speak of another process's sockets are never passed on, whatever `env_inherit` says.
+fn inherits(inherit: &Inherit, key: &OsString) -> bool {
+    let Some(key) = key.to_str() else { return *inherit == Inherit::All };
+    if ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]
+        .contains(&key)
+        || key.starts_with("PROVOST_")
+    {
+        return false;
+    }
+    let basic = BASIC.contains(&key) || key.starts_with("LC_");
+    match inherit {
+        Inherit::Basic => basic,
+        Inherit::These(names) => basic || names.iter().any(|name| name == key),
+        Inherit::All => true,
+    }
+}
+
+fn join(key: &OsString, value: &OsString) -> OsString {
+    let mut pair = key.clone().into_vec();
+    pair.push(b'=');
+    pair.extend_from_slice(value.as_bytes());
+    OsString::from_vec(pair)
+}
+
+/// Whether the start condition holds.
+pub(super) fn condition_holds(path: Option<&Path>) -> bool {
+    path.is_none_or(Path::exists)
+}

@@ -1,0 +1,46 @@
+//! The supervisor process: one loop in which a fact becomes an event and an action becomes a call. No policy.
+//!
+//! It is disposable. Everything it must remember is in a [`World`], saved step by step in the journal that the keeper holds;
+//! everything it must hold on to (children, output pipes, sockets) the keeper holds too. So there is only one way to begin:
+//! load the world, ask the keeper what exists, make the two agree (`takeover.rs`), go on. The first supervisor process of a
+//! launcher does just the same with a world that has not been booted.
+//!
+//! Read on in `world.rs` (what is remembered), `supervisor.rs` (the loop), `perform.rs` (orders), `births.rs` (what a child
+//! is made of), `answer.rs` (the control API's requests), `report.rs` (what is told).
+
+mod answer;
+mod births;
+mod journal;
+mod notify;
+mod perform;
+mod report;
+mod sockets;
+mod supervisor;
+mod takeover;
+mod world;
+
+pub use journal::{Journal, JournalError};
+pub use report::Console;
+pub use supervisor::{RuntimeError, run};
+pub use world::World;
+
+use notify::Said;
+
+
+use crate::rules::{EndClass, Exit};
+
+/// Exit code of `provost up` for the end of a tree: 0 as asked or auto-shutdown (a temporary significant child's own code if
+/// it failed, 128 + n for signal n as shells do), 69 boot failed (`EX_UNAVAILABLE`), 70 gave up (`EX_SOFTWARE`).
+#[must_use]
+pub fn exit_code(class: EndClass) -> u8 {
+    match class {
+        EndClass::Stopped | EndClass::AutoShutdown { clean: true, .. } | EndClass::AutoShutdown { exit: None, .. } => 0,
+        EndClass::AutoShutdown { exit: Some(Exit::Code(code)), .. } => code,
+        EndClass::AutoShutdown { exit: Some(Exit::Signal { signal, .. }), .. } => {
+            u8::try_from(128 + signal.0).unwrap_or(u8::MAX)
+        }
+        EndClass::AutoShutdown { exit: Some(Exit::Unknown), .. } => 1,
+        EndClass::BootFailed(_) => 69,
+        EndClass::GaveUp => 70,
+    }
+}

@@ -1,0 +1,72 @@
+//! `sd_notify(3)`: what children say on their notification sockets.
+//!
+//! One socket a child, so the path says who is meant. The sender must be the child's main process or belong to its session:
+//! a leftover of an earlier run cannot speak for the present one.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use nix::unistd::{Pid, getsid};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+
+use super::supervisor::Supervisor;
+use crate::os;
+use crate::rules::{Event, NodeId};
+
+/// Longest message understood; more is cut off by the kernel and ignored.
+const LONGEST: usize = 4096;
+
+/// A message that came in on a child's socket, before it is known to be from its present run.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) node: NodeId,
+    pub(super) sender: Pid,
+    pub(super) text: String,
+    /// Dropped when the message is understood and remembered; only then it is taken from the socket. A supervisor process
+    /// killed in between leaves it for the next one.
+    pub(super) handled: oneshot::Sender<()>,
+}
+
+impl Supervisor {
+    /// Listens on a child's notification socket from now on.
+    pub(super) fn hear_notifications(&mut self, node: NodeId, socket: Rc<OwnedFd>) -> io::Result<()> {
+        let socket = AsyncFd::new(socket.try_clone()?)?;
+        let said = self.said.clone();
+        tokio::task::spawn_local(async move {
+            // Ends with the process: a socket is never taken back while its child may live.
+            let _ = listen(node, socket, said).await;
+        });
+        Ok(())
+    }
+
+    /// Turns a message into a fact, if it comes from the present run.
+    pub(super) fn understand(&self, said: &Said) -> Option<Event> {
+        let process = self.processes.get(&said.node)?;
+        let ours = said.sender == process.pid || getsid(Some(said.sender)) == Ok(process.pid);
+        let ready = said.text.lines().any(|line| line == "READY=1");
+        (ours && ready).then_some(Event::Ready(said.node, process.run))
+    }
+}
+
+async fn listen(node: NodeId, socket: AsyncFd<OwnedFd>, said: mpsc::Sender<Said>) -> io::Result<()> {
+    let mut buffer = [0; LONGEST];
+    loop {
+        let mut ready = socket.readable().await?;
+        let Ok(peeked) = ready.try_io(|socket| os::socket::peek_with_sender(socket.get_ref(), &mut buffer)) else {
+            continue;
+        };
+        if let Ok((length, Some(sender))) = peeked {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let (handled, done) = oneshot::channel();
+            if said.send(Said { node, sender, text, handled }).await.is_err() {
+                return Ok(());
+            }
+            // An error is the same news: the other end was dropped.
+            let _ = done.await;
+        }
+        // Taken from the socket whatever it was, with its descriptors, so that a bad one cannot block the next.
+        let _ = os::socket::discard(socket.get_ref());
+    }
+}

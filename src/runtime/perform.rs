@@ -1,0 +1,190 @@
+//! Orders: each action of the rules becomes a call, and its outcome the next fact.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal as Posix;
+
+use super::births::{self, Grants};
+use super::supervisor::{Process, RuntimeError, Supervisor};
+use crate::capture::{Log, Tap};
+use crate::config::{self, ProcessSpec};
+use crate::keeper::{ExitRecord, Key, ToKeeper};
+use crate::os;
+use crate::os::spawn::{BirthError, Step};
+use crate::rules::{Action, Event, Exit, ExitFact, NodeId, Note, Run, Signal, StartError};
+
+/// A captured output: the end the child writes to, and the tap that empties the other.
+struct Output {
+    write: OwnedFd,
+    tap: Rc<Tap>,
+}
+
+impl Output {
+    fn open(log: Rc<Log>) -> std::io::Result<Output> {
+        let pipe = os::pipe::for_output()?;
+        Ok(Output { write: pipe.write, tap: Tap::open(pipe.read, log)? })
+    }
+}
+
+impl Supervisor {
+    pub(super) fn perform(&mut self, action: Action) -> Result<(), RuntimeError> {
+        match action {
+            Action::Start(node, run) => {
+                let outcome = self.start(node, run);
+                self.queue.push_back(outcome);
+            }
+            Action::Signal(node, run, signal) => self.signal_run(node, run, signal),
+            Action::Kill(node, run) => self.signal_run(node, run, Signal(Posix::SIGKILL as i32)),
+            Action::Reply(ticket, result) => self.reply(ticket, result),
+            Action::Forget(node) => {
+                self.processes.remove(&node);
+                self.reporter.forget(node);
+            }
+            Action::Note(note) => self.note(&note)?,
+            Action::Added { .. } | Action::Finished(_) => {}
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, note: &Note) -> Result<(), RuntimeError> {
+        self.reporter.note(&self.world.tree, note);
+        if *note == Note::Up {
+            self.table_due = true;
+            self.link.get_ref().send(&ToKeeper::Up)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the process of this run.
+    fn start(&mut self, node: NodeId, run: Run) -> Event {
+        let Some(spec) = self.world.process(node).cloned() else {
+            return self.not_started(node, run, StartError::Failed, "there is no command for it".into());
+        };
+        if !births::condition_holds(spec.condition_exists.as_deref()) {
+            return Event::Ignored(node, run);
+        }
+        match self.bear(node, run, &spec) {
+            Ok(process) => {
+                self.reporter.born(node, run, process.pid, os::clock::monotonic_ns());
+                self.processes.insert(node, process);
+                Event::Spawned(node, run)
+            }
+            Err((error, sentence)) => self.not_started(node, run, error, sentence),
+        }
+    }
+
+    fn not_started(&mut self, node: NodeId, run: Run, error: StartError, sentence: String) -> Event {
+        self.reporter.failed(node, sentence);
+        Event::SpawnFailed(node, run, error)
+    }
+
+    fn bear(&mut self, node: NodeId, run: Run, spec: &ProcessSpec) -> Result<Process, (StartError, String)> {
+        let name = self.world.tree.name(node).unwrap_or_default().to_owned();
+        let key = Key { node: node.0, run: run.0 };
+        let resources = |what: &str, error: &std::io::Error| {
+            (severity(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)), format!("{what}: {error}"))
+        };
+        let listen = self.listen_sockets(spec).map_err(|(what, error)| resources(&what, &error))?;
+        if spec.ready.is_some() {
+            self.notify_socket(node, &name).map_err(|(what, error)| resources(&what, &error))?;
+        }
+        let log = self.log(spec).map_err(|(what, error)| resources(&what, &error))?;
+        let output = log.map(Output::open).transpose();
+        let output = output.map_err(|error| resources("cannot make a pipe for its output", &error))?;
+        let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+        let null = self.context.null();
+        let stdio = match (&output, &spec.output) {
+            (Some(output), _) => [null, output.write.as_fd(), output.write.as_fd()],
+            (None, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
+            (None, _) => [null; 3],
+        };
+        let grants = Grants {
+            stdio,
+            outputs: output.iter().map(|output| output.tap.pipe()).collect(),
+            listen: listen.iter().map(|socket| socket.as_fd()).collect(),
+            keeper: self.link.get_ref().as_fd(),
+        };
+        let birth = births::birth(&self.world.project, &name, spec, key, grants, &self.context)
+            .map_err(|sentence| (StartError::Failed, sentence))?;
+        let born = os::spawn::spawn(&birth).map_err(|error| birth_failed(spec, &error))?;
+        drop(birth);
+        let taps = output.map(|output| output.tap).into_iter().collect();
+        Ok(Process { run, pid: born.pid, pidfd: born.pidfd, taps })
+    }
+
+    /// The file this child's output goes to; `None` if it is not captured.
+    pub(super) fn log(&mut self, spec: &ProcessSpec) -> Result<Option<Rc<Log>>, (String, std::io::Error)> {
+        let config::Output::File(file) = &spec.output else { return Ok(None) };
+        if let Some(log) = self.logs.get(&file.path) {
+            return Ok(Some(Rc::clone(log)));
+        }
+        let log = Log::open(&file.path, file.max_size, file.max_files)
+            .map_err(|error| (format!("cannot open its log file {}", file.path.display()), error))?;
+        let log = Rc::new(log);
+        self.logs.insert(file.path.clone(), Rc::clone(&log));
+        Ok(Some(log))
+    }
+
+    /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.
+    fn signal_run(&mut self, node: NodeId, run: Run, signal: Signal) {
+        if let Some(process) = self.processes.get(&node).filter(|process| process.run == run)
+            && let Err(errno) = os::pidfd::signal(process.pidfd.as_fd(), signal.0)
+            && errno != Errno::ESRCH
+        {
+            tracing::warn!(pid = process.pid.as_raw(), signal = signal.0, %errno, "cannot signal a child");
+        }
+    }
+
+    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what never came to exec;
+    /// that was told as a failed start.
+    pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<ExitFact> {
+        let (node, run) = (NodeId(record.key.node), Run(record.key.run));
+        if let Some(process) = self.processes.get(&node)
+            && process.run == run
+        {
+            process.taps.iter().for_each(|tap| tap.finish());
+            self.processes.remove(&node);
+        }
+        if let Some((step, errno)) = record.birth_failed {
+            // Known already, unless the supervisor process that tried was killed in the middle of it.
+            if self.reporter.failure(node).is_none() {
+                self.reporter.failed(node, format!("step {step} of its birth failed: {}", errno.desc()));
+            }
+            self.queue.push_back(Event::SpawnFailed(node, run, severity(errno)));
+            return None;
+        }
+        let exit = exit(record.status);
+        self.reporter.reaped(node, run, record.pid, exit, record.at_ns);
+        Some(ExitFact { node, run, exit })
+    }
+}
+
+/// Lack of resources passes; everything else is a failed attempt.
+fn severity(errno: Errno) -> StartError {
+    match errno {
+        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS => StartError::NoResources,
+        _ => StartError::Failed,
+    }
+}
+
+fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) {
+    let sentence = match error.step {
+        Step::Exec => format!("cannot execute {}: {}", spec.program.display(), error.errno.desc()),
+        Step::Chdir => format!("cannot change to its folder {}: {}", spec.cwd.display(), error.errno.desc()),
+        step => format!("cannot {step}: {}", error.errno.desc()),
+    };
+    (severity(error.errno), format!("{sentence} ({:?})", error.errno))
+}
+
+/// `wait(2)` status to exit.
+fn exit(status: i32) -> Exit {
+    if libc::WIFEXITED(status) {
+        Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+    } else if libc::WIFSIGNALED(status) {
+        Exit::Signal { signal: Signal(libc::WTERMSIG(status)), core: libc::WCOREDUMP(status) }
+    } else {
+        Exit::Unknown
+    }
+}

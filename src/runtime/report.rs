@@ -1,0 +1,293 @@
+//! What is told: each note of the rules becomes one event, and the event goes to everybody who listens.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use nix::unistd::Pid;
+use tokio::sync::broadcast;
+
+use crate::control::{EventJson, EventKind, ExitJson, PsJson, Replaced};
+use crate::os;
+use crate::rules::{EndClass, Exit, Failure, NodeId, Note, Run, StartError, Tree};
+
+/// The terminal of `provost up`, seen from here. It must not block: a stopped terminal costs its lines, nothing else.
+pub trait Console {
+    /// The tree is up; this is the process table.
+    fn up(&mut self, table: &PsJson);
+    /// Something happened.
+    fn event(&mut self, event: &EventJson);
+}
+
+/// How many events a slow reader of the stream may lag behind before it loses the oldest.
+const BACKLOG: usize = 1024;
+
+/// Makes events and hands them on.
+pub(super) struct Reporter {
+    pub(super) console: Box<dyn Console>,
+    stream: broadcast::Sender<String>,
+    project: String,
+    seq: u64,
+    processes: BTreeMap<NodeId, Life>,
+    failures: BTreeMap<NodeId, String>,
+}
+
+/// The newest process of a node, and its predecessor's end.
+#[derive(Default)]
+struct Life {
+    run: Run,
+    pid: Option<Pid>,
+    /// When it was born; `None` if an earlier supervisor process bore it.
+    began_ns: Option<u64>,
+    ended: Option<Ended>,
+}
+
+struct Ended {
+    pid: Pid,
+    exit: Exit,
+    at_ns: u64,
+    by_itself: bool,
+}
+
+impl Reporter {
+    pub(super) fn new(project: String, console: Box<dyn Console>) -> Reporter {
+        Reporter {
+            console,
+            stream: broadcast::channel(BACKLOG).0,
+            project,
+            seq: 0,
+            processes: BTreeMap::new(),
+            failures: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<String> {
+        self.stream.subscribe()
+    }
+
+    /// The process of this run exists since `began_ns`.
+    pub(super) fn born(&mut self, node: NodeId, run: Run, pid: Pid, began_ns: u64) {
+        let life = self.processes.entry(node).or_default();
+        (life.run, life.pid, life.began_ns) = (run, Some(pid), Some(began_ns));
+        self.failures.remove(&node);
+    }
+
+    /// This run was started by an earlier supervisor process.
+    pub(super) fn adopted(&mut self, node: NodeId, run: Run, pid: Pid) {
+        let life = self.processes.entry(node).or_default();
+        (life.run, life.pid) = (run, Some(pid));
+    }
+
+    /// The attempt failed like this: the sentence for the `start_failed` that follows, and for whoever asks later.
+    pub(super) fn failed(&mut self, node: NodeId, sentence: String) {
+        self.failures.insert(node, sentence);
+    }
+
+    /// Why the newest attempt of this node failed.
+    pub(super) fn failure(&self, node: NodeId) -> Option<&str> {
+        self.failures.get(&node).map(String::as_str)
+    }
+
+    /// The process of this run was reaped at `at_ns`. Told before the rules hear of it.
+    pub(super) fn reaped(&mut self, node: NodeId, run: Run, pid: Pid, exit: Exit, at_ns: u64) {
+        let life = self.processes.entry(node).or_default();
+        life.ended = Some(Ended { pid, exit, at_ns, by_itself: true });
+        if life.run <= run {
+            (life.run, life.pid) = (run, None);
+        }
+    }
+
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.processes.remove(&node);
+        self.failures.remove(&node);
+    }
+
+    /// A new supervisor process took over this many children.
+    pub(super) fn takeover(&mut self, incarnation: u32, children: usize) {
+        let mut event = self.blank(EventKind::Takeover, "supervisor".into());
+        event.run = Some(incarnation);
+        event.pid = Some(std::process::id().cast_signed());
+        event.reason = Some(format!("took over {children} running children"));
+        self.tell(event);
+    }
+
+    /// The tree has ended.
+    pub(super) fn finished(&mut self, tree: &Tree, class: EndClass) {
+        let mut event = self.blank(EventKind::Stopped, self.project.clone());
+        event.reason = Some(match class {
+            EndClass::Stopped => "as asked".into(),
+            EndClass::GaveUp => "too many restarts: the root supervisor gave up".into(),
+            EndClass::AutoShutdown { .. } => "a significant child ended".into(),
+            EndClass::BootFailed(node) => {
+                let name = tree.name(node).unwrap_or_default();
+                let why = self.failure(node).unwrap_or("it ended before it was ready");
+                format!("could not start {name}: {why}")
+            }
+        });
+        self.tell(event);
+    }
+
+    /// Turns a note of the rules into an event.
+    pub(super) fn note(&mut self, tree: &Tree, note: &Note) {
+        if let Some(event) = self.event(tree, note) {
+            self.tell(event);
+        }
+    }
+
+    fn event(&mut self, tree: &Tree, note: &Note) -> Option<EventJson> {
+        let name = |node: NodeId| tree.name(node).unwrap_or_default().to_owned();
+        let event = match note {
+            Note::Starting(node, run) => self.about(EventKind::Starting, tree, *node, *run),
+            Note::Started(node, run) => self.started(tree, *node, *run),
+            Note::StartFailed(node, run, failure) => {
+                let mut event = self.about(EventKind::StartFailed, tree, *node, *run);
+                event.reason = Some(self.sentence(tree, *node, *failure));
+                event
+            }
+            Note::Ignored(node, run) => self.about(EventKind::Ignored, tree, *node, *run),
+            Note::Exited { node, run, exit, requested, decision, .. } => {
+                let mut event = self.about(EventKind::Exited, tree, *node, *run);
+                event.exit = Some(exit_json(*exit));
+                event.requested = Some(*requested);
+                event.decision = Some(*decision);
+                if let Some(life) = self.processes.get_mut(node)
+                    && let Some(ended) = &mut life.ended
+                {
+                    ended.by_itself = !requested;
+                    event.pid = Some(ended.pid.as_raw());
+                    event.took_ms = life.began_ns.map(|began| millis(ended.at_ns.saturating_sub(began)));
+                }
+                event
+            }
+            Note::Ended(node, run, class) => {
+                let mut event = self.about(EventKind::Stopped, tree, *node, *run);
+                event.reason = Some(format!("{class:?}"));
+                event
+            }
+            Note::Stopping(node, run) => self.about(EventKind::Stopping, tree, *node, *run),
+            Note::Killing(node, run) => self.about(EventKind::Killed, tree, *node, *run),
+            Note::Stuck(node, run) => {
+                let mut event = self.about(EventKind::Killed, tree, *node, *run);
+                event.reason = Some("does not die: it waits in the kernel and cannot be killed".into());
+                event
+            }
+            Note::Restarting { supervisor, set, restarts_left, .. } => {
+                let mut event = self.blank(EventKind::Restarting, name(*supervisor));
+                event.set = set.iter().copied().map(name).collect();
+                event.restarts_left = Some(*restarts_left);
+                event
+            }
+            Note::Backoff { node, delay, .. } => {
+                let mut event = self.blank(EventKind::Backoff, name(*node));
+                event.took_ms = Some(delay.as_secs_f64() * 1e3);
+                event
+            }
+            Note::ResourceWait(node, _) => {
+                let mut event = self.blank(EventKind::StartFailed, name(*node));
+                event.reason = self.failure(*node).map(|why| format!("{why}; tried again shortly, not counted"));
+                event
+            }
+            Note::Unhealthy(node, run) => self.about(EventKind::Unhealthy, tree, *node, *run),
+            Note::GaveUp { supervisor, child } => {
+                let mut event = self.blank(EventKind::GaveUp, name(*supervisor));
+                event.reason = Some(format!("{} needed one restart too many", name(*child)));
+                event
+            }
+            Note::AutoShutdown { supervisor, child } => {
+                let mut event = self.blank(EventKind::AutoShutdown, name(*supervisor));
+                event.reason = Some(format!("{} is significant and ended", name(*child)));
+                event
+            }
+            Note::Added(node) => self.blank(EventKind::Added, name(*node)),
+            Note::Removed(node) => self.blank(EventKind::Removed, name(*node)),
+            Note::Reloaded => self.blank(EventKind::Reloaded, self.project.clone()),
+            Note::Up => self.blank(EventKind::Ready, self.project.clone()),
+        };
+        Some(event)
+    }
+
+    fn started(&self, tree: &Tree, node: NodeId, run: Run) -> EventJson {
+        let mut event = self.about(EventKind::Started, tree, node, run);
+        if let Some(life) = self.processes.get(&node)
+            && let Some(ended) = &life.ended
+        {
+            event.took_ms = Some(millis(os::clock::monotonic_ns().saturating_sub(ended.at_ns)));
+            event.replaces = Some(Replaced {
+                pid: ended.pid.as_raw(),
+                exit: exit_json(ended.exit),
+                by_itself: ended.by_itself,
+            });
+        }
+        event
+    }
+
+    fn sentence(&self, tree: &Tree, node: NodeId, failure: Failure) -> String {
+        match failure {
+            Failure::Spawn(StartError::Failed | StartError::NoResources) => {
+                self.failure(node).unwrap_or("its process could not be made").to_owned()
+            }
+            Failure::Exited(exit) => format!("it ended before it was ready ({})", exit_text(exit)),
+            Failure::Timeout => "it was not ready in time and was killed".to_owned(),
+            Failure::Child(child) => {
+                format!("its child {} could not be started", tree.name(child).unwrap_or_default())
+            }
+            Failure::Stopped => "the start was broken off by a stop".to_owned(),
+        }
+    }
+
+    fn about(&self, kind: EventKind, tree: &Tree, node: NodeId, run: Run) -> EventJson {
+        let mut event = self.blank(kind, tree.name(node).unwrap_or_default().to_owned());
+        event.run = Some(run.0);
+        event.pid = self.processes.get(&node).filter(|life| life.run == run).and_then(|life| life.pid).map(Pid::as_raw);
+        event
+    }
+
+    fn blank(&self, event: EventKind, name: String) -> EventJson {
+        EventJson {
+            seq: self.seq + 1,
+            at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            mono_ms: os::clock::monotonic_ns() / 1_000_000,
+            event,
+            name: if name.is_empty() { self.project.clone() } else { name },
+            run: None,
+            pid: None,
+            exit: None,
+            requested: None,
+            decision: None,
+            took_ms: None,
+            replaces: None,
+            set: Vec::new(),
+            restarts_left: None,
+            reason: None,
+        }
+    }
+
+    fn tell(&mut self, event: EventJson) {
+        self.seq += 1;
+        self.console.event(&event);
+        if self.stream.receiver_count() > 0
+            && let Ok(line) = serde_json::to_string(&event)
+        {
+            // Nobody listening any more is no error.
+            let _ = self.stream.send(line);
+        }
+    }
+}
+
+fn millis(ns: u64) -> f64 {
+    (ns as f64) / 1e6
+}
+
+/// An exit in the shape of the API.
+pub(super) fn exit_json(exit: Exit) -> ExitJson {
+    match exit {
+        Exit::Code(code) => ExitJson::Code { code },
+        Exit::Signal { signal, core } => {
+            ExitJson::Signal { signal: signal.0, name: os::signals::name(signal.0), core }
+        }
+        Exit::Unknown => ExitJson::Unknown { unknown: true },
+    }
+}
+
+fn exit_text(exit: Exit) -> String {
+    exit_json(exit).to_string()
+}

@@ -1,0 +1,220 @@
+//! The loop.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::births::Context;
+use super::Said;
+use super::journal::{Journal, JournalError};
+use super::report::{Console, Reporter};
+use super::world::{Record, World};
+use crate::capture::{Log, Tap};
+use crate::control::{self, ApiError, Call, Response};
+use crate::keeper::{FromKeeper, Key, Link, ToKeeper};
+use crate::os;
+use crate::rules::{Event, ExitFact, Moment, NodeId, Run, Ticket};
+
+/// Events handled in a row before the loop looks round: a tree of a thousand children must not be deaf while it boots.
+const TURN: usize = 32;
+/// Requests and facts that may wait for the loop; whoever comes later waits to be let in.
+const WAITING: usize = 64;
+
+/// Why a supervisor process ends without its tree having ended. The keeper starts the next one.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The socket to the keeper, or the event loop, failed.
+    #[error("cannot talk to the keeper: {0}")]
+    Io(#[from] io::Error),
+    /// The keeper is gone; what it left behind was killed.
+    #[error("the keeper is gone")]
+    KeeperGone,
+}
+
+/// A child's process as this supervisor process holds it.
+pub(super) struct Process {
+    pub(super) run: Run,
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) taps: Vec<Rc<Tap>>,
+}
+
+/// Everything one supervisor process has at hand. What must outlive it is in `world`, or held by the keeper.
+pub(super) struct Supervisor {
+    pub(super) link: AsyncFd<Link>,
+    pub(super) world: World,
+    pub(super) journal: Journal,
+    pub(super) reporter: Reporter,
+    pub(super) context: Context,
+    pub(super) incarnation: u32,
+    /// The newest process of each node that has one; until its exit is told.
+    pub(super) processes: BTreeMap<NodeId, Process>,
+    /// What the keeper's store holds, by name.
+    pub(super) store: BTreeMap<String, Rc<OwnedFd>>,
+    pub(super) logs: BTreeMap<PathBuf, Rc<Log>>,
+    /// Facts that performing an order brought.
+    pub(super) queue: VecDeque<Event>,
+    /// Where the tasks that hear children put what these say.
+    pub(super) said: mpsc::Sender<Said>,
+    /// Callers who wait for the rules' reply, and the name they asked about.
+    pub(super) replies: BTreeMap<Ticket, (String, oneshot::Sender<Result<Response, ApiError>>)>,
+    pub(super) tickets: u64,
+    /// The process table is owed to the console.
+    pub(super) table_due: bool,
+}
+
+/// Runs the supervisor process to its end.
+///
+/// `keeper` is the socket to the keeper, `journal` the file in memory with the world.
+///
+/// # Errors
+/// See [`RuntimeError`]; the process should exit with failure, the keeper goes on from there.
+pub fn run(keeper: OwnedFd, journal: OwnedFd, console: Box<dyn Console>) -> Result<(), RuntimeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let (said, heard) = mpsc::channel(WAITING);
+        let supervisor = Supervisor::take_over(keeper, journal, console, said)?;
+        supervisor.live(heard).await
+    })
+}
+
+impl Supervisor {
+    async fn live(mut self, mut heard: mpsc::Receiver<Said>) -> Result<(), RuntimeError> {
+        let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
+        tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
+        self.resume()?;
+        loop {
+            self.settle()?;
+            if self.finish()? {
+                return Ok(());
+            }
+            self.show_table().await;
+            let deadline = self.world.tree.next_deadline();
+            tokio::select! {
+                biased;
+                ready = self.link.readable() => {
+                    ready?.clear_ready();
+                    self.hear_keeper()?;
+                }
+                () = std::future::ready(()), if !self.queue.is_empty() => tokio::task::yield_now().await,
+                Some(said) = heard.recv() => {
+                    if let Some(event) = self.understand(&said) {
+                        self.handle(event)?;
+                    }
+                    drop(said.handled);
+                }
+                Some(call) = requests.recv() => self.answer(call)?,
+                () = sleep_until(deadline) => self.handle(Event::Tick)?,
+            }
+        }
+    }
+
+    /// Handles what is queued, a turn's worth of it.
+    fn settle(&mut self) -> Result<(), RuntimeError> {
+        for _ in 0..TURN {
+            let Some(event) = self.queue.pop_front() else { break };
+            self.handle(event)?;
+        }
+        Ok(())
+    }
+
+    /// One event: remembered first, then performed.
+    pub(super) fn handle(&mut self, event: Event) -> Result<(), RuntimeError> {
+        let now = now();
+        let record = Record::Step(now, event);
+        self.journal.append(&record)?;
+        let Record::Step(_, event) = record;
+        for action in self.world.apply(now, event) {
+            self.perform(action)?;
+        }
+        if self.journal.wants_snapshot() {
+            self.journal.snapshot(&self.world)?;
+        }
+        Ok(())
+    }
+
+    /// Everything the keeper has to say right now. All exits known at this instant go to the rules as one event, and are
+    /// acknowledged only when they are remembered.
+    fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
+        let mut exits = Vec::new();
+        let mut heard: Vec<Key> = Vec::new();
+        while let Some(packet) = self.link.get_ref().recv()? {
+            match packet {
+                FromKeeper::Exited(record) => {
+                    heard.push(record.key);
+                    exits.extend(self.exited(&record));
+                }
+                FromKeeper::Stop => self.queue.push_back(Event::Stop),
+                FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
+                FromKeeper::Gone => return Err(self.keeper_gone()),
+                FromKeeper::Child { .. } | FromKeeper::Stored { .. } | FromKeeper::SnapshotEnd { .. } => {}
+            }
+        }
+        if !exits.is_empty() {
+            self.before_exits(&exits)?;
+            self.handle(Event::Exited(exits))?;
+        }
+        for key in heard {
+            self.link.get_ref().send(&ToKeeper::Ack(key))?;
+        }
+        Ok(())
+    }
+
+    /// Facts about these runs that are still queued come first: a run that is told to have ended must have begun.
+    fn before_exits(&mut self, exits: &[ExitFact]) -> Result<(), RuntimeError> {
+        let concerns = |event: &Event| match event {
+            Event::Spawned(node, run) => exits.iter().any(|exit| (exit.node, exit.run) == (*node, *run)),
+            _ => false,
+        };
+        while let Some(at) = self.queue.iter().position(concerns) {
+            if let Some(event) = self.queue.remove(at) {
+                self.handle(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the tree has ended; then everything is tidied up and the keeper told.
+    fn finish(&mut self) -> Result<bool, RuntimeError> {
+        let Some(class) = self.world.finished else { return Ok(false) };
+        self.reporter.finished(&self.world.tree, class);
+        self.remove_sockets();
+        self.link.get_ref().send(&ToKeeper::Finish(super::exit_code(class)))?;
+        Ok(true)
+    }
+
+    async fn show_table(&mut self) {
+        if std::mem::take(&mut self.table_due) {
+            let table = control::ps(self.world.project.name.clone(), self.members()).await;
+            self.reporter.console.up(&table);
+        }
+    }
+}
+
+/// The time as the rules count it.
+pub(super) fn now() -> Moment {
+    Moment(os::clock::monotonic_ns() / 1_000_000)
+}
+
+async fn sleep_until(deadline: Option<Moment>) {
+    match deadline {
+        None => std::future::pending().await,
+        // A millisecond more: a deadline inside the current millisecond must have passed when the rules look.
+        Some(deadline) => {
+            let wait = deadline.since(now()) + Duration::from_millis(1);
+            tokio::time::sleep_until(Instant::now() + wait).await;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The beginning of every supervisor process: load the world, hear what the keeper holds, make the two agree.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::births::Context;
+use super::journal::Journal;
+use super::report::{Console, Reporter};
+use super::sockets::stored_name;
+use super::supervisor::{Process, RuntimeError, Supervisor};
+use super::{Said, births};
+use crate::capture::Tap;
+use crate::keeper::{FromKeeper, Link};
+use crate::os;
+use crate::rules::{Action, Event, NodeId, Run};
+
+/// The keeper writes its snapshot before it lets us start; longer than this means that it is stopped or gone.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// Loads the world and receives the keeper's snapshot.
+    pub(super) fn take_over(
+        keeper: OwnedFd,
+        journal: OwnedFd,
+        console: Box<dyn Console>,
+        said: mpsc::Sender<Said>,
+    ) -> Result<Supervisor, RuntimeError> {
+        let (journal, world) = Journal::open(journal)?;
+        let link = AsyncFd::new(Link::new(keeper)?)?;
+        let reporter = Reporter::new(world.project.name.clone(), console);
+        let context = Context {
+            inherited: std::env::vars_os().collect(),
+            nofile: os::limits::raise_nofile().ok(),
+            keeper: Pid::parent(),
+            null: os::files::dev_null()?,
+        };
+        let mut supervisor = Supervisor {
+            link,
+            world,
+            journal,
+            reporter,
+            context,
+            incarnation: 0,
+            processes: BTreeMap::new(),
+            store: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            queue: std::collections::VecDeque::new(),
+            said,
+            replies: BTreeMap::new(),
+            tickets: 0,
+            table_due: false,
+        };
+        supervisor.receive_snapshot()?;
+        Ok(supervisor)
+    }
+
+    fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
+        loop {
+            match self.link.get_ref().recv_within(SNAPSHOT_WAIT)? {
+                FromKeeper::Child { key, pid, pidfd, outputs } => {
+                    self.adopt(NodeId(key.node), Run(key.run), pid, pidfd, outputs);
+                }
+                FromKeeper::Stored { name, fd } => {
+                    self.store.insert(name, Rc::new(fd));
+                }
+                FromKeeper::SnapshotEnd { incarnation } => {
+                    self.incarnation = incarnation;
+                    return Ok(());
+                }
+                FromKeeper::Gone => return Err(self.keeper_gone()),
+                packet @ (FromKeeper::Exited(_) | FromKeeper::Stop | FromKeeper::StopNow) => {
+                    return Err(io::Error::other(format!("{packet:?} inside the keeper's snapshot")).into());
+                }
+            }
+        }
+    }
+
+    /// Holds a child that an earlier supervisor process started. Its output goes on where it was.
+    fn adopt(&mut self, node: NodeId, run: Run, pid: Pid, pidfd: OwnedFd, outputs: Vec<OwnedFd>) {
+        let log = self.world.process(node).cloned().and_then(|spec| self.log(&spec).ok().flatten());
+        let taps = outputs
+            .into_iter()
+            .filter_map(|pipe| Tap::open(pipe, Rc::clone(log.as_ref()?)).ok())
+            .collect();
+        self.reporter.adopted(node, run, pid);
+        self.processes.insert(node, Process { run, pid, pidfd, taps });
+    }
+
+    /// Goes on where the world stopped: boots it, or performs what was ordered and is not done.
+    pub(super) fn resume(&mut self) -> Result<(), RuntimeError> {
+        self.hear_stored_notifications()?;
+        if !self.world.booted {
+            return self.handle(Event::Boot);
+        }
+        self.reporter.takeover(self.incarnation, self.processes.len());
+        for order in self.world.tree.open_orders() {
+            match order {
+                Action::Start(node, run) if self.has(node, run) => self.queue.push_back(Event::Spawned(node, run)),
+                order => self.perform(order)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, node: NodeId, run: Run) -> bool {
+        self.processes.get(&node).is_some_and(|process| process.run == run)
+    }
+
+    fn hear_stored_notifications(&mut self) -> Result<(), RuntimeError> {
+        let names: Vec<String> = self.world.project.processes.keys().cloned().collect();
+        for name in names {
+            let stored = stored_name("notify", &births::notify_path(&self.world.project, &name));
+            if let (Some(socket), Some(node)) = (self.store.get(&stored), self.world.tree.find(&name)) {
+                self.hear_notifications(node, Rc::clone(socket))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keeper was killed, so nobody reaps or holds anything any more: nothing may be left running unsupervised. The
+    /// children die with the keeper (`PR_SET_PDEATHSIG`); this also reaches what they forked into their process groups.
+    pub(super) fn keeper_gone(&self) -> RuntimeError {
+        for process in self.processes.values() {
+            let _ = os::pidfd::signal(process.pidfd.as_fd(), libc::SIGKILL);
+            let _ = os::process::kill_session(process.pid);
+        }
+        self.remove_sockets();
+        RuntimeError::KeeperGone
+    }
+}

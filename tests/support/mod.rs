@@ -1,0 +1,243 @@
+//! A launcher under test: its own directory, its own project, and nothing of it left when the test ends.
+
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest wait for anything that should happen at once; long, because a test machine may be busy.
+pub const BOUND: Duration = Duration::from_secs(20);
+
+/// A project in a directory of its own, not running yet.
+pub struct Project {
+    pub dir: tempfile::TempDir,
+}
+
+impl Project {
+    /// A project with this `supervisor.toml`, below root keys that keep everything inside its directory.
+    pub fn new(config: &str) -> Project {
+        let dir = tempfile::Builder::new().prefix("provost-").tempdir().unwrap();
+        let project = Project { dir };
+        project.configure(config);
+        project
+    }
+
+    /// Replaces the config file.
+    pub fn configure(&self, config: &str) {
+        let root = self.dir.path().display();
+        let text = format!("name = \"test\"\nrun_dir = \"{root}/run\"\nlog_dir = \"{root}/log\"\n{config}");
+        fs::write(self.config(), text).unwrap();
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("supervisor.toml")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `provost -f CONFIG ARGS...`, not started.
+    pub fn provost(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_provost"));
+        command.arg("-f").arg(self.config()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// `provost -f CONFIG ARGS...`, run to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.provost(args).output().unwrap()
+    }
+
+    /// Starts `provost up` in the foreground and waits until the tree is up.
+    pub fn up(self) -> Launcher {
+        let launcher = self.start();
+        launcher.wait_line("distinct PIDs");
+        launcher
+    }
+
+    /// Starts `provost up` in the foreground and does not wait.
+    pub fn start(self) -> Launcher {
+        let mut child = self.provost(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let streams: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        Launcher { project: self, child, lines }
+    }
+}
+
+/// A running launcher. Dropped, it and everything below it is killed.
+pub struct Launcher {
+    pub project: Project,
+    pub child: Child,
+    lines: Receiver<String>,
+}
+
+impl Launcher {
+    /// The keeper's pid.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Waits for a line of output that contains `text`.
+    pub fn wait_line(&self, text: &str) -> String {
+        let until = Instant::now() + BOUND;
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(RecvTimeoutError::Timeout) => panic!("no line with {text:?} within {BOUND:?}: {seen:#?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("up ended without a line with {text:?}: {seen:#?}"),
+            }
+        }
+    }
+
+    /// The output so far that nobody has waited for.
+    pub fn rest_of_output(&mut self) -> Vec<String> {
+        let _ = self.child.wait();
+        self.lines.iter().collect()
+    }
+
+    /// Runs a verb and expects success.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.project.run(args);
+        assert!(output.status.success(), "provost {args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a verb with `--json`.
+    pub fn json(&self, verb: &str) -> Value {
+        serde_json::from_str(&self.ok(&[verb, "--json"])).unwrap()
+    }
+
+    /// The process table.
+    pub fn ps(&self) -> Vec<Value> {
+        self.json("ps")["processes"].as_array().unwrap().clone()
+    }
+
+    /// The pid of a child, `keeper` or `supervisor`; `None` without a process.
+    pub fn pid_of(&self, name: &str) -> Option<i32> {
+        let rows = self.ps();
+        let row = rows.iter().find(|row| row["name"] == name && row["role"] != "descendant");
+        let row = row.unwrap_or_else(|| panic!("no {name} in {rows:#?}"));
+        row["pid"].as_i64().map(|pid| i32::try_from(pid).unwrap())
+    }
+
+    /// Waits until `name` runs under another pid than `old` and returns it.
+    pub fn wait_new_pid(&self, name: &str, old: i32) -> i32 {
+        eventually(&format!("{name} under another pid"), || self.pid_of(name).filter(|pid| *pid != old))
+    }
+
+    /// Every process below the keeper, from the kernel.
+    pub fn below(&self) -> Vec<i32> {
+        descendants(self.pid())
+    }
+
+    /// Waits for the launcher's end and returns its exit code.
+    pub fn wait_exit(&mut self) -> i32 {
+        wait_gone(&[self.pid()]);
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        let mut pids = self.below();
+        pids.push(self.pid());
+        for pid in pids {
+            kill(pid, libc::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `probe` gives something.
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + BOUND;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what}: not within {BOUND:?}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Sends a signal to a process the test started.
+pub fn kill(pid: i32, signal: i32) {
+    assert!(pid > 1);
+    // An error means that it is gone already.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::try_from(signal).unwrap());
+}
+
+/// Waits until none of these processes exists, zombies aside.
+pub fn wait_gone(pids: &[i32]) {
+    for pid in pids {
+        eventually(&format!("the end of process {pid}"), || (!alive(*pid)).then_some(()));
+    }
+}
+
+/// Whether a process exists and is not a zombie.
+pub fn alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
+}
+
+/// What the tests need of `/proc/PID/stat`, read independently of provost.
+pub struct Stat {
+    pub state: char,
+    pub ppid: i32,
+    pub sid: i32,
+    pub start: u64,
+}
+
+pub fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text[text.rfind(')')? + 2..].split(' ').collect();
+    Some(Stat {
+        state: fields[0].chars().next()?,
+        ppid: fields[1].parse().ok()?,
+        sid: fields[3].parse().ok()?,
+        start: fields[19].parse().ok()?,
+    })
+}
+
+/// Every live process below this one.
+pub fn descendants(root: i32) -> Vec<i32> {
+    let pids: Vec<i32> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let parents: Vec<(i32, i32)> =
+        pids.into_iter().filter_map(|pid| Some((pid, stat(pid).filter(|stat| stat.state != 'Z')?.ppid))).collect();
+    let mut found = vec![root];
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at];
+        found.extend(parents.iter().filter(|(_, ppid)| *ppid == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+/// The text of a file, empty while it does not exist.
+pub fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
