@@ -5,8 +5,13 @@
 //! processes hand each other descriptors.
 
 pub mod clock;
+pub mod descendants;
 mod fallback;
+pub mod limits;
+pub mod lock;
+pub mod memfd;
 pub mod pidfd;
+pub mod process;
 pub mod signals;
 pub mod socket;
 pub mod spawn;

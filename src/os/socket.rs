@@ -62,9 +62,13 @@ impl Fds {
             *free = Some(fd);
         }
     }
+}
 
-    /// Takes the descriptors out, first to last.
-    pub fn into_iter(self) -> impl Iterator<Item = OwnedFd> {
+impl IntoIterator for Fds {
+    type Item = OwnedFd;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<OwnedFd>, MAX_FDS>>;
+
+    fn into_iter(self) -> Self::IntoIter {
         self.slots.into_iter().flatten()
     }
 }
@@ -169,7 +173,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
         }
     };
     let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-    let filled = message.msg_controllen as usize;
+    let filled: usize = message.msg_controllen as _; // another integer with musl
     let mut packet = Packet { len, sender: None, fds: Fds::default(), truncated };
     control.each(filled, |item| match item {
         Item::Descriptor(number) => packet.fds.push(adopt(number)),

@@ -20,6 +20,9 @@ use crate::os::{fallback, signals, socket};
 /// Longest `failed` packet, with step and errno.
 const FAILED_PACKET: usize = 64;
 
+/// One step.
+type Act<'a> = fn(&Newborn<'a>) -> nix::Result<()>;
+
 /// A birth in the form the child can use, and the two numbers it leaves behind.
 pub(super) struct Newborn<'a> {
     birth: &'a Birth<'a>,
@@ -41,7 +44,7 @@ pub(super) struct Newborn<'a> {
 
 impl<'a> Newborn<'a> {
     /// The steps, in order. A new kind of preparation is one line here and one function below.
-    const STEPS: [(Step, fn(&Newborn<'a>) -> nix::Result<()>); 7] = [
+    const STEPS: [(Step, Act<'a>); 7] = [
         (Step::Session, Self::found_session),
         (Step::DeathSignal, Self::tie_to_keeper),
         (Step::Register, Self::register),
