@@ -1,10 +1,66 @@
 //! The first process: parent of everything, holder of everything that must outlive the supervisor process.
 //!
-//! Single-threaded, no tokio, fixed tables, nothing allocated after start. It knows no config and takes no decision beyond:
-//! reap, keep exit facts until acknowledged, hold descriptors, and start the supervisor process again when it is gone.
+//! Single-threaded, no tokio, fixed tables. It knows no config, prints nothing, and takes no decision beyond: reap, keep
+//! exit facts until acknowledged, hold descriptors, and start the supervisor process again when it is gone. After start it
+//! allocates nothing that grows: only the strings for the birth of a supervisor process, which are freed again.
 //!
-//! `protocol.rs` is the one list of packets; `link.rs` is the supervisor's end of the socket.
+//! `rounds.rs` is its loop; read that first. `incarnation.rs` is one supervisor process and what it was told,
+//! `protocol.rs` the one list of packets, `link.rs` the supervisor's end of the socket.
 
+mod children;
+mod incarnation;
+mod link;
 mod protocol;
+mod revival;
+mod rounds;
+mod store;
+mod wire;
 
-pub use protocol::{ExitRecord, FromKeeper, Key, ToKeeper};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+pub use link::Link;
+pub use protocol::{ExitRecord, FromKeeper, Key, NAME_MAX, OUTPUTS_MAX, ToKeeper};
+
+use crate::os::lock::Lock;
+
+/// Where a supervisor process finds the socket to its keeper. See [`Link::inherited`].
+pub const LINK_FD: RawFd = 3;
+
+/// Where a supervisor process finds its journal: a file in memory that the keeper holds and never looks into. For
+/// `os::process::inherited` and `os::memfd::Memfd::adopt`.
+pub const JOURNAL_FD: RawFd = 4;
+
+/// The exit code after a third request to stop: the tree did not end in order.
+pub const FORCED: u8 = 1;
+
+/// What the keeper needs to know.
+#[derive(Debug)]
+pub struct Plan {
+    /// The supervisor process' program, held so that a replaced or removed file changes nothing: usually
+    /// `os::process::own_program`.
+    pub program: OwnedFd,
+    /// Its arguments, the program's name first.
+    pub argv: Vec<CString>,
+    /// Its whole environment.
+    pub env: Vec<CString>,
+    /// Its working directory.
+    pub cwd: CString,
+    /// The lock on the run directory, held to the end.
+    pub lock: Option<Lock>,
+    /// Gets one byte when the tree is up for the first time, and is closed: for a waiting `up -d`.
+    pub ready: Option<OwnedFd>,
+}
+
+/// Becomes the keeper: starts the supervisor process, and returns the exit code once the tree has ended and nothing is
+/// left of it.
+///
+/// The caller must have one thread and no other children. Its signal mask, its dispositions of CHLD and PIPE and its limit
+/// of open files are changed; children are born with what was before.
+///
+/// # Errors
+/// The keeper could not be set up, or the first supervisor process could not be started. Nothing is left running.
+pub fn run(plan: Plan) -> io::Result<u8> {
+    Ok(rounds::Keeper::begin(plan)?.keep())
+}

@@ -1,9 +1,17 @@
 //! Packets between keeper and supervisor process, over one SOCK_SEQPACKET pair. One packet, one fact.
+//!
+//! `wire.rs` has their bytes.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+
+/// Longest name in the descriptor store, in bytes.
+pub const NAME_MAX: usize = 63;
+
+/// Most output pipes of one child.
+pub const OUTPUTS_MAX: usize = 2;
 
 /// Names one life of one child: the rules' node and run. The keeper only compares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,14 +47,19 @@ pub enum FromKeeper {
     SnapshotEnd {
         /// How many supervisor processes there have been, this one included.
         incarnation: u32,
+        /// How many processes that no supervisor process registered the keeper has reaped so far: forked by children and
+        /// left behind, or killed before they could register.
+        orphans: u64,
     },
     /// A registered child ended and is reaped; what it left in its process group was killed first. Repeated to every new
     /// supervisor process until acknowledged.
     Exited(ExitRecord),
     /// The keeper was asked to stop (SIGTERM, SIGINT, SIGHUP).
     Stop,
-    /// ... for the second time.
+    /// ... for the second time, or by SIGQUIT.
     StopNow,
+    /// The keeper is dead: the socket is at its end. Comes from the kernel, not as a packet.
+    Gone,
 }
 
 /// One exit.
@@ -71,12 +84,12 @@ pub struct ExitRecord {
 }
 
 /// What the supervisor process says.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum ToKeeper<'a> {
     /// The exit of this run is recorded: forget it.
     Ack(Key),
     /// Keep this descriptor under this name (replacing an older one).
-    Store(&'a str, std::os::fd::BorrowedFd<'a>),
+    Store(&'a str, BorrowedFd<'a>),
     /// Close the stored descriptor.
     Unstore(&'a str),
     /// The tree is up for the first time (a waiting `up -d` may return).

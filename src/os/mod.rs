@@ -1,6 +1,19 @@
 //! How it happens: everything that touches the kernel, and every `unsafe`, each behind a safe signature.
 //!
-//! Knows no strategy, no specification and no text for people beyond the name of a failed step.
+//! Knows no strategy, no specification and no text for people beyond the name of a failed step. Read `spawn.rs` first:
+//! the birth of a process is why this layer exists. `wait.rs` and `pidfd.rs` are its life and end, `socket.rs` how two
+//! processes hand each other descriptors.
 
+pub mod clock;
+pub mod descendants;
+mod fallback;
+pub mod limits;
+pub mod lock;
+pub mod memfd;
+pub mod pidfd;
+pub mod process;
+pub mod signals;
+pub mod socket;
 pub mod spawn;
 pub mod terminal;
+pub mod wait;

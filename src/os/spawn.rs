@@ -1,12 +1,20 @@
 //! Birth of a process: `clone3(CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND [| CLONE_PARENT])` and exec,
 //! with `clone(2)` where `clone3` is refused. The caller is suspended until exec, so the cost does not grow with its memory
 //! and an exec error comes back through shared memory.
+//!
+//! `newborn.rs` is what the child does, step by step; `clone.rs` is the system call and its stack.
+
+mod clone;
+mod newborn;
 
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+
+use super::wait;
+use newborn::Newborn;
 
 /// Everything a new process is made of. Prepared before the clone: between clone and exec nothing is allocated.
 #[derive(Debug)]
@@ -15,7 +23,7 @@ pub struct Birth<'a> {
     pub program: CString,
     /// Arguments, the program's name first.
     pub argv: Vec<CString>,
-    /// The whole environment, `NAME=value`. With `listen` not empty, `LISTEN_PID=` is added with the child's own pid.
+    /// The whole environment, `NAME=value`. With `listen_pid`, `LISTEN_PID=` is added with the child's own pid.
     pub env: Vec<CString>,
     /// Working directory.
     pub cwd: CString,
@@ -65,16 +73,24 @@ pub struct Born {
     pub pidfd: OwnedFd,
 }
 
-/// Which step failed, and how. The process, if there was one, is gone or a zombie of its parent.
+/// Which step failed, and how. The process, if there was one, is gone or a zombie of the keeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{step}: {errno}")]
 pub struct BirthError {
     /// The step.
     pub step: Step,
-    /// The kernel's answer.
+    /// The kernel's answer. `ECANCELED`: the child was killed by a signal while it was at this step.
     pub errno: Errno,
     /// The pid the attempt had, if it came that far.
     pub pid: Option<Pid>,
+}
+
+impl BirthError {
+    /// The machine is short of something that comes back (processes, memory, descriptors): worth trying again later,
+    /// and no fault of the program.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self.errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS)
+    }
 }
 
 /// Steps of a birth, in order. The numbers travel in the failure packet.
@@ -83,33 +99,74 @@ pub struct BirthError {
 pub enum Step {
     /// clone3 or clone.
     Clone = 1,
-    /// Telling the keeper.
-    Register = 2,
     /// `setsid`.
-    Session = 3,
-    /// Moving descriptors into place.
-    Descriptors = 4,
-    /// `chdir`.
-    Chdir = 5,
-    /// `prlimit`.
-    Limits = 6,
+    Session = 2,
     /// `PR_SET_PDEATHSIG`, or the keeper was gone already.
-    DeathSignal = 7,
+    DeathSignal = 3,
+    /// Telling the keeper.
+    Register = 4,
+    /// Moving descriptors into place.
+    Descriptors = 5,
+    /// `setrlimit`.
+    Limits = 6,
+    /// `chdir`.
+    Chdir = 7,
     /// `execve`.
     Exec = 8,
+}
+
+impl Step {
+    const ALL: [Step; 8] = [
+        Step::Clone,
+        Step::Session,
+        Step::DeathSignal,
+        Step::Register,
+        Step::Descriptors,
+        Step::Limits,
+        Step::Chdir,
+        Step::Exec,
+    ];
+
+    /// The step of this number.
+    pub fn from_number(number: i32) -> Option<Step> {
+        Step::ALL.into_iter().find(|step| *step as i32 == number)
+    }
 }
 
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Step::Clone => "clone",
-            Step::Register => "register with the keeper",
             Step::Session => "setsid",
-            Step::Descriptors => "place descriptors",
-            Step::Chdir => "chdir",
-            Step::Limits => "restore limits",
             Step::DeathSignal => "tie to the keeper",
+            Step::Register => "register with the keeper",
+            Step::Descriptors => "place descriptors",
+            Step::Limits => "restore limits",
+            Step::Chdir => "chdir",
             Step::Exec => "exec",
         })
     }
 }
+
+/// Makes a process. Returns when its program runs, or when it is certain that it will not.
+///
+/// # Errors
+/// The first step that failed. With [`Parent::Caller`] the failed child is already reaped; with [`Parent::Keeper`] it is
+/// the keeper's to reap, and the keeper reports its exit if it came as far as registering.
+pub fn spawn(birth: &Birth) -> Result<Born, BirthError> {
+    let newborn = Newborn::prepare(birth)?;
+    let born = clone::start(&newborn).map_err(|errno| BirthError { step: Step::Clone, errno, pid: None })?;
+    match newborn.outcome() {
+        Ok(()) => Ok(born),
+        Err((step, errno)) => {
+            if let Parent::Caller = birth.parent {
+                // A child that failed is at its end already; nobody else may reap it.
+                let _ = wait::reap_by_pidfd(&born.pidfd);
+            }
+            Err(BirthError { step, errno, pid: Some(born.pid) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! The supervisor process' end of the socket.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::protocol::{FromKeeper, Key, ToKeeper};
+use super::{LINK_FD, wire};
+use crate::os::process;
+use crate::os::socket::{self, Received};
+use crate::os::spawn::Parent;
+
+/// The keeper takes packets whenever it is scheduled; a queue that stays full this long means that it is not.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The connection to the keeper.
+#[derive(Debug)]
+pub struct Link {
+    socket: OwnedFd,
+    keeper: Pid,
+}
+
+impl Link {
+    /// Over one end of the keeper's pair.
+    ///
+    /// # Errors
+    /// It is not a connected Unix socket.
+    pub fn new(socket: OwnedFd) -> io::Result<Link> {
+        socket::bound_sends(socket.as_fd(), PATIENCE)?;
+        let keeper = socket::peer(socket.as_fd())?.pid;
+        Ok(Link { socket, keeper })
+    }
+
+    /// Over the descriptor the keeper starts the supervisor process with. Once per process.
+    ///
+    /// # Errors
+    /// This process was not started by a keeper.
+    pub fn inherited() -> io::Result<Link> {
+        Link::new(process::inherited(LINK_FD)?)
+    }
+
+    /// The keeper's process: the parent of this one and of every registered child.
+    pub fn keeper(&self) -> Pid {
+        self.keeper
+    }
+
+    /// The next packet, without waiting; `None`: nothing at the moment. After [`FromKeeper::Gone`] there is nothing more.
+    ///
+    /// # Errors
+    /// Those of `recvmsg(2)`; `EMFILE`: this process has no room for the descriptors of a packet, which is lost.
+    pub fn recv(&self) -> io::Result<Option<FromKeeper>> {
+        let mut buffer = [0; wire::PACKET_MAX];
+        loop {
+            match socket::receive(self.socket.as_fd(), &mut buffer)? {
+                Received::Nothing => return Ok(None),
+                Received::Closed => return Ok(Some(FromKeeper::Gone)),
+                // A child whose descriptors were cut off must not look as if it did not exist.
+                Received::Packet(packet) if packet.truncated => return Err(Errno::EMFILE.into()),
+                Received::Packet(packet) => {
+                    let bytes = buffer.get(..packet.len).unwrap_or_default();
+                    if let Some(message) = wire::from_keeper(bytes, packet.fds) {
+                        return Ok(Some(message));
+                    }
+                    // From a keeper of another version: what it adds is not needed here.
+                }
+            }
+        }
+    }
+
+    /// Says something to the keeper. Waits, bounded, while the queue is full.
+    ///
+    /// # Errors
+    /// `InvalidInput`: a name is empty or longer than 63 bytes. `BrokenPipe`: the keeper is dead. `WouldBlock`: it did not
+    /// read for 5 s.
+    pub fn send(&self, message: &ToKeeper) -> io::Result<()> {
+        let bytes = wire::to_keeper(message).ok_or(io::ErrorKind::InvalidInput)?;
+        let along = match message {
+            ToKeeper::Store(_, fd) => &[*fd][..],
+            _ => &[],
+        };
+        Ok(socket::send(self.socket.as_fd(), bytes.as_slice(), along)?)
+    }
+
+    /// How a child is born into the keeper's hands: registered under `key`, with at most two read ends of its output.
+    pub fn parent<'a>(&'a self, key: Key, outputs: Vec<BorrowedFd<'a>>) -> Parent<'a> {
+        Parent::Keeper {
+            socket: self.as_fd(),
+            message: Link::registration(key),
+            fds: outputs,
+            failed: Link::failed(key),
+            keeper: self.keeper,
+        }
+    }
+
+    /// The packet by which a child registers.
+    pub fn registration(key: Key) -> Vec<u8> {
+        wire::register(key).as_slice().to_vec()
+    }
+
+    /// The packet by which a registered child says that it will not come to exec, without step and errno.
+    pub fn failed(key: Key) -> Vec<u8> {
+        wire::failed(key).as_slice().to_vec()
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Link {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

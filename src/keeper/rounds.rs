@@ -1,0 +1,329 @@
+//! The keeper's rounds: wait on one poll, then take signals, packets and deaths, and start what is missing.
+//!
+//! The order matters in one place: a child's packets are read before its death is buried, so a registration is never
+//! later than its exit.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, write};
+
+use super::children::Children;
+use super::incarnation::{Incarnation, Inheritance, Stop};
+use super::revival::Revival;
+use super::store::Store;
+use super::wire::{self, Heard};
+use super::{FORCED, Key, Plan};
+use crate::os::memfd::Memfd;
+use crate::os::signals::{self, Inbox};
+use crate::os::socket::{Fds, Packet};
+use crate::os::{clock, descendants, limits, pidfd, process, wait};
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// How long leftovers are hunted at the end. Only a process stuck in the kernel outlives this.
+const SWEEP: u64 = 10_000 * MILLISECOND;
+/// Pause between two looks at leftovers that were killed but have not died yet; a death ends it.
+const SWEEP_PAUSE: u64 = 20 * MILLISECOND;
+
+/// How much less likely than everything else the keeper is to be killed for memory: all depends on it.
+const OOM_SHELTER: i32 = 900;
+
+pub(super) struct Keeper {
+    plan: Plan,
+    inheritance: Inheritance,
+    oom_scores: Option<OomScores>,
+    inbox: Inbox,
+    journal: Memfd,
+    children: Children,
+    store: Store,
+    supervisor: Option<Incarnation>,
+    revival: Revival,
+    /// How many supervisor processes have been started.
+    incarnations: u32,
+    /// Reaped without ever having been registered.
+    orphans: u64,
+    /// A death may be waiting to be buried.
+    deaths: bool,
+    stop: Stop,
+    /// The tree has ended with this exit code.
+    finish: Option<u8>,
+}
+
+/// Before and after.
+#[derive(Clone, Copy)]
+struct OomScores {
+    everyone: i32,
+    keeper: i32,
+}
+
+impl Keeper {
+    /// Sets everything up and starts the first supervisor process.
+    pub(super) fn begin(plan: Plan) -> io::Result<Keeper> {
+        process::adopt_orphans()?;
+        let inheritance =
+            Inheritance { umask: process::file_mode_mask(), open_files: limits::raise_open_files()? };
+        let room = inheritance.open_files.hard;
+        let mut keeper = Keeper {
+            plan,
+            inheritance,
+            oom_scores: take_shelter(),
+            inbox: open_inbox()?,
+            journal: Memfd::create(c"provost-journal")?,
+            children: Children::with_room(room),
+            store: Store::with_room(room),
+            supervisor: None,
+            revival: Revival::default(),
+            incarnations: 0,
+            orphans: 0,
+            deaths: true,
+            stop: Stop::No,
+            finish: None,
+        };
+        keeper.start()?;
+        Ok(keeper)
+    }
+
+    /// The whole life of the keeper.
+    pub(super) fn keep(mut self) -> u8 {
+        loop {
+            self.revive();
+            self.tell();
+            self.wait();
+            self.obey();
+            self.hear();
+            self.bury();
+            self.settle();
+            if let Some(code) = self.verdict() {
+                self.sweep();
+                return code;
+            }
+        }
+    }
+
+    fn verdict(&self) -> Option<u8> {
+        if self.stop == Stop::Forced {
+            Some(FORCED)
+        } else {
+            self.finish.filter(|_| self.supervisor.is_none())
+        }
+    }
+
+    fn revive(&mut self) {
+        let now = clock::monotonic_ns();
+        if self.supervisor.is_none() && now >= self.revival.not_before() && self.start().is_err() {
+            self.revival.refused(now);
+        }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        let number = self.incarnations + 1;
+        self.with_everyones_oom_score(|keeper| {
+            let journal = keeper.journal.as_fd();
+            keeper.supervisor = Some(Incarnation::start(number, &keeper.plan, &keeper.inheritance, journal)?);
+            keeper.incarnations = number;
+            keeper.children.forget_told();
+            keeper.store.forget_told();
+            Ok(())
+        })
+    }
+
+    /// A process inherits the score of the one that makes it.
+    fn with_everyones_oom_score<T>(&mut self, act: impl FnOnce(&mut Keeper) -> T) -> T {
+        let Some(scores) = self.oom_scores else { return act(self) };
+        let _ = process::set_oom_score(scores.everyone);
+        let done = act(self);
+        let _ = process::set_oom_score(scores.keeper);
+        done
+    }
+
+    fn tell(&mut self) {
+        if let Some(supervisor) = &mut self.supervisor {
+            let now = clock::monotonic_ns();
+            supervisor.tell(now, &mut self.children, &mut self.store, self.stop, self.orphans);
+        }
+    }
+
+    fn wait(&mut self) {
+        let inbox = PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
+        let deadline =
+            self.supervisor.as_ref().map_or(Some(self.revival.not_before()), Incarnation::deadline);
+        let limit = timeout(deadline);
+        let room = match self.supervisor.as_ref().and_then(Incarnation::listening) {
+            None => {
+                let _ = poll(&mut [inbox], limit);
+                false
+            }
+            Some((socket, full)) => {
+                let wanted = if full { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+                let mut polled = [inbox, PollFd::new(socket, wanted)];
+                let _ = poll(&mut polled, limit);
+                polled[1].revents().is_some_and(|found| found.contains(PollFlags::POLLOUT))
+            }
+        };
+        if let Some(supervisor) = self.supervisor.as_mut().filter(|_| room) {
+            supervisor.writable();
+        }
+    }
+
+    /// Signals. Each further request to stop is a stronger one; QUIT leaves out the ordered one.
+    fn obey(&mut self) {
+        while let Ok(Some(signal)) = self.inbox.next() {
+            self.stop = match (signal, self.stop) {
+                (Signal::SIGCHLD, stop) => {
+                    self.deaths = true;
+                    stop
+                }
+                (Signal::SIGQUIT, Stop::No) | (_, Stop::Ordered) => Stop::AtOnce,
+                (_, Stop::No) => Stop::Ordered,
+                (_, Stop::AtOnce | Stop::Forced) => Stop::Forced,
+            };
+        }
+    }
+
+    /// Everything that was sent so far.
+    fn hear(&mut self) {
+        let mut buffer = [0; wire::PACKET_MAX];
+        let now = clock::monotonic_ns();
+        while let Some(packet) = self.supervisor.as_mut().and_then(|it| it.receive(now, &mut buffer)) {
+            self.heed(packet, &buffer);
+        }
+    }
+
+    /// Only the supervisor process gives orders; anyone else who holds the socket is a child on its way to exec.
+    fn heed(&mut self, packet: Packet, buffer: &[u8]) {
+        let (Some(sender), Some(supervisor)) = (packet.sender, &mut self.supervisor) else { return };
+        let by_supervisor = sender.pid == supervisor.pid();
+        let heard = buffer.get(..packet.len).and_then(wire::heard);
+        match heard {
+            Some(Heard::Register(key)) if !by_supervisor && wait::is_child(sender.pid) => {
+                // A descriptor less than the child needs is as bad as none.
+                let pidfd = pidfd::open(sender.pid).ok().filter(|_| !packet.truncated);
+                self.admit(key, sender.pid, pidfd, packet.fds);
+            }
+            Some(Heard::Failed(key, step, errno)) => self.children.birth_failed(key, sender.pid, step, errno),
+            Some(Heard::Ack(key)) if by_supervisor => self.children.acknowledge(key),
+            Some(Heard::Store(name)) if by_supervisor => {
+                if let Some(fd) = packet.fds.into_iter().next() {
+                    self.store.put(name, fd);
+                }
+            }
+            Some(Heard::Unstore(name)) if by_supervisor => self.store.remove(name),
+            Some(Heard::Up) if by_supervisor => {
+                if let Some(ready) = self.plan.ready.take() {
+                    let _ = write(ready, b"\n");
+                }
+            }
+            Some(Heard::Finish(code)) if by_supervisor => {
+                supervisor.farewell(clock::monotonic_ns());
+                self.finish = Some(code);
+            }
+            _ => {}
+        }
+    }
+
+    /// A child that cannot be held is killed before its exec; if it has an entry, its exit is told like any other.
+    fn admit(&mut self, key: Key, pid: Pid, pidfd: Option<OwnedFd>, outputs: Fds) {
+        let held = pidfd.is_some();
+        let registered = self.children.register(key, pid, pidfd, outputs);
+        if registered.is_err() || !held {
+            // Our own child and not reaped: the number is its.
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Reaps everything that has ended.
+    fn bury(&mut self) {
+        if !std::mem::take(&mut self.deaths) {
+            return;
+        }
+        while let Ok(Some(pid)) = wait::ended() {
+            self.hear();
+            let registered = self.children.is_alive(pid);
+            if registered {
+                // It led a session; its number still is its own, so this reaches no stranger.
+                let _ = pidfd::kill_group(pid, Signal::SIGKILL as i32);
+            }
+            let Ok(Some(end)) = wait::reap(pid) else { return };
+            match &mut self.supervisor {
+                _ if registered => drop(self.children.ended(pid, end)),
+                Some(supervisor) if supervisor.is_alive(pid) => {
+                    let now = clock::monotonic_ns();
+                    supervisor.process_ended(now);
+                    self.revival.ended(now, end.status);
+                }
+                _ => self.orphans += 1,
+            }
+        }
+    }
+
+    /// Ends what should have ended by itself, and lets go of a supervisor process that is wholly gone.
+    fn settle(&mut self) {
+        self.hear();
+        let Some(supervisor) = &mut self.supervisor else { return };
+        supervisor.settle(clock::monotonic_ns(), &self.children);
+        if supervisor.is_over() {
+            self.supervisor = None;
+        }
+    }
+
+    /// Kills and reaps every descendant. As a subreaper this process is the parent of every one whose own parent is dead, so
+    /// having no child means that no descendant exists.
+    fn sweep(&mut self) {
+        let end = clock::monotonic_ns() + SWEEP;
+        while clock::monotonic_ns() < end {
+            loop {
+                match wait::ended() {
+                    Ok(Some(pid)) => drop(wait::reap(pid)),
+                    Ok(None) => break,
+                    Err(_) => return,
+                }
+            }
+            if let Some(supervisor) = &self.supervisor {
+                supervisor.kill();
+            }
+            for child in self.children.living() {
+                let _ = pidfd::signal(child, Signal::SIGKILL as i32);
+            }
+            let _ = descendants::each_child(|pid| {
+                // Not reaped meanwhile: the number is its own.
+                let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            });
+            let inbox = PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
+            let _ = poll(&mut [inbox], timeout(Some(clock::monotonic_ns() + SWEEP_PAUSE)));
+            while let Ok(Some(_)) = self.inbox.next() {}
+        }
+    }
+}
+
+/// Time until a deadline, rounded up so that it has come when the time is over.
+fn timeout(deadline: Option<u64>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    let left = deadline.saturating_sub(clock::monotonic_ns()).div_ceil(MILLISECOND);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
+/// CHLD and requests to stop; a stray signal of another kind must not end the tree. What whoever started us had ignored (`nohup`, `&` in a script) stays ignored; TERM never is.
+fn open_inbox() -> io::Result<Inbox> {
+    for harmless in [Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM] {
+        signals::ignore(harmless);
+    }
+    signals::reset(Signal::SIGCHLD);
+    let mut wanted = vec![Signal::SIGCHLD, Signal::SIGTERM];
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        if !signals::is_ignored(signal)? {
+            wanted.push(signal);
+        }
+    }
+    Ok(Inbox::open(&wanted)?)
+}
+
+/// Best effort: lowering the score needs a privilege that is often missing.
+fn take_shelter() -> Option<OomScores> {
+    let everyone = process::oom_score().ok()?;
+    let keeper = (everyone - OOM_SHELTER).max(-1000);
+    process::set_oom_score(keeper).ok()?;
+    Some(OomScores { everyone, keeper })
+}

@@ -1,0 +1,91 @@
+use std::os::fd::AsFd;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const KEY: Key = Key { node: 7, run: u32::MAX };
+
+fn record(birth_failed: Option<(i32, Errno)>) -> ExitRecord {
+    ExitRecord {
+        key: KEY,
+        pid: Pid::from_raw(4_194_303),
+        status: 139,
+        user_us: 1,
+        system_us: u64::MAX,
+        max_rss_kib: 3,
+        at_ns: 4,
+        birth_failed,
+    }
+}
+
+#[test]
+fn the_keeper_hears_what_was_said() {
+    let file = tempfile::tempfile().unwrap();
+    let longest = "n".repeat(NAME_MAX);
+    let said = |message| to_keeper(&message).unwrap();
+    assert_eq!(heard(register(KEY).as_slice()), Some(Heard::Register(KEY)));
+    assert_eq!(heard(said(ToKeeper::Ack(KEY)).as_slice()), Some(Heard::Ack(KEY)));
+    assert_eq!(heard(said(ToKeeper::Store(&longest, file.as_fd())).as_slice()), Some(Heard::Store(&longest)));
+    assert_eq!(heard(said(ToKeeper::Unstore("ü")).as_slice()), Some(Heard::Unstore("ü")));
+    assert_eq!(heard(said(ToKeeper::Up).as_slice()), Some(Heard::Up));
+    assert_eq!(heard(said(ToKeeper::Finish(70)).as_slice()), Some(Heard::Finish(70)));
+
+    let appended = failed(KEY).with(&8i32.to_le_bytes()).with(&(Errno::ENOENT as i32).to_le_bytes());
+    assert_eq!(heard(appended.as_slice()), Some(Heard::Failed(KEY, 8, Errno::ENOENT)));
+    assert_eq!(heard(failed(KEY).as_slice()), None);
+}
+
+#[test]
+fn names_that_do_not_fit_are_not_sent() {
+    let file = tempfile::tempfile().unwrap();
+    assert!(to_keeper(&ToKeeper::Store(&"n".repeat(NAME_MAX + 1), file.as_fd())).is_none());
+    assert!(to_keeper(&ToKeeper::Unstore("")).is_none());
+}
+
+#[test]
+fn an_exit_record_survives_the_way() {
+    for sent in [record(None), record(Some((8, Errno::ENOEXEC)))] {
+        match from_keeper(exited(&sent).as_slice(), Fds::default()) {
+            Some(FromKeeper::Exited(got)) => assert_eq!(got, sent),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_child_without_its_pidfd_is_no_child() {
+    assert!(from_keeper(child(KEY, Pid::from_raw(1)).as_slice(), Fds::default()).is_none());
+    assert!(from_keeper(stored("n").as_slice(), Fds::default()).is_none());
+}
+
+#[test]
+fn a_newer_packet_is_read_as_far_as_it_is_known() {
+    let longer = snapshot_end(3, 9).with(b"something new");
+    let read = from_keeper(longer.as_slice(), Fds::default());
+    assert!(matches!(read, Some(FromKeeper::SnapshotEnd { incarnation: 3, orphans: 9 })));
+    assert!(heard(Bytes::new(200).as_slice()).is_none());
+}
+
+proptest! {
+    #[test]
+    fn hostile_bytes_are_refused_or_understood_but_never_fatal(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
+        let _ = heard(&bytes);
+        let _ = from_keeper(&bytes, Fds::default());
+    }
+
+    #[test]
+    fn every_cut_of_a_packet_is_refused(cut in 0usize..62) {
+        let whole = exited(&record(None));
+        prop_assert!(from_keeper(&whole.as_slice()[..cut.min(whole.len - 1)], Fds::default()).is_none());
+    }
+
+    #[test]
+    fn a_name_is_text_of_a_legal_length(tag in prop::sample::select(vec![STORE, UNSTORE]),
+                                        len in any::<u8>(), name in prop::collection::vec(any::<u8>(), 0..120)) {
+        let packet = Bytes::new(tag).with(&[len]).with(&name);
+        if let Some(Heard::Store(name) | Heard::Unstore(name)) = heard(packet.as_slice()) {
+            prop_assert!((1..=NAME_MAX).contains(&name.len()));
+        }
+    }
+}

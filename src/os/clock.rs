@@ -1,0 +1,28 @@
+//! The one clock for delays: `CLOCK_MONOTONIC`, which no one can set.
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since an arbitrary point, usually boot. Comparable between processes of one boot.
+pub fn monotonic_ns() -> u64 {
+    // The call fails only for a clock that does not exist, and this one does on every Linux.
+    let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
+    now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
+}
+
+/// The same in milliseconds.
+pub fn monotonic_ms() -> u64 {
+    monotonic_ns() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_goes_back() {
+        let first = monotonic_ns();
+        assert!(first > 0);
+        assert!(monotonic_ns() >= first);
+        assert!(monotonic_ms() >= first / 1_000_000);
+    }
+}

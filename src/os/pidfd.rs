@@ -1,0 +1,93 @@
+//! A process held by descriptor: its number can be reused, this cannot.
+
+#![allow(unsafe_code)] // The pidfd calls are in neither nix nor libc.
+
+use std::ffi::c_int;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::unistd::Pid;
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` (Linux 6.9).
+const PROCESS_GROUP: u32 = 1 << 2;
+
+/// Opens the process that has this number now (`pidfd_open(2)`). Free of a race only for one's own children.
+///
+/// # Errors
+/// `ESRCH`: no such process; `EMFILE`, `ENFILE`.
+pub fn open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: a plain system call on numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = Errno::result(fd)? as RawFd;
+    // SAFETY: a new descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to the process.
+///
+/// # Errors
+/// `ESRCH`: it is gone; `EPERM`.
+pub fn signal(pidfd: BorrowedFd, signal: c_int) -> nix::Result<()> {
+    send(pidfd, signal, 0)
+}
+
+/// Sends a signal and then CONT, so that a stopped process can act on it.
+///
+/// # Errors
+/// Those of [`signal`].
+pub fn ask(pidfd: BorrowedFd, number: c_int) -> nix::Result<()> {
+    signal(pidfd, number)?;
+    signal(pidfd, libc::SIGCONT)
+}
+
+/// Sends a signal to every process of the process group that this process leads, and then CONT. Kernels before 6.9 need
+/// the number for that; it is used only while the leader is known to be alive or unreaped.
+///
+/// # Errors
+/// `ESRCH`: nobody is left; `EPERM`.
+pub fn ask_group(pidfd: BorrowedFd, leader: Pid, number: c_int) -> nix::Result<()> {
+    for number in [number, libc::SIGCONT] {
+        match send(pidfd, number, PROCESS_GROUP) {
+            Err(Errno::EINVAL) => {
+                signal(pidfd, 0)?;
+                kill_group(leader, number)?;
+            }
+            answer => answer?,
+        }
+    }
+    Ok(())
+}
+
+/// Sends a signal to a process group by number. Only for a leader that this process has not reaped yet.
+///
+/// # Errors
+/// `ESRCH`: no such group.
+pub fn kill_group(leader: Pid, signal: c_int) -> nix::Result<()> {
+    // SAFETY: a plain system call on numbers.
+    Errno::result(unsafe { libc::killpg(leader.as_raw(), signal) }).map(drop)
+}
+
+/// Waits until the process has ended (it may still be a zombie). `false`: it has not within this time.
+///
+/// # Errors
+/// Those of `poll(2)`.
+pub fn wait(pidfd: BorrowedFd, limit: Duration) -> nix::Result<bool> {
+    let mut polled = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    loop {
+        match nix::poll::poll(&mut polled, limit) {
+            Err(Errno::EINTR) => {}
+            answer => return answer.map(|ready| ready > 0),
+        }
+    }
+}
+
+fn send(pidfd: BorrowedFd, signal: c_int, flags: u32) -> nix::Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a plain system call; the kernel fills in the sender's information itself.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, flags) };
+    Errno::result(answer).map(drop)
+}

@@ -1,0 +1,204 @@
+//! Packets with descriptors and credentials over Unix sockets (`unix(7)`), without allocating.
+//!
+//! `listen.rs` makes the sockets that have a name.
+
+#![allow(unsafe_code)] // nix' sendmsg and recvmsg allocate; the keeper and a newborn child must not.
+
+mod control;
+mod listen;
+
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{PassCred, PeerCredentials, SendTimeout};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::{Pid, Uid};
+
+use control::{Control, Item};
+pub use listen::{bind_datagram, listen};
+
+/// Most descriptors in one packet.
+pub const MAX_FDS: usize = 16;
+
+/// How often a read is tried again after `ECONNRESET`: the kernel reports it once per death of a peer.
+const RESETS: usize = 4;
+
+/// What a read found.
+#[derive(Debug)]
+pub enum Received {
+    /// A packet.
+    Packet(Packet),
+    /// Nothing at the moment.
+    Nothing,
+    /// The peer, and everyone it shared its end with, is gone, and everything they sent has been read.
+    Closed,
+}
+
+/// One packet.
+#[derive(Debug)]
+pub struct Packet {
+    /// Length of its bytes in the buffer.
+    pub len: usize,
+    /// Who sent it, by the kernel's word. Needs [`pass_credentials`].
+    pub sender: Option<Peer>,
+    /// The descriptors that came along, all CLOEXEC.
+    pub fds: Fds,
+    /// Bytes or descriptors were cut off: the buffer or the descriptor table was too small.
+    pub truncated: bool,
+}
+
+/// The descriptors of one packet, in order.
+#[derive(Debug, Default)]
+pub struct Fds {
+    slots: [Option<OwnedFd>; MAX_FDS],
+}
+
+impl Fds {
+    fn push(&mut self, fd: OwnedFd) {
+        if let Some(free) = self.slots.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some(fd);
+        }
+    }
+}
+
+impl IntoIterator for Fds {
+    type Item = OwnedFd;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<OwnedFd>, MAX_FDS>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.slots.into_iter().flatten()
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process.
+    pub pid: Pid,
+    /// Its user.
+    pub uid: Uid,
+}
+
+/// A connected SOCK_SEQPACKET pair.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`.
+pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// From now on every packet that arrives carries its sender's credentials.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn pass_credentials(socket: BorrowedFd) -> nix::Result<()> {
+    socket::setsockopt(&socket, PassCred, &true)
+}
+
+/// No send on this socket waits longer than this; it fails with `EAGAIN`.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn bound_sends(socket: BorrowedFd, limit: Duration) -> nix::Result<()> {
+    let limit = TimeVal::milliseconds(limit.as_millis().try_into().unwrap_or(i64::MAX));
+    socket::setsockopt(&socket, SendTimeout, &limit)
+}
+
+/// Who connected, or made the pair (`SO_PEERCRED`).
+///
+/// # Errors
+/// Not a connected Unix socket.
+pub fn peer(socket: BorrowedFd) -> nix::Result<Peer> {
+    let peer = socket::getsockopt(&socket, PeerCredentials)?;
+    Ok(Peer { pid: Pid::from_raw(peer.pid()), uid: Uid::from_raw(peer.uid()) })
+}
+
+/// Sends one packet with its descriptors; waits while the queue is full. A plain system call on the stack: also for a
+/// process between clone and exec.
+///
+/// # Errors
+/// `EPIPE`: nobody is at the other end; `EAGAIN`: full for longer than [`bound_sends`] allows; `EINVAL`: more than
+/// [`MAX_FDS`] descriptors.
+pub fn send(socket: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> nix::Result<()> {
+    transmit(socket, bytes, fds, 0)
+}
+
+/// As [`send`], but never waits.
+///
+/// # Errors
+/// `EAGAIN`: the queue is full. Else as [`send`].
+pub fn try_send(socket: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> nix::Result<()> {
+    transmit(socket, bytes, fds, libc::MSG_DONTWAIT)
+}
+
+fn transmit(socket: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd], flags: i32) -> nix::Result<()> {
+    let mut control = Control::rights(fds)?;
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let message = header(&mut part, &mut control);
+    loop {
+        // SAFETY: the header points to the bytes and the control data, which live across the call and are only read.
+        let answer =
+            unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags | libc::MSG_NOSIGNAL) };
+        match Errno::result(answer) {
+            Err(Errno::EINTR) => {}
+            answer => return answer.map(drop),
+        }
+    }
+}
+
+/// Reads one packet, never waits. A packet of no bytes is told from the end by its credentials, so a socket on which such
+/// packets can arrive needs [`pass_credentials`].
+///
+/// # Errors
+/// Those of `recvmsg(2)` that do not mean "nothing" or "closed".
+pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
+    let mut control = Control::empty();
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut message = header(&mut part, &mut control);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let mut resets = 0;
+    let len = loop {
+        // SAFETY: the header points to the buffer and the control data, which live across the call and are ours alone.
+        let answer = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+        match Errno::result(answer) {
+            Ok(len) => break len.unsigned_abs(),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(Received::Nothing),
+            // Reported ahead of packets that the dead peer sent; they are still there.
+            Err(Errno::ECONNRESET) if resets < RESETS => resets += 1,
+            Err(errno) => return Err(errno),
+        }
+    };
+    let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
+    let filled: usize = message.msg_controllen as _; // another integer with musl
+    let mut packet = Packet { len, sender: None, fds: Fds::default(), truncated };
+    control.each(filled, |item| match item {
+        Item::Descriptor(number) => packet.fds.push(adopt(number)),
+        Item::Sender(peer) => packet.sender = Some(peer),
+    });
+    if len == 0 && packet.sender.is_none() {
+        return Ok(Received::Closed);
+    }
+    Ok(Received::Packet(packet))
+}
+
+fn adopt(number: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just put this descriptor into our table for us; nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+fn header(part: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+    // SAFETY: an all-zero msghdr is a valid value.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr();
+    message.msg_controllen = control.len() as _;
+    message
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! What the child does between clone and exec.
+//!
+//! It runs on its parent's memory while the parent's thread is suspended. So: only system calls, only on what
+//! `prepare` laid out; no allocation, no lock, no panic.
+
+#![allow(unsafe_code)] // System calls that nix offers only with an allocation or not at all.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int};
+use std::io::Write;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::{Birth, BirthError, Parent, Step};
+use crate::os::{fallback, signals, socket};
+
+/// Longest `failed` packet, with step and errno.
+const FAILED_PACKET: usize = 64;
+
+/// One step.
+type Act<'a> = fn(&Newborn<'a>) -> nix::Result<()>;
+
+/// A birth in the form the child can use, and the two numbers it leaves behind.
+pub(super) struct Newborn<'a> {
+    birth: &'a Birth<'a>,
+    argv: Vec<*const c_char>,
+    env: Vec<*const c_char>,
+    /// `LISTEN_PID=` and room for the number: only the child knows it.
+    listen_pid: Box<[Cell<u8>; 32]>,
+    /// What becomes descriptor 0, 1, 2, ...; the child moves those that are in the way.
+    sources: Vec<Cell<RawFd>>,
+    /// The child's way to the keeper.
+    socket: Cell<RawFd>,
+    /// Descriptors to mark CLOEXEC one by one, where `close_range` is missing.
+    open: Vec<RawFd>,
+    /// The step the child is at.
+    stage: Cell<Step>,
+    /// Why it failed there.
+    errno: Cell<Option<Errno>>,
+}
+
+impl<'a> Newborn<'a> {
+    /// The steps, in order. A new kind of preparation is one line here and one function below.
+    const STEPS: [(Step, Act<'a>); 7] = [
+        (Step::Session, Self::found_session),
+        (Step::DeathSignal, Self::tie_to_keeper),
+        (Step::Register, Self::register),
+        (Step::Descriptors, Self::place_descriptors),
+        (Step::Limits, Self::restore_limits),
+        (Step::Chdir, Self::enter_directory),
+        (Step::Exec, Self::exec),
+    ];
+
+    /// Lays everything out.
+    ///
+    /// # Errors
+    /// `Descriptors` if the open descriptors could not be listed, `Register` if a packet is too long.
+    pub(super) fn prepare(birth: &'a Birth<'a>) -> Result<Newborn<'a>, BirthError> {
+        let mut listen_pid = [0; 32];
+        let _ = (&mut listen_pid[..]).write(b"LISTEN_PID=");
+        let listen_pid = Box::new(listen_pid.map(Cell::new));
+        let mut env = pointers(&birth.env);
+        if birth.listen_pid {
+            env.insert(env.len() - 1, listen_pid.as_ptr().cast());
+        }
+        let socket = match &birth.parent {
+            Parent::Caller => -1,
+            Parent::Keeper { socket, message, fds, failed, .. } => {
+                if failed.len() + 8 > FAILED_PACKET || message.is_empty() || fds.len() > socket::MAX_FDS {
+                    return Err(BirthError { step: Step::Register, errno: Errno::EMSGSIZE, pid: None });
+                }
+                socket.as_raw_fd()
+            }
+        };
+        let open = match close_range_works() {
+            true => Vec::new(),
+            false => open_descriptors().map_err(|errno| BirthError {
+                step: Step::Descriptors,
+                errno,
+                pid: None,
+            })?,
+        };
+        Ok(Newborn {
+            birth,
+            argv: pointers(&birth.argv),
+            env,
+            listen_pid,
+            sources: birth.stdio.iter().chain(&birth.pass).map(|fd| Cell::new(fd.as_raw_fd())).collect(),
+            socket: Cell::new(socket),
+            open,
+            stage: Cell::new(Step::Clone),
+            errno: Cell::new(None),
+        })
+    }
+
+    pub(super) fn parent(&self) -> &Parent<'a> {
+        &self.birth.parent
+    }
+
+    /// What became of the child, read by the parent after it was resumed.
+    pub(super) fn outcome(&self) -> Result<(), (Step, Errno)> {
+        match (self.stage.get(), self.errno.get()) {
+            (Step::Exec, None) => Ok(()),
+            (step, errno) => Err((step, errno.unwrap_or(Errno::ECANCELED))),
+        }
+    }
+
+    /// The child's whole life up to exec.
+    pub(super) fn live(&self) -> ! {
+        signals::reset_all();
+        for (step, act) in Self::STEPS {
+            self.stage.set(step);
+            if let Err(errno) = act(self) {
+                self.errno.set(Some(errno));
+                self.report_failure(step, errno);
+                break;
+            }
+        }
+        // SAFETY: ends this process without running anything of the parent's.
+        unsafe { libc::_exit(127) }
+    }
+
+    fn found_session(&self) -> nix::Result<()> {
+        // SAFETY: a plain system call.
+        Errno::result(unsafe { libc::setsid() }).map(drop)
+    }
+
+    /// The keeper's death kills the child, and a keeper that died before this call is noticed by its pid.
+    fn tie_to_keeper(&self) -> nix::Result<()> {
+        let Parent::Keeper { keeper, .. } = self.parent() else { return Ok(()) };
+        // SAFETY: a plain system call on numbers.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+        if Pid::parent() == *keeper { Ok(()) } else { Err(Errno::ESRCH) }
+    }
+
+    fn register(&self) -> nix::Result<()> {
+        let Parent::Keeper { socket, message, fds, .. } = self.parent() else { return Ok(()) };
+        socket::send(*socket, message, fds)
+    }
+
+    /// Sources below the last target would be overwritten before their turn, or are their own target: those are first
+    /// moved above it. So no order of moves can go wrong.
+    fn place_descriptors(&self) -> nix::Result<()> {
+        let end = self.sources.len() as RawFd;
+        for source in self.sources.iter().chain([&self.socket]) {
+            if (0..end).contains(&source.get()) {
+                // SAFETY: a plain system call on numbers.
+                let moved = unsafe { libc::fcntl(source.get(), libc::F_DUPFD_CLOEXEC, end) };
+                source.set(Errno::result(moved)?);
+            }
+        }
+        for (target, source) in (0..).zip(&self.sources) {
+            // SAFETY: as above; the descriptor table is the child's own copy.
+            Errno::result(unsafe { libc::dup3(source.get(), target, 0) })?;
+        }
+        if self.open.is_empty() {
+            return close_on_exec_from(end as u32);
+        }
+        for fd in self.open.iter().filter(|fd| **fd >= end) {
+            // SAFETY: as above. A number that is closed by now is fine.
+            unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        Ok(())
+    }
+
+    fn restore_limits(&self) -> nix::Result<()> {
+        let Some((soft, hard)) = self.birth.nofile else { return Ok(()) };
+        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        // SAFETY: the structure lives across the call.
+        Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }).map(drop)
+    }
+
+    fn enter_directory(&self) -> nix::Result<()> {
+        // SAFETY: a plain system call on a number, which cannot fail.
+        unsafe { libc::umask(self.birth.umask) };
+        // SAFETY: a string that ends in zero and outlives the call.
+        Errno::result(unsafe { libc::chdir(self.birth.cwd.as_ptr()) }).map(drop)
+    }
+
+    /// Returns only if it failed.
+    fn exec(&self) -> nix::Result<()> {
+        self.write_own_pid();
+        signals::unblock_all();
+        let (program, argv, env) = (self.birth.program.as_ptr(), self.argv.as_ptr(), self.env.as_ptr());
+        // SAFETY: a string and two arrays that end in null, all laid out by `prepare`.
+        Errno::result(unsafe { libc::execve(program, argv, env) }).map(drop)
+    }
+
+    fn write_own_pid(&self) {
+        let mut rest = Pid::this().as_raw();
+        let mut digits = [0; 10];
+        let mut count = 0;
+        for digit in &mut digits {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        let room = self.listen_pid.iter().skip("LISTEN_PID=".len());
+        for (place, digit) in room.zip(digits.iter().take(count).rev()) {
+            place.set(*digit);
+        }
+    }
+
+    /// Best effort: the parent reads the same from memory, the keeper at least sees the exit.
+    fn report_failure(&self, step: Step, errno: Errno) {
+        let Parent::Keeper { failed, .. } = self.parent() else { return };
+        let mut packet = [0; FAILED_PACKET];
+        let tail = (step as i32).to_le_bytes().into_iter().chain((errno as i32).to_le_bytes());
+        let mut len = 0;
+        for (place, byte) in packet.iter_mut().zip(failed.iter().copied().chain(tail)) {
+            *place = byte;
+            len += 1;
+        }
+        // SAFETY: the number is this process' own copy of the socket, open until exec.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket.get()) };
+        let _ = socket::send(socket, packet.get(..len).unwrap_or_default(), &[]);
+    }
+}
+
+/// A null-terminated array of the strings.
+fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ref().as_ptr()).chain([ptr::null()]).collect()
+}
+
+fn close_on_exec_from(first: u32) -> nix::Result<()> {
+    // SAFETY: marks descriptors, closes none.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(answer).map(drop)
+}
+
+/// Whether `close_range(2)` with CLOEXEC exists (Linux 5.11) and is allowed here.
+fn close_range_works() -> bool {
+    !fallback::forced("close_range") && close_on_exec_from(u32::MAX).is_ok()
+}
+
+/// Every descriptor of this process: what a launcher left open without CLOEXEC can be anywhere.
+fn open_descriptors() -> nix::Result<Vec<c_int>> {
+    let listing =
+        std::fs::read_dir("/proc/self/fd").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
+    Ok(listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
