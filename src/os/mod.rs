@@ -2,4 +2,5 @@
 //!
 //! Knows no strategy, no specification and no text for people beyond the name of a failed step.
 
+pub mod proc;
 pub mod spawn;
