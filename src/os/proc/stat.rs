@@ -1,5 +1,7 @@
 //! One process as `/proc/PID/stat` tells it.
 
+use nix::unistd::{SysconfVar, sysconf};
+
 /// One row of the kernel's process table. Read in one `read(2)`, so its fields belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -65,6 +67,13 @@ impl Process {
         })
     }
 
+    /// Resident memory in bytes, from [`rss_pages`](Process::rss_pages).
+    #[must_use]
+    pub fn rss_bytes(&self) -> u64 {
+        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
+        self.rss_pages * page.unwrap_or(4096)
+    }
+
     /// Whether both rows are about one process, not about two that had the same number.
     #[must_use]
     pub fn same_process(&self, other: &Process) -> bool {
@@ -76,7 +85,8 @@ impl Process {
 mod tests {
     use super::*;
 
-    const TAIL: &str = "S 10 20 30 34819 -1 4194304 99 0 0 0 7 5 0 0 20 0 3 0 140784 3133440 407 18446744073709551615";
+    const TAIL: &str =
+        "S 10 20 30 34819 -1 4194304 99 0 0 0 7 5 0 0 20 0 3 0 140784 3133440 407 18446744073709551615";
 
     #[test]
     fn every_field_is_found() {

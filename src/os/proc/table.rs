@@ -121,7 +121,7 @@ mod tests {
     fn children_and_their_children_parents_first() {
         let rows = [(1, 0, 1), (10, 1, 10), (11, 10, 10), (12, 11, 10), (13, 10, 10), (20, 1, 20)];
         assert_eq!(descendants(&rows, 10), [11, 12, 13]);
-        assert_eq!(descendants(&rows, 20), []);
+        assert_eq!(descendants(&rows, 20), [0; 0]);
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_daemon_that_left_session_and_parent_is_below_its_adopter_only() {
         let rows = [(1, 0, 1), (10, 1, 10), (30, 1, 30)];
-        assert_eq!(descendants(&rows, 10), []);
+        assert_eq!(descendants(&rows, 10), [0; 0]);
         assert_eq!(descendants(&rows, 1), [10, 30]);
     }
 
@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn circles_of_rows_read_at_different_moments_end() {
         assert_eq!(descendants(&[(10, 12, 10), (11, 10, 10), (12, 11, 10)], 10), [11, 12]);
-        assert_eq!(descendants(&[(10, 10, 10)], 10), []);
-        assert_eq!(descendants(&[(5, 6, 5), (6, 5, 5)], 10), []);
+        assert_eq!(descendants(&[(10, 10, 10)], 10), [0; 0]);
+        assert_eq!(descendants(&[(5, 6, 5), (6, 5, 5)], 10), [0; 0]);
     }
 
     #[test]
@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_real_table_holds_ourselves_below_our_parent() {
-        let (me, parent) = (std::process::id().cast_signed(), std::os::unix::process::parent_id().cast_signed());
+        let (me, parent) =
+            (std::process::id().cast_signed(), std::os::unix::process::parent_id().cast_signed());
         let table = Table::read().unwrap();
         assert_eq!(table.get(me).unwrap().ppid, parent);
         assert!(table.descendants(parent).iter().any(|row| row.pid == me));
