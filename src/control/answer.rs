@@ -15,10 +15,10 @@ use tokio::time::timeout;
 use super::api::{
     ApiError, Call, DoneJson, ErrorCode, ErrorJson, Request, Response, StatusJson, TreeJson, VERSION,
 };
-use super::events::EventBody;
-use super::ps::process_table;
+use super::ps::ps;
 use super::route::{Refused, Route, route};
 use super::signal::parse_signal;
+use super::stream::EventBody;
 
 /// Largest request body.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -100,9 +100,7 @@ impl Desk {
             Response::Tree(TreeJson { version: _, project, root }) => {
                 Ok(json(StatusCode::OK, &TreeJson { version: VERSION, project, root }))
             }
-            Response::Members(project, members) => {
-                Ok(json(StatusCode::OK, &process_table(project, members).await))
-            }
+            Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
             Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson { version: VERSION, child })),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
             Response::Events(source) => match permit {

@@ -228,13 +228,24 @@ pub struct EventReader {
     buffer: Vec<u8>,
 }
 
+/// What the event stream says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Something happened: an [`EventJson`](super::EventJson) as the text it came as, without a newline.
+    Event(String),
+    /// We read too slowly: so many events, the oldest ones, are lost.
+    Missed(u64),
+}
+
 impl EventReader {
-    /// The next event, a JSON object without a newline; `None` when the stream has ended, which it does when the
-    /// supervisor process ends or is replaced.
-    pub async fn next(&mut self) -> Option<String> {
+    /// The next event; `None` when the stream has ended, which it does when the supervisor process ends or is replaced.
+    pub async fn next(&mut self) -> Option<Heard> {
         loop {
-            if let Some(event) = self.take_event() {
-                return Some(event);
+            while let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
+                let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                if let Some(heard) = heard(&String::from_utf8_lossy(&block)) {
+                    return Some(heard);
+                }
             }
             let frame = self.body.frame().await?.ok()?;
             if let Ok(data) = frame.into_data() {
@@ -245,16 +256,16 @@ impl EventReader {
             }
         }
     }
+}
 
-    /// Takes lines off the buffer up to the first that carries an event.
-    fn take_event(&mut self) -> Option<String> {
-        while let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = self.buffer.drain(..=end).collect();
-            if let Some(data) = line.strip_prefix(b"data:") {
-                return Some(String::from_utf8_lossy(data).trim().to_owned());
-            }
-        }
-        None
+/// One block of the stream; `None` for what carries no data of ours.
+fn heard(block: &str) -> Option<Heard> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let data = field("data:")?;
+    match field("event:") {
+        None => Some(Heard::Event(data.to_owned())),
+        Some("missed") => data.parse().ok().map(Heard::Missed),
+        Some(_) => None,
     }
 }
 

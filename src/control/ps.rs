@@ -18,7 +18,7 @@ const CHUNK: usize = 16;
 /// Rows: the keeper, the supervisor process, the children in the order given, each followed by what it forked. Last,
 /// under the keeper's name, what the keeper has adopted and nobody can be named for. A member whose process does not
 /// exist (any more) has a row without kernel fields.
-pub async fn process_table(project: String, members: Vec<Member>) -> PsJson {
+pub async fn ps(project: String, members: Vec<Member>) -> PsJson {
     let (table, clock) = (read_table().await, Clock::now().ok());
     let mut processes = Vec::new();
     for (done, entry) in entries(&members, &table).into_iter().enumerate() {
@@ -228,7 +228,7 @@ mod tests {
     async fn a_member_whose_process_is_gone_has_a_row_without_kernel_fields() {
         let mut gone = member("engine", Role::Child, Some(i32::MAX));
         gone.run = 7;
-        let ps = process_table("demo".into(), vec![gone, member("web", Role::Child, None)]).await;
+        let ps = ps("demo".into(), vec![gone, member("web", Role::Child, None)]).await;
         let [engine, web] = &ps.processes[..] else { panic!("{ps:?}") };
         assert_eq!(
             (engine.pid, engine.run, engine.ppid, &engine.exe),

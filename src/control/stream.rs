@@ -1,4 +1,6 @@
-//! The event stream as a response body: server-sent events, one JSON object each.
+//! The event stream as a response body: server-sent events (the `text/event-stream` of HTML), one JSON object each.
+//!
+//! A reader so slow that events were lost for it is told how many by an event of the type `missed`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -43,14 +45,13 @@ async fn pump(mut source: broadcast::Receiver<String>, sink: mpsc::Sender<Bytes>
             event = source.recv() => event,
             () = sink.closed() => return,
         };
-        let json = match event {
-            Ok(json) => json,
-            Err(broadcast::error::RecvError::Lagged(count)) => {
-                format!(r#"{{"event":"missed","count":{count}}}"#)
-            }
+        let frame = match event {
+            Ok(json) => format!("data: {json}\n\n"),
+            // Of another type than the events, so that no reader takes it for one.
+            Err(broadcast::error::RecvError::Lagged(count)) => format!("event: missed\ndata: {count}\n\n"),
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        if sink.send(format!("data: {json}\n\n").into()).await.is_err() {
+        if sink.send(frame.into()).await.is_err() {
             return;
         }
     }
