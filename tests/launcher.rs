@@ -87,7 +87,9 @@ fn an_ordered_stop_leaves_no_process() {
 #[test]
 fn children_are_stopped_in_reverse_order() {
     let child = |name: &str| {
-        let script = format!("trap 'echo {name} >> order; exit 0' TERM; echo ready; while :; do read -t 1000 x <> fifo; done");
+        let script = format!(
+            "trap 'echo {name} >> order; exit 0' TERM; echo ready; while :; do read -t 1000 x <> fifo; done"
+        );
         format!("[[child]]\nname = \"{name}\"\ncommand = [\"bash\", \"-c\", {script:?}]\nlog = \"inherit\"\n")
     };
     let project = Project::new(&["a", "b", "c"].map(child).concat());

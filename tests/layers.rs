@@ -104,16 +104,38 @@ fn layers_import_only_what_they_may() {
 fn only_entry_points_of_cli_reach_below_the_api() {
     for file in rust_files(&root().join("src/cli")) {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        let below = imports(&code(&file)).into_iter().find(|name| ["keeper", "runtime"].contains(&name.as_str()));
-        assert!(below.is_none() || CLI_ENTRY_POINTS.contains(&name.as_str()), "{name} uses {}", below.unwrap());
+        let below =
+            imports(&code(&file)).into_iter().find(|name| ["keeper", "runtime"].contains(&name.as_str()));
+        assert!(
+            below.is_none() || CLI_ENTRY_POINTS.contains(&name.as_str()),
+            "{name} uses {}",
+            below.unwrap()
+        );
     }
 }
 
 #[test]
 fn rules_are_pure() {
     let forbidden = [
-        "std::fs", "std::net", "std::process", "std::env", "std::thread", "std::os", "std::io", "Instant", "SystemTime",
-        "HashMap", "HashSet", "tokio", "nix::", "libc", "tracing", "println", "rand::", "unsafe ", "async ",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::env",
+        "std::thread",
+        "std::os",
+        "std::io",
+        "Instant",
+        "SystemTime",
+        "HashMap",
+        "HashSet",
+        "tokio",
+        "nix::",
+        "libc",
+        "tracing",
+        "println",
+        "rand::",
+        "unsafe ",
+        "async ",
     ];
     for file in rust_files(&root().join("src/rules")) {
         let code = code(&file);

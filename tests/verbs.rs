@@ -24,7 +24,11 @@ fn stop_start_and_restart() {
     assert!(!alive(second) && alive(third));
     assert_eq!(launcher.pid_of("b"), b);
     let row = launcher.ps().into_iter().find(|row| row["name"] == "a").unwrap();
-    assert_eq!((row["run"].as_i64(), row["restarts"].as_i64()), (Some(3), Some(0)), "an operator's restart is not counted");
+    assert_eq!(
+        (row["run"].as_i64(), row["restarts"].as_i64()),
+        (Some(3), Some(0)),
+        "an operator's restart is not counted"
+    );
 }
 
 #[test]
@@ -56,8 +60,12 @@ fn up_detached_returns_when_the_tree_is_up() {
     assert!(output.status.success(), "{output:?}");
     let ps = project.run(&["ps", "--json"]);
     let table: serde_json::Value = serde_json::from_slice(&ps.stdout).unwrap();
-    let pids: Vec<i32> =
-        table["processes"].as_array().unwrap().iter().map(|row| row["pid"].as_i64().unwrap() as i32).collect();
+    let pids: Vec<i32> = table["processes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["pid"].as_i64().unwrap() as i32)
+        .collect();
     assert_eq!(pids.len(), 3);
     assert!(project.run(&["down"]).status.success());
     wait_gone(&pids);
@@ -82,7 +90,10 @@ fn tree_shows_nodes_strategies_and_phases() {
     let root = &launcher.json("tree")["root"];
     assert_eq!((root["strategy"].as_str(), root["restarts_left"].as_i64()), (Some("rest_for_one"), Some(3)));
     let inner = &root["children"][0];
-    assert_eq!((inner["type"].as_str(), inner["strategy"].as_str()), (Some("supervisor"), Some("one_for_all")));
+    assert_eq!(
+        (inner["type"].as_str(), inner["strategy"].as_str()),
+        (Some("supervisor"), Some("one_for_all"))
+    );
     assert_eq!(inner["children"][0]["pid"].as_i64(), launcher.pid_of("a").map(i64::from));
     let text = launcher.ok(&["tree"]);
     assert!(text.contains("inner") && text.contains("one_for_all") && text.contains("running"), "{text}");
@@ -91,7 +102,8 @@ fn tree_shows_nodes_strategies_and_phases() {
 #[test]
 fn ps_tells_what_the_kernel_says() {
     let launcher =
-        Project::new("[[child]]\nname = \"family\"\ncommand = [\"sh\", \"-c\", \"sleep 1000 & wait\"]\n").up();
+        Project::new("[[child]]\nname = \"family\"\ncommand = [\"sh\", \"-c\", \"sleep 1000 & wait\"]\n")
+            .up();
     let rows = support::eventually("three processes and a descendant", || {
         Some(launcher.ps()).filter(|rows| rows.len() == 4)
     });
@@ -125,11 +137,15 @@ fn ps_tells_what_the_kernel_says() {
 fn the_api_answers_plain_curl() {
     use std::io::{Read, Write};
     let launcher = idle(&["a"]).up();
-    let mut socket = std::os::unix::net::UnixStream::connect(launcher.project.path("run/control.sock")).unwrap();
+    let mut socket =
+        std::os::unix::net::UnixStream::connect(launcher.project.path("run/control.sock")).unwrap();
     socket.write_all(b"GET /v1/tree HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"strategy\":\"one_for_one\""), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"strategy\":\"one_for_one\""),
+        "{answer}"
+    );
 }
 
 #[test]

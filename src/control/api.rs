@@ -32,7 +32,7 @@ pub enum Request {
     Stop(String),
     /// `POST /v1/children/NAME/restart`.
     Restart(String),
-    /// `POST /v1/children/NAME/signal` with `{"signal": 15}`: to the main process.
+    /// `POST /v1/children/NAME/signal` with `{"signal": 15}` or `{"signal": "TERM"}`: to the main process.
     Signal(String, i32),
     /// `POST /v1/down`: stop everything; answered when the stop has begun.
     Down,
@@ -75,7 +75,7 @@ pub struct Member {
 }
 
 /// `role` in the process table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The launcher's own process.
@@ -83,6 +83,7 @@ pub enum Role {
     /// The supervisor process.
     Supervisor,
     /// A child.
+    #[default]
     Child,
     /// Forked by a child.
     Descendant,
@@ -99,8 +100,9 @@ pub struct PsJson {
     pub processes: Vec<ProcessJson>,
 }
 
-/// One row of the process table, read from the kernel. Without a process all kernel fields are null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One row of the process table, read from the kernel. Without a process all kernel fields are null
+/// (`start_ticks` among them; `pid` is then what our own account says).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessJson {
     /// Child name, `keeper`, `supervisor`; a descendant has the name of its child.
     pub name: String,
@@ -132,6 +134,8 @@ pub struct ProcessJson {
     pub rss_bytes: Option<u64>,
     /// Proportional set size; null where the kernel does not let us read it.
     pub pss_bytes: Option<u64>,
+    /// Resident memory that no other process maps; null like `pss_bytes`.
+    pub private_bytes: Option<u64>,
     /// CPU time over life time, as `ps(1)`.
     pub cpu_percent: Option<f64>,
     /// Open descriptors; null where not readable.
@@ -155,6 +159,22 @@ pub struct TreeJson {
     pub project: String,
     /// The root.
     pub root: ChildJson,
+}
+
+/// `GET /v1/children/NAME`, and the answer to every verb that changes a child.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusJson {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The child as it is now.
+    pub child: ChildJson,
+}
+
+/// The answer to requests that answer nothing else: `POST /v1/down`, `GET /healthz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoneJson {
+    /// [`VERSION`].
+    pub version: u32,
 }
 
 /// A child as in `tree`; a supervisor has the `supervisor` part.
@@ -236,6 +256,14 @@ pub struct ApiError {
     /// The name it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+impl ApiError {
+    /// An error about no child in particular.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> ApiError {
+        ApiError { code, message: message.into(), name: None }
+    }
 }
 
 /// The body of a refused request.

@@ -1,13 +1,32 @@
 //! The control API: HTTP/1.1 with JSON over `RUN_DIR/control.sock`, its server and its client.
 //!
-//! `api.rs` is the one list of requests and shapes; `server.rs` turns HTTP into [`Request`]s for the supervisor's loop,
-//! `client.rs` is what the verbs use. A slow or hostile client costs nobody else anything.
+//! `api.rs` is the one list of requests and shapes, `event.rs` that of events. `server.rs` lets connections in,
+//! `route.rs` and `answer.rs` turn HTTP into [`Request`]s for the supervisor's loop and back, `ps.rs` joins the loop's account with the kernel's tables,
+//! `client.rs` is what the verbs use. Nothing here decides what happens to a child, and a slow or hostile client costs
+//! nobody else anything: every buffer, wait and number of connections is bounded.
 
+mod answer;
 mod api;
+mod client;
+mod deadline;
 mod event;
+mod ps;
+mod route;
+mod server;
+mod signal;
+mod stream;
+mod suggest;
 
-pub use event::{EventJson, EventKind, Replaced};
 pub use api::{
-    ApiError, Call, ChildJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson, PsJson, Request,
-    Response, Role, SupervisorJson, TreeJson, VERSION,
+    ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson, PsJson,
+    Request, Response, Role, StatusJson, SupervisorJson, TreeJson, VERSION,
 };
+pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
+pub use event::{EventJson, EventKind, Replaced};
+pub use ps::{Totals, ps};
+pub use server::serve;
+pub use signal::{UnknownSignal, parse_signal, signal_name};
+pub use suggest::suggest;
+
+/// The control socket's name in the run directory.
+pub const SOCKET: &str = "control.sock";

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod lock;
 pub mod memfd;
 pub mod pidfd;
+pub mod proc;
 pub mod process;
 pub mod signals;
 pub mod socket;

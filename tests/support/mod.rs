@@ -105,7 +105,9 @@ impl Launcher {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => seen.push(line),
                 Err(RecvTimeoutError::Timeout) => panic!("no line with {text:?} within {BOUND:?}: {seen:#?}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("up ended without a line with {text:?}: {seen:#?}"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("up ended without a line with {text:?}: {seen:#?}")
+                }
             }
         }
     }
@@ -185,7 +187,10 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 pub fn kill(pid: i32, signal: i32) {
     assert!(pid > 1);
     // An error means that it is gone already.
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::try_from(signal).unwrap());
+    let _ = nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::try_from(signal).unwrap(),
+    );
 }
 
 /// Waits until none of these processes exists, zombies aside.
@@ -225,8 +230,10 @@ pub fn descendants(root: i32) -> Vec<i32> {
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    let parents: Vec<(i32, i32)> =
-        pids.into_iter().filter_map(|pid| Some((pid, stat(pid).filter(|stat| stat.state != 'Z')?.ppid))).collect();
+    let parents: Vec<(i32, i32)> = pids
+        .into_iter()
+        .filter_map(|pid| Some((pid, stat(pid).filter(|stat| stat.state != 'Z')?.ppid)))
+        .collect();
     let mut found = vec![root];
     let mut at = 0;
     while at < found.len() {

@@ -1,0 +1,46 @@
+//! What a config file may depend on beside itself.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Everything the reading of a config file takes from its surroundings, so that a test can choose it.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// Environment variables: for `${...}`, the XDG folders and `PATH`.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Effective user id: 0 makes the rules about ownership strict and chooses the system's folders.
+    pub uid: u32,
+    /// Folder of the provost binary, where commands without a slash are looked up first.
+    pub beside: Option<PathBuf>,
+}
+
+impl Context {
+    /// The surroundings of this process.
+    #[must_use]
+    pub fn of_process() -> Context {
+        Context {
+            env: std::env::vars_os().collect(),
+            uid: nix::unistd::geteuid().as_raw(),
+            beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf)),
+        }
+    }
+
+    /// A variable that is set and not empty.
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.env.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that holds an absolute path. Others are ignored, as the XDG base directory specification asks.
+    pub(crate) fn folder(&self, name: &str) -> Option<PathBuf> {
+        self.variable(name).and_then(OsStr::to_str).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// Where a command without a slash is looked up, in order: beside provost, then the absolute entries of `PATH`
+    /// (what `confstr(3)` gives as `_CS_PATH` when it is not set).
+    pub(crate) fn search_path(&self) -> Vec<PathBuf> {
+        let path = self.variable("PATH").unwrap_or(OsStr::new("/bin:/usr/bin"));
+        let entries = std::env::split_paths(path).filter(|entry| entry.is_absolute());
+        self.beside.iter().cloned().chain(entries).collect()
+    }
+}

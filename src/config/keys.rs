@@ -1,0 +1,222 @@
+//! Every key and every word a config file may say, and whether provost reads it yet.
+//!
+//! This is the one list: a key is known because it stands here, and a feature that becomes supported changes its entry
+//! from `Later`. A test sees to it that every entry that is not `Later` is really read.
+
+use super::project::{KeeperLoss, StderrMode};
+use crate::rules::{AutoShutdown, GiveUp, Restart, Strategy};
+
+/// The keys of one table.
+pub(crate) struct Keys {
+    /// How people write the table.
+    pub(crate) title: &'static str,
+    /// What may stand in it.
+    pub(crate) keys: &'static [Key],
+}
+
+/// One key.
+pub(crate) struct Key {
+    /// As written.
+    pub(crate) name: &'static str,
+    /// Whether, and for whom, it is read.
+    pub(crate) standing: Standing,
+}
+
+/// Whether, and for whom, a key is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Wherever the table may stand.
+    Read,
+    /// Only in a `[[child]]` that is a process.
+    Process,
+    /// Only in a `[[child]]` of type supervisor.
+    Supervisor,
+    /// Documented, not supported yet: refused by name.
+    Later,
+}
+
+/// A word's meaning.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Word<T> {
+    /// This.
+    Is(T),
+    /// Documented, not supported yet: refused by name.
+    Later,
+}
+
+/// The words a key may say.
+pub(crate) type Words<T> = &'static [(&'static str, Word<T>)];
+
+/// `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChildType {
+    Worker,
+    Oneshot,
+    Supervisor,
+}
+
+use Standing::{Later, Process, Read, Supervisor};
+use Word::Is;
+
+const fn key(name: &'static str, standing: Standing) -> Key {
+    Key { name, standing }
+}
+
+pub(crate) const ROOT: Keys = Keys {
+    title: "the top of the file",
+    keys: &[
+        key("name", Read),
+        key("run_dir", Read),
+        key("log_dir", Read),
+        key("on_keeper_loss", Read),
+        key("supervisor", Read),
+        key("child", Read),
+        key("control", Later),
+        key("metrics", Later),
+    ],
+};
+
+pub(crate) const SUPERVISOR: Keys = Keys {
+    title: "[supervisor]",
+    keys: &[
+        key("strategy", Read),
+        key("intensity", Read),
+        key("period", Read),
+        key("auto_shutdown", Read),
+        key("give_up", Read),
+    ],
+};
+
+pub(crate) const CHILD: Keys = Keys {
+    title: "[[child]]",
+    keys: &[
+        key("name", Read),
+        key("type", Read),
+        key("parent", Read),
+        key("restart", Read),
+        key("significant", Read),
+        key("shutdown", Read),
+        key("command", Process),
+        key("shell", Process),
+        key("instances", Process),
+        key("success_codes", Process),
+        key("success_signals", Process),
+        key("backoff", Process),
+        key("ready", Process),
+        key("listen", Process),
+        key("kill_mode", Process),
+        key("cwd", Process),
+        key("env", Process),
+        key("env_inherit", Process),
+        key("umask", Process),
+        key("log", Process),
+        key("condition", Process),
+        key("strategy", Supervisor),
+        key("intensity", Supervisor),
+        key("period", Supervisor),
+        key("auto_shutdown", Supervisor),
+        key("give_up", Supervisor),
+        key("liveness", Later),
+        key("watchdog", Later),
+        key("depends_on", Later),
+        key("user", Later),
+        key("group", Later),
+        key("nice", Later),
+        key("oom_score_adj", Later),
+        key("env_file", Later),
+        key("limits", Later),
+        key("hooks", Later),
+        key("secrets", Later),
+        key("no_new_privs", Later),
+        key("capabilities", Later),
+        key("landlock", Later),
+        key("seccomp", Later),
+        key("private_tmp", Later),
+        key("private_pid", Later),
+    ],
+};
+
+pub(crate) const BACKOFF: Keys = Keys {
+    title: "backoff",
+    keys: &[
+        key("initial", Read),
+        key("factor", Read),
+        key("max", Read),
+        key("jitter", Read),
+        key("reset_after", Read),
+    ],
+};
+
+pub(crate) const READY: Keys = Keys {
+    title: "ready",
+    keys: &[
+        key("notify", Read),
+        key("timeout", Read),
+        key("fd", Later),
+        key("tcp", Later),
+        key("unix", Later),
+        key("http", Later),
+        key("exec", Later),
+        key("log", Later),
+        key("file", Later),
+        key("delay", Later),
+    ],
+};
+
+pub(crate) const STOP_STEP: Keys =
+    Keys { title: "a step of shutdown", keys: &[key("signal", Read), key("wait", Read)] };
+
+pub(crate) const LISTEN: Keys =
+    Keys { title: "listen", keys: &[key("name", Read), key("unix", Read), key("mode", Read)] };
+
+pub(crate) const LOG: Keys = Keys {
+    title: "log",
+    keys: &[key("file", Read), key("max_size", Read), key("max_files", Read), key("stderr", Read)],
+};
+
+pub(crate) const CONDITION: Keys = Keys { title: "condition", keys: &[key("exists", Read)] };
+
+/// Every table, for "it belongs into".
+pub(crate) const TABLES: &[&Keys] =
+    &[&ROOT, &SUPERVISOR, &CHILD, &BACKOFF, &READY, &STOP_STEP, &LISTEN, &LOG, &CONDITION];
+
+pub(crate) const CHILD_TYPES: Words<ChildType> = &[
+    ("worker", Is(ChildType::Worker)),
+    ("supervisor", Is(ChildType::Supervisor)),
+    ("oneshot", Is(ChildType::Oneshot)),
+];
+
+pub(crate) const STRATEGIES: Words<Strategy> = &[
+    ("one_for_one", Is(Strategy::OneForOne)),
+    ("one_for_all", Is(Strategy::OneForAll)),
+    ("rest_for_one", Is(Strategy::RestForOne)),
+    ("simple_one_for_one", Is(Strategy::SimpleOneForOne)),
+];
+
+pub(crate) const AUTO_SHUTDOWNS: Words<AutoShutdown> = &[
+    ("never", Is(AutoShutdown::Never)),
+    ("any_significant", Is(AutoShutdown::AnySignificant)),
+    ("all_significant", Is(AutoShutdown::AllSignificant)),
+];
+
+pub(crate) const GIVE_UPS: Words<GiveUp> =
+    &[("escalate", Is(GiveUp::Escalate)), ("child", Is(GiveUp::Child))];
+
+pub(crate) const RESTARTS: Words<Restart> = &[
+    ("permanent", Is(Restart::Permanent)),
+    ("transient", Is(Restart::Transient)),
+    ("temporary", Is(Restart::Temporary)),
+    ("always", Is(Restart::Permanent)),
+    ("on-failure", Is(Restart::Transient)),
+    ("no", Is(Restart::Temporary)),
+];
+
+pub(crate) const KEEPER_LOSSES: Words<KeeperLoss> =
+    &[("kill", Is(KeeperLoss::Kill)), ("survive", Word::Later)];
+
+/// Which processes a stop reaches: so far always the whole tree of the child.
+pub(crate) const KILL_MODES: Words<()> =
+    &[("tree", Is(())), ("group", Word::Later), ("process", Word::Later)];
+
+pub(crate) const STDERR_MODES: Words<StderrMode> =
+    &[("merge", Is(StderrMode::Merge)), ("separate", Word::Later)];

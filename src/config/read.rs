@@ -1,0 +1,93 @@
+//! A config file's bytes: opened once, checked through the descriptor, read from it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
+
+use super::diagnostic::Diagnostic;
+use super::report::line_and_column;
+use super::safety;
+
+/// Larger than any config file, small enough to be read by mistake.
+const LARGEST: u64 = 1 << 20;
+
+/// The text of a config file that `uid` may trust.
+pub(crate) fn read(file: &Path, uid: u32) -> Result<String, Diagnostic> {
+    let complain = |message: String, hint: &str| Diagnostic {
+        file: file.to_path_buf(),
+        place: None,
+        message,
+        hint: hint.to_owned(),
+    };
+    let bytes = bytes(file, uid).map_err(|fault| match fault {
+        Fault::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            complain("there is no such file".into(), "check the path, or write the file")
+        }
+        Fault::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            complain("may not be read by this user".into(), "chmod u+r it, or run provost as its owner")
+        }
+        Fault::Io(error) => complain(format!("cannot be read: {error}"), ""),
+        Fault::NotAFile => complain("is not a regular file".into(), "name the file itself"),
+        Fault::TooLarge => complain("is larger than 1 MiB".into(), "check that this is the config file"),
+        Fault::Unsafe(fault) => complain(fault.message, &fault.hint),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let place = line_and_column(error.as_bytes(), error.utf8_error().valid_up_to());
+        let message = "this byte is not UTF-8".to_owned();
+        Diagnostic {
+            file: file.to_path_buf(),
+            place: Some(place),
+            message,
+            hint: "save the file as UTF-8".into(),
+        }
+    })
+}
+
+enum Fault {
+    Io(io::Error),
+    NotAFile,
+    TooLarge,
+    Unsafe(safety::Fault),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Fault::Io(error)
+    }
+}
+
+fn bytes(file: &Path, uid: u32) -> Result<Vec<u8>, Fault> {
+    // NONBLOCK: a FIFO or a device must not hold up the launcher before fstat has told what it is.
+    let flags = O_NOCTTY | O_NONBLOCK;
+    let opened = if uid == 0 {
+        // Nobody but root and sticky folders' owners can move anything on this way, so the walked path stays true.
+        let walked = safety::walk(file, uid)?;
+        OpenOptions::new().read(true).custom_flags(flags | O_NOFOLLOW).open(walked)?
+    } else {
+        OpenOptions::new().read(true).custom_flags(flags).open(file)?
+    };
+    let metadata = opened.metadata()?;
+    if !metadata.is_file() {
+        return Err(Fault::NotAFile);
+    }
+    safety::check_file(file, &metadata, uid).map_err(Fault::Unsafe)?;
+    read_at_most(opened, LARGEST)
+}
+
+fn read_at_most(file: File, most: u64) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(Fault::TooLarge) } else { Ok(bytes) }
+}
+
+impl From<safety::WalkError> for Fault {
+    fn from(error: safety::WalkError) -> Self {
+        match error {
+            safety::WalkError::Io(error) => Fault::Io(error),
+            safety::WalkError::Unsafe(fault) => Fault::Unsafe(fault),
+        }
+    }
+}

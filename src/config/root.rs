@@ -1,0 +1,195 @@
+//! The top of the file: the project itself.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::child;
+use super::claims;
+use super::context::Context;
+use super::diagnostic::Diagnostic;
+use super::document::document;
+use super::expand::Scope;
+use super::explain::explain;
+use super::flags::Flagged;
+use super::keys;
+use super::lint;
+use super::listen;
+use super::name::{name, sanitised};
+use super::project::Project;
+use super::read::read;
+use super::report::{At, Report};
+use super::table::Table;
+use super::tree::Family;
+use crate::rules::Tree;
+
+/// The longest name that provost itself gives to a socket in the run directory.
+const CONTROL_SOCKET: &str = "control.sock";
+
+/// What a verb needs to find a running launcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The config file, absolute.
+    pub file: PathBuf,
+    /// The project's name.
+    pub name: String,
+    /// Where its sockets are.
+    pub run_dir: PathBuf,
+}
+
+/// Name and run directory of a project. Looks at nothing else, so that a running project can still be reached while
+/// its file is being changed.
+///
+/// # Errors
+/// The file cannot be read, is not TOML, or these two keys are wrong.
+pub fn place_of(file: &Path, context: &Context) -> Result<Place, Vec<Diagnostic>> {
+    let file = absolute(file).map_err(|diagnostic| vec![diagnostic])?;
+    let text = read(&file, context.uid).map_err(|diagnostic| vec![diagnostic])?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let report = Report::new(&file, text);
+    let place = document(&report, text).map(|document| {
+        // The other keys are none of our business here.
+        let place = Table::unchecked(&report, At(0), &document, &keys::ROOT);
+        let scope = outer_scope(&file, context);
+        let name = project_name(&place, &file);
+        let run_dir = run_dir(&place, &scope, &name);
+        Place { file: file.clone(), name, run_dir }
+    });
+    report.finish()?;
+    Ok(place.unwrap_or_else(|| unreachable!("no document without an error")))
+}
+
+/// The absolute path of a config file as it was named: links stay, so that a project keeps its name when the folder
+/// behind a link changes. Everything the file says is text, and so must this be.
+pub(crate) fn absolute(file: &Path) -> Result<PathBuf, Diagnostic> {
+    let complain = |message: String, hint: &str| Diagnostic {
+        file: file.to_path_buf(),
+        place: None,
+        message,
+        hint: hint.into(),
+    };
+    let absolute = std::path::absolute(file).map_err(|error| {
+        complain(format!("the path cannot be made absolute: {error}"), "name the file by its full path")
+    })?;
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    let dotted = folder.components().any(|part| part == std::path::Component::ParentDir);
+    let folder = match folder.canonicalize() {
+        Ok(real) if dotted => real,
+        _ => folder.to_path_buf(),
+    };
+    let path = absolute.file_name().map_or(folder.clone(), |name| folder.join(name));
+    if path.to_str().is_none() {
+        return Err(complain("the path is not UTF-8".into(), "rename the folder or the file"));
+    }
+    Ok(path)
+}
+
+/// The project, as far as it can be made out. Whether it is sound, the report knows.
+pub(crate) fn project<'a>(
+    report: &'a Report<'a>,
+    document: &'a DeTable<'a>,
+    file: &Path,
+    context: &Context,
+) -> Option<Project> {
+    if document.is_empty() {
+        report.error(
+            None,
+            "the file says nothing",
+            "write a [[child]] with a name and a command, as in command = [\"sleep\", \"60\"]",
+        );
+        return None;
+    }
+    let root = Table::open(report, At(0), document, &keys::ROOT);
+    let outer = outer_scope(file, context);
+    let name = project_name(&root, file);
+    let run_dir = run_dir(&root, &outer, &name);
+    let log_dir = log_dir(&root, &Scope { run_dir: Some(&run_dir), ..outer }, &name, &run_dir);
+    let on_keeper_loss = root.get("on_keeper_loss").and_then(|value| value.word(keys::KEEPER_LOSSES));
+    let scope = Scope { run_dir: Some(&run_dir), log_dir: Some(&log_dir), ..outer };
+
+    let flags = match root.get("supervisor") {
+        Some(value) => match value.table(&keys::SUPERVISOR, "write [supervisor] as a table of its own") {
+            Some(table) => Flagged::read(&table),
+            None => Flagged::unknown(root.at),
+        },
+        None => Flagged::default_at(root.at),
+    };
+    let children = child::all(&root, &scope);
+    let family = Family::link(report, flags, &children);
+    family.check(report);
+    claims::check(report, &children);
+    lint::check(report, &family);
+    if report.errors_so_far() > 0 {
+        return None;
+    }
+    let tree = family.tree();
+    if let Err(error) = Tree::new(tree.clone()) {
+        // Whatever the rules refuse beyond what was checked with its place above.
+        let (message, hint) = explain(&error);
+        report.error(None, message, hint);
+        return None;
+    }
+    Some(Project {
+        name,
+        file: file.to_path_buf(),
+        run_dir,
+        log_dir,
+        on_keeper_loss: on_keeper_loss.unwrap_or_default(),
+        tree,
+        processes: child::into_processes(children),
+    })
+}
+
+fn outer_scope<'a>(file: &'a Path, context: &'a Context) -> Scope<'a> {
+    let config_dir = file.parent().unwrap_or(Path::new("/"));
+    Scope { context, config_dir, run_dir: None, log_dir: None, name: None, instance: None }
+}
+
+/// `name`, else the name of the config file's folder.
+fn project_name(root: &Table, file: &Path) -> String {
+    let folder =
+        || file.parent().and_then(Path::file_name).and_then(|name| sanitised(&name.to_string_lossy()));
+    root.get("name").and_then(name).or_else(folder).unwrap_or_else(|| "project".into())
+}
+
+/// `run_dir`, else the place that is private to the user and gone after a boot.
+fn run_dir(root: &Table, scope: &Scope, name: &str) -> PathBuf {
+    let context = scope.context;
+    let given = root.get("run_dir").and_then(|value| value.path(scope, scope.config_dir));
+    let run_dir = given.unwrap_or_else(|| {
+        if context.uid == 0 {
+            Path::new("/run/provost").join(name)
+        } else if let Some(runtime) = context.folder("XDG_RUNTIME_DIR") {
+            runtime.join("provost").join(name)
+        } else {
+            PathBuf::from(format!("/tmp/provost-{}", context.uid)).join(name)
+        }
+    });
+    if let Some(excess) = listen::excess(&run_dir.join(CONTROL_SOCKET)) {
+        root.report.error(
+            root.get("run_dir").map(|value| value.at),
+            format!(
+                "the run directory \"{}\" is too long by {excess} bytes for the control socket in it",
+                run_dir.display()
+            ),
+            "write a shorter run_dir",
+        );
+    }
+    run_dir
+}
+
+/// `log_dir`, else where the system or the user keeps state.
+fn log_dir(root: &Table, scope: &Scope, name: &str, run_dir: &Path) -> PathBuf {
+    let context = scope.context;
+    let given = root.get("log_dir").and_then(|value| value.path(scope, scope.config_dir));
+    given.unwrap_or_else(|| {
+        let state = || context.folder("HOME").map(|home| home.join(".local/state"));
+        if context.uid == 0 {
+            Path::new("/var/log/provost").join(name)
+        } else if let Some(state) = context.folder("XDG_STATE_HOME").or_else(state) {
+            state.join("provost").join(name)
+        } else {
+            run_dir.join("log")
+        }
+    })
+}

@@ -1,0 +1,208 @@
+//! One request, from HTTP to the supervisor's loop and back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::api::{
+    ApiError, Call, DoneJson, ErrorCode, ErrorJson, Request, Response, StatusJson, TreeJson, VERSION,
+};
+use super::ps::ps;
+use super::route::{Refused, Route, route};
+use super::signal::parse_signal;
+use super::stream::EventBody;
+
+/// Largest request body.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+/// How long a request may take to come in whole.
+pub(super) const REQUEST_WAIT: Duration = Duration::from_secs(5);
+/// How long the loop may take to answer what it can answer at once.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+pub(super) type HttpResponse = hyper::Response<Either<Full<Bytes>, EventBody>>;
+
+/// Answers requests; one for all connections.
+#[derive(Clone)]
+pub(super) struct Desk {
+    calls: mpsc::Sender<Call>,
+    /// Permits for requests that last: event streams, and verbs that wait for a process to start or stop.
+    lasting: Arc<Semaphore>,
+}
+
+#[derive(Deserialize)]
+struct SignalBody {
+    signal: SignalWord,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SignalWord {
+    Number(i32),
+    Name(String),
+}
+
+impl Desk {
+    pub(super) fn new(calls: mpsc::Sender<Call>, lasting: usize) -> Desk {
+        Desk { calls, lasting: Arc::new(Semaphore::new(lasting)) }
+    }
+
+    /// Answers; what goes wrong is an answer too. `asked` becomes true once the request has come in whole.
+    pub(super) async fn answer<B>(&self, request: hyper::Request<B>, asked: &AtomicBool) -> HttpResponse
+    where
+        B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
+    {
+        self.handle(request, asked).await.unwrap_or_else(refusal)
+    }
+
+    async fn handle<B>(&self, request: hyper::Request<B>, asked: &AtomicBool) -> Result<HttpResponse, Refused>
+    where
+        B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
+    {
+        let route = route(request.method(), request.uri().path())?;
+        let body = if request.method() == Method::POST {
+            read_body(request.into_body()).await?
+        } else {
+            Bytes::new()
+        };
+        asked.store(true, Ordering::Relaxed);
+        match route {
+            Route::Ask(request) => self.ask(request).await,
+            Route::Ps => self.ask(Request::Members).await,
+            Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?)).await,
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Result<HttpResponse, Refused> {
+        let permit = self.permit_for(&request)?;
+        let (reply, answer) = oneshot::channel();
+        match timeout(ANSWER_WAIT, self.calls.send(Call { request, reply })).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                return Err(unavailable("the supervisor is going down; it answers nothing any more"));
+            }
+            Err(_) => return Err(late()),
+        }
+        // Without a permit the answer is due at once. With one it may take as long as the process it is about; the
+        // wait ends when the caller goes away, because hyper then drops this future.
+        let answer = match &permit {
+            None => timeout(ANSWER_WAIT, answer).await.map_err(|_| late())?,
+            Some(_) => answer.await,
+        };
+        match answer.map_err(|_| unavailable("the supervisor dropped the request; ask again"))?? {
+            Response::Tree(TreeJson { version: _, project, root }) => {
+                Ok(json(StatusCode::OK, &TreeJson { version: VERSION, project, root }))
+            }
+            Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
+            Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson { version: VERSION, child })),
+            Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
+            Response::Events(source) => match permit {
+                Some(permit) => Ok(stream(EventBody::new(source, permit))),
+                None => Err(ApiError::new(ErrorCode::Internal, "events answer another question").into()),
+            },
+        }
+    }
+
+    /// Requests that last may not take all connections: the others are always answered.
+    fn permit_for(&self, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refused> {
+        match request {
+            Request::Start(_) | Request::Stop(_) | Request::Restart(_) | Request::Events => {
+                let permit = Arc::clone(&self.lasting).try_acquire_owned();
+                permit
+                    .map(Some)
+                    .map_err(|_| unavailable("too many requests are waiting already; try again later"))
+            }
+            Request::Tree
+            | Request::Members
+            | Request::Child(_)
+            | Request::Signal(..)
+            | Request::Down
+            | Request::Health => Ok(None),
+        }
+    }
+}
+
+async fn read_body<B>(body: B) -> Result<Bytes, Refused>
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let too_large = || Refused {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        error: ApiError::new(ErrorCode::BadRequest, format!("the body is larger than {MAX_BODY} bytes")),
+        allow: None,
+    };
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    match timeout(REQUEST_WAIT, std::pin::pin!(Limited::new(body, MAX_BODY)).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(bad(format!("the body could not be read: {error}"))),
+        Err(_) => Err(Refused {
+            status: StatusCode::REQUEST_TIMEOUT,
+            error: ApiError::new(ErrorCode::Timeout, "the body did not come in time"),
+            allow: None,
+        }),
+    }
+}
+
+fn signal_of(body: &[u8]) -> Result<i32, Refused> {
+    let usage = "write {\"signal\": 15} or {\"signal\": \"TERM\"}";
+    let body: SignalBody =
+        serde_json::from_slice(body).map_err(|_| bad(format!("no signal in the body; {usage}")))?;
+    let word = match body.signal {
+        SignalWord::Number(number) => number.to_string(),
+        SignalWord::Name(name) => name,
+    };
+    parse_signal(&word).map_err(|error| bad(error.to_string()))
+}
+
+fn bad(message: String) -> Refused {
+    ApiError::new(ErrorCode::BadRequest, message).into()
+}
+
+fn late() -> Refused {
+    ApiError::new(ErrorCode::Timeout, "the supervisor did not answer in time; try again").into()
+}
+
+fn unavailable(message: &str) -> Refused {
+    Refused {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        error: ApiError::new(ErrorCode::Internal, message),
+        allow: None,
+    }
+}
+
+fn refusal(refused: Refused) -> HttpResponse {
+    let mut response = json(refused.status, &ErrorJson { version: VERSION, error: refused.error });
+    if let Some(allow) = refused.allow.and_then(|method| HeaderValue::from_str(method.as_str()).ok()) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
+    // Our shapes have string keys and finite numbers, so this cannot fail; if it did, the caller would see an empty body.
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    respond(status, "application/json", Either::Left(Full::new(text.into())))
+}
+
+fn stream(events: EventBody) -> HttpResponse {
+    respond(StatusCode::OK, "text/event-stream", Either::Right(events))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, EventBody>) -> HttpResponse {
+    let mut response = hyper::Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,29 @@
+//! The kernel's process tables, read-only: who exists, whose child it is, what it uses.
+//!
+//! Every number comes from `/proc` at the moment of the call (`proc(5)`); nothing is remembered between two calls and
+//! nothing is sent to anybody. A process that vanishes meanwhile is simply not there; what the kernel does not let us
+//! read is `None`. A pid names a process only together with its start ticks: whoever reads twice compares them.
+//!
+//! `stat.rs` is one row, `table.rs` all rows and who descends from whom, `usage.rs` what is dearer to read (memory,
+//! descriptors, files), `clock.rs` turns ticks into times and `tty.rs` device numbers into names.
+
+mod clock;
+mod stat;
+mod table;
+mod tty;
+mod usage;
+
+pub use clock::Clock;
+pub use stat::Process;
+pub use table::{Table, pids};
+pub use tty::tty_name;
+pub use usage::{Memory, Usage};
+
+use std::io::Read;
+
+/// Reads at most `limit` bytes of `/proc/PID/FILE`; `None` if the process is gone or the kernel says no.
+fn read(pid: i32, file: &str, limit: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(format!("/proc/{pid}/{file}")).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
