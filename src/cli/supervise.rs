@@ -1,20 +1,27 @@
 //! `provost supervise` (hidden): the supervisor process, started by the keeper.
 
+use super::Exit;
 use super::console::Console;
-use super::exit::Exit;
-use crate::{keeper, os, runtime};
+use crate::keeper::{self, Link};
+use crate::os::process;
+use crate::runtime;
+
+/// The name in the process table beside the keeper's `provost`.
+const NAME: &str = "provost-super";
 
 /// Runs the supervisor process with the descriptors that the keeper gave it.
 pub fn run() -> Exit {
-    os::process::set_name(c"provost-super");
-    let (keeper, state) = match keeper::inherited() {
+    let inherited = Link::inherited().and_then(|link| Ok((link, process::inherited(keeper::JOURNAL_FD)?)));
+    let (link, journal) = match inherited {
         Ok(inherited) => inherited,
         Err(error) => {
-            eprintln!("provost: this verb is for provost's own use: {error}; use provost up");
+            eprintln!("provost: this verb is for the keeper's use ({error}); use: provost up");
             return Exit::Usage;
         }
     };
-    match runtime::run(keeper, state, Box::new(Console::default())) {
+    // Only a name: without it the process is still found by its command line.
+    let _ = process::set_name(NAME);
+    match runtime::run(link, journal, Box::new(Console::default())) {
         Ok(()) => Exit::Ok,
         Err(error) => {
             tracing::error!(%error, "the supervisor process ends");

@@ -1,71 +1,67 @@
 //! `provost up`: checks everything that can be checked, then becomes the keeper.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::Path;
+use std::ffi::CString;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::exit::Exit;
+use super::{Exit, UpArgs};
 use crate::config::{self, Context, Loaded, Project};
+use crate::keeper::{self, Plan};
+use crate::os::lock::{Lock, LockError};
+use crate::os::spawn::{Birth, Born, Parent};
+use crate::os::{self, memfd, pidfd, process, rundir, socket, wait};
 use crate::runtime::{Journal, World};
-use crate::{keeper, os};
+
+/// How long a background launcher that said nothing more may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// Starts the project described by `file`.
-pub fn run(file: Option<&Path>, mode: Mode) -> Exit {
-    match start(file, mode) {
+pub fn run(file: Option<&Path>, args: UpArgs) -> Exit {
+    match start(file, args) {
         Ok(exit) => exit,
         Err(refusal) => {
-            for line in &refusal.sentences {
-                eprintln!("provost: {line}");
+            for sentence in &refusal.sentences {
+                eprintln!("provost: {sentence}");
             }
             refusal.exit
         }
     }
 }
 
-/// How `up` runs.
-#[derive(Debug)]
-pub enum Mode {
-    /// In the foreground, as the process that was started.
-    Foreground,
-    /// In a session of its own; returns when the tree is up.
-    Detached,
-    /// The detached launcher itself; tells its starter over this descriptor.
-    Background(OwnedFd),
-}
-
-/// Why nothing was started.
+/// Why nothing was started, or why it ended.
 struct Refusal {
     exit: Exit,
     sentences: Vec<String>,
 }
 
-fn refuse(exit: Exit, sentence: impl Into<String>) -> Refusal {
-    Refusal { exit, sentences: vec![sentence.into()] }
+fn refuse(exit: Exit, sentence: String) -> Refusal {
+    Refusal { exit, sentences: vec![sentence] }
 }
 
-fn start(file: Option<&Path>, mode: Mode) -> Result<Exit, Refusal> {
+fn cannot(what: &str) -> impl Fn(io::Error) -> Refusal {
+    move |error| refuse(Exit::BootFailed, format!("cannot {what}: {error}"))
+}
+
+fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
+    // Taken over first: a number that nothing was passed at may be anybody's later.
+    let ready = args.ready_fd.map(process::inherited).transpose();
+    let ready = ready.map_err(|errno| refuse(Exit::Usage, format!("--ready-fd is for provost's own use: {errno}")))?;
     let project = load(file)?;
     prepare_folders(&project)?;
     let lock = lock(&project)?;
-    let ready = match mode {
-        Mode::Foreground => None,
-        Mode::Background(ready) => Some(ready),
-        Mode::Detached => {
-            drop(lock);
-            return detach(&project);
-        }
-    };
-    let cannot = |what: &str, error: &dyn std::fmt::Display| {
-        refuse(Exit::BootFailed, format!("cannot {what}: {error}"))
-    };
-    let state = os::memfd::create(c"provost-journal").map_err(|error| cannot("make the journal", &error))?;
-    let copy = state.try_clone().map_err(|error| cannot("make the journal", &error))?;
-    let world = World::new(project).map_err(|error| cannot("understand the tree", &format!("{error:?}")))?;
-    Journal::create(copy, &world).map_err(|error| cannot("write the journal", &error))?;
-    let plan = keeper::Plan::of_own_program(&[c"provost", c"supervise"], state, lock, ready)
-        .map_err(|error| cannot("find the provost program", &error))?;
-    keeper::run(plan).map(Exit::Of).map_err(|error| cannot("keep the processes", &error))
+    if args.detach {
+        drop(lock);
+        return detach(&project);
+    }
+    let journal = memfd::create(c"provost-journal").map_err(io::Error::from).map_err(cannot("make the journal"))?;
+    write_world(&journal, project)?;
+    let plan = plan(journal, lock, ready).map_err(cannot("prepare the supervisor process"))?;
+    keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))
 }
 
 fn load(file: Option<&Path>) -> Result<Project, Refusal> {
@@ -73,78 +69,120 @@ fn load(file: Option<&Path>) -> Result<Project, Refusal> {
         exit: Exit::BadConfig,
         sentences: diagnostics.iter().map(ToString::to_string).collect(),
     };
-    let path = config::locate(file).map_err(|diagnostic| refused(vec![diagnostic]))?;
+    let path = config::locate(file, None).map_err(|diagnostic| refused(vec![diagnostic]))?;
     let Loaded { project, warnings } = config::load(&path, &Context::of_process()).map_err(refused)?;
     for warning in warnings {
         eprintln!("provost: warning: {warning}");
     }
-    let control = project.run_dir.join(crate::control::SOCKET);
-    os::socket::check_path(&control).map_err(|error| {
+    socket::check_path(&project.run_dir.join(crate::control::SOCKET)).map_err(|error| {
         refuse(Exit::BadConfig, format!("{}: {error}; choose a shorter run_dir", project.file.display()))
     })?;
     Ok(project)
 }
 
 fn prepare_folders(project: &Project) -> Result<(), Refusal> {
-    os::rundir::create(&project.run_dir).map_err(|error| {
-        let place = project.run_dir.display();
-        refuse(Exit::BootFailed, format!("cannot use the run dir {place}: {error}; set run_dir in the config file"))
+    let (run, log) = (project.run_dir.display(), project.log_dir.display());
+    rundir::create(&project.run_dir).map_err(|error| {
+        refuse(Exit::BootFailed, format!("cannot use the run dir {run}: {error}; choose another run_dir"))
     })?;
-    std::fs::create_dir_all(&project.log_dir).map_err(|error| {
-        let place = project.log_dir.display();
-        refuse(Exit::BootFailed, format!("cannot make the log dir {place}: {error}; set log_dir in the config file"))
+    DirBuilder::new().recursive(true).mode(0o750).create(&project.log_dir).map_err(|error| {
+        refuse(Exit::BootFailed, format!("cannot use the log dir {log}: {error}; choose another log_dir"))
     })
 }
 
-fn lock(project: &Project) -> Result<os::lock::Lock, Refusal> {
+fn lock(project: &Project) -> Result<Lock, Refusal> {
     let path = project.run_dir.join("lock");
-    os::lock::Lock::acquire(&path).map_err(|error| match error {
-        os::lock::LockError::Held { pid } => refuse(
-            Exit::AnotherLauncher,
-            format!(
-                "another launcher (PID {pid}) runs project {}; look at it with provost ps, end it with provost down",
-                project.name
-            ),
-        ),
-        os::lock::LockError::Io(error) => {
+    Lock::acquire(&path).map_err(|error| match error {
+        LockError::Held { pid } => {
+            let holder = pid.map(|pid| format!(" (PID {pid})")).unwrap_or_default();
+            let name = &project.name;
+            let advice = "see it with: provost ps, end it with: provost down";
+            refuse(Exit::AnotherLauncher, format!("another launcher{holder} runs project {name}; {advice}"))
+        }
+        LockError::Io(error) => {
             refuse(Exit::BootFailed, format!("cannot lock {}: {error}; is it yours?", path.display()))
         }
     })
 }
 
+fn write_world(journal: &OwnedFd, project: Project) -> Result<(), Refusal> {
+    let world = World::new(project)
+        .map_err(|error| refuse(Exit::BadConfig, format!("the tree is not acceptable: {error:?}")))?;
+    let copy = journal.try_clone().map_err(cannot("write the journal"))?;
+    Journal::create(copy, &world).map_err(|error| refuse(Exit::BootFailed, error.to_string()))?;
+    Ok(())
+}
+
+/// The supervisor process: this very program, whatever becomes of its file.
+fn plan(journal: OwnedFd, lock: Lock, ready: Option<OwnedFd>) -> io::Result<Plan> {
+    Ok(Plan {
+        program: process::own_program()?,
+        argv: vec![c"provost".into(), c"supervise".into()],
+        env: environment()?,
+        cwd: here()?,
+        journal,
+        lock: Some(lock),
+        ready,
+    })
+}
+
+fn environment() -> io::Result<Vec<CString>> {
+    std::env::vars_os()
+        .map(|(name, value)| Ok(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?))
+        .collect()
+}
+
+fn here() -> io::Result<CString> {
+    Ok(CString::new(std::env::current_dir()?.as_os_str().as_bytes())?)
+}
+
 /// Starts the launcher anew in the background and waits until its tree is up or it has ended.
 fn detach(project: &Project) -> Result<Exit, Refusal> {
-    let cannot = |error: &dyn std::fmt::Display| {
-        refuse(Exit::BootFailed, format!("cannot start in the background: {error}"))
-    };
     let log = project.log_dir.join("provost.log");
-    let output = os::files::append(&log).map_err(|error| cannot(&error))?;
-    let (mut told, tell) = std::io::pipe().map_err(|error| cannot(&error))?;
-    let launcher = os::process::start_in_background(
-        &[c"provost", c"-f", &os::files::c_path(&project.file), c"up", c"--ready-fd", c"3"],
-        output.as_fd(),
-        OwnedFd::from(tell).as_fd(),
-    )
-    .map_err(|error| cannot(&error))?;
-    let mut byte = [0];
-    if told.read(&mut byte).map_err(|error| cannot(&error))? == 1 {
-        println!("provost: {} is up (PID {}); output goes to {}", project.name, launcher.pid, log.display());
+    let failed = cannot("start in the background");
+    let (mut told, tell) = io::pipe().map_err(&failed)?;
+    let launcher = launch_in_background(project, &log, tell.into()).map_err(&failed)?;
+    if told.read(&mut [0]).map_err(&failed)? == 1 {
+        let name = &project.name;
+        println!("{name} is up: PID {}, what it says goes to {}", launcher.pid, log.display());
         return Ok(Exit::Ok);
     }
-    let code = os::wait::exit_code(&launcher).map_err(|error| cannot(&error))?;
-    Err(Refusal { exit: Exit::Of(code), sentences: vec![last_line(&log)] })
+    let code = exit_code(&launcher).map_err(&failed)?;
+    let sentence = format!("the launcher ended before its tree was up: {}", last_line(&log));
+    Err(refuse(Exit::Of(code), sentence))
 }
 
-fn last_line(log: &Path) -> String {
+fn launch_in_background(project: &Project, log: &Path, tell: OwnedFd) -> io::Result<Born> {
+    let output = OpenOptions::new().append(true).create(true).mode(0o640).open(log)?;
+    let null = File::open("/dev/null")?;
+    let open_files = os::limits::open_files()?;
+    let file = CString::new(project.file.as_os_str().as_bytes())?;
+    let birth = Birth {
+        program: c"/proc/self/exe".into(),
+        argv: [c"provost", c"--file", &file, c"up", c"--ready-fd", c"3"].map(CString::from).into(),
+        env: environment()?,
+        cwd: here()?,
+        umask: process::file_mode_mask(),
+        stdio: [null.as_fd(), output.as_fd(), output.as_fd()],
+        pass: vec![tell.as_fd()],
+        listen_pid: false,
+        nofile: Some((open_files.soft, open_files.hard)),
+        parent: Parent::Caller,
+    };
+    os::spawn::spawn(&birth).map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// The exit code of a launcher that is at its end.
+fn exit_code(launcher: &Born) -> io::Result<u8> {
+    pidfd::wait(launcher.pidfd.as_fd(), LAST_WORDS)?;
+    let end = wait::reap(launcher.pid)?.ok_or(io::ErrorKind::TimedOut)?;
+    Ok(if libc::WIFEXITED(end.status) { libc::WEXITSTATUS(end.status).to_le_bytes()[0] } else { 1 })
+}
+
+fn last_line(log: &PathBuf) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    let line = text.lines().next_back().unwrap_or("it said nothing");
-    format!("the launcher ended before its tree was up: {line} (more in {})", log.display())
-}
-
-/// The descriptor a background launcher tells its starter over.
-///
-/// # Errors
-/// There is no such descriptor.
-pub fn ready_fd(number: i32) -> std::io::Result<OwnedFd> {
-    os::files::inherited(number)
+    match text.lines().next_back() {
+        Some(line) => format!("{line} (more in {})", log.display()),
+        None => format!("see {}", log.display()),
+    }
 }

@@ -91,7 +91,6 @@ impl Incarnation {
         number: u32,
         plan: &Plan,
         inheritance: &Inheritance,
-        journal: BorrowedFd,
     ) -> io::Result<Incarnation> {
         let (ours, theirs) = socket::pair()?;
         socket::pass_credentials(ours.as_fd())?;
@@ -104,7 +103,7 @@ impl Incarnation {
             cwd: plan.cwd.clone(),
             umask: inheritance.umask,
             stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
-            pass: vec![theirs.as_fd(), journal],
+            pass: vec![theirs.as_fd(), plan.journal.as_fd()],
             listen_pid: false,
             nofile: Some((inheritance.open_files.soft, inheritance.open_files.hard)),
             parent: Parent::Caller,

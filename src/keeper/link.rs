@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use super::protocol::{FromKeeper, Key, ToKeeper};
@@ -66,6 +67,26 @@ impl Link {
                     }
                     // From a keeper of another version: what it adds is not needed here.
                 }
+            }
+        }
+    }
+
+    /// The next packet; waits for it up to `limit`.
+    ///
+    /// # Errors
+    /// `TimedOut`: nothing came. Else as [`Link::recv`].
+    pub fn recv_within(&self, limit: Duration) -> io::Result<FromKeeper> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(message) = self.recv()? {
+                return Ok(message);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut polled, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
     }

@@ -29,7 +29,7 @@ use crate::os::lock::Lock;
 pub const LINK_FD: RawFd = 3;
 
 /// Where a supervisor process finds its journal: a file in memory that the keeper holds and never looks into. For
-/// `os::process::inherited` and `os::memfd::Memfd::adopt`.
+/// `os::process::inherited`.
 pub const JOURNAL_FD: RawFd = 4;
 
 /// The exit code after a third request to stop: the tree did not end in order.
@@ -47,6 +47,8 @@ pub struct Plan {
     pub env: Vec<CString>,
     /// Its working directory.
     pub cwd: CString,
+    /// What it finds as [`JOURNAL_FD`].
+    pub journal: OwnedFd,
     /// The lock on the run directory, held to the end.
     pub lock: Option<Lock>,
     /// Gets one byte when the tree is up for the first time, and is closed: for a waiting `up -d`.

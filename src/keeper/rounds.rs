@@ -16,7 +16,6 @@ use super::revival::Revival;
 use super::store::Store;
 use super::wire::{self, Heard};
 use super::{FORCED, Key, Plan};
-use crate::os::memfd::Memfd;
 use crate::os::signals::{self, Inbox};
 use crate::os::socket::{Fds, Packet};
 use crate::os::{clock, descendants, limits, pidfd, process, wait};
@@ -36,7 +35,6 @@ pub(super) struct Keeper {
     inheritance: Inheritance,
     oom_scores: Option<OomScores>,
     inbox: Inbox,
-    journal: Memfd,
     children: Children,
     store: Store,
     supervisor: Option<Incarnation>,
@@ -71,7 +69,6 @@ impl Keeper {
             inheritance,
             oom_scores: take_shelter(),
             inbox: open_inbox()?,
-            journal: Memfd::create(c"provost-journal")?,
             children: Children::with_room(room),
             store: Store::with_room(room),
             supervisor: None,
@@ -121,8 +118,7 @@ impl Keeper {
     fn start(&mut self) -> io::Result<()> {
         let number = self.incarnations + 1;
         self.with_everyones_oom_score(|keeper| {
-            let journal = keeper.journal.as_fd();
-            keeper.supervisor = Some(Incarnation::start(number, &keeper.plan, &keeper.inheritance, journal)?);
+            keeper.supervisor = Some(Incarnation::start(number, &keeper.plan, &keeper.inheritance)?);
             keeper.incarnations = number;
             keeper.children.forget_told();
             keeper.store.forget_told();

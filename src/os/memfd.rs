@@ -1,116 +1,47 @@
-//! A file without a name that lives as long as someone holds it (`memfd_create(2)`): what one process appends, its
-//! successor reads. Costs memory only for what it contains.
+//! A file without a name that lives as long as someone holds it (`memfd_create(2)`): what one process writes, its successor
+//! reads. Costs memory only for what it contains.
 
 use std::ffi::CStr;
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, OwnedFd};
 
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// An append-only file in memory.
+/// A new, empty one. The name shows in `/proc/PID/fd` only.
 ///
-/// A process that is killed while it appends can leave the last piece cut off, so what is written must show its own
-/// length. [`Memfd::truncate`] removes the cut piece.
-#[derive(Debug)]
-pub struct Memfd {
-    file: File,
-    len: u64,
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn create(name: &CStr) -> nix::Result<OwnedFd> {
+    memfd_create(name, MFdFlags::MFD_CLOEXEC)
 }
 
-impl Memfd {
-    /// A new, empty one. The name shows in `/proc/PID/fd` only.
-    ///
-    /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOMEM`.
-    pub fn create(name: &CStr) -> io::Result<Memfd> {
-        Ok(Memfd { file: memfd_create(name, MFdFlags::MFD_CLOEXEC)?.into(), len: 0 })
-    }
-
-    /// One that exists; goes on behind what it contains.
-    ///
-    /// # Errors
-    /// It is no file.
-    pub fn adopt(fd: OwnedFd) -> io::Result<Memfd> {
-        let file = File::from(fd);
-        let len = file.metadata()?.len();
-        Ok(Memfd { file, len })
-    }
-
-    /// Appends one piece by one `pwrite(2)`.
-    ///
-    /// # Errors
-    /// `ENOSPC`, `ENOMEM`: no memory is left; what was written of the piece is taken back.
-    pub fn append(&mut self, piece: &[u8]) -> io::Result<()> {
-        match self.file.write_all_at(piece, self.len) {
-            Ok(()) => {
-                self.len += piece.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                let _ = self.file.set_len(self.len);
-                Err(error)
-            }
-        }
-    }
-
-    /// Everything in it.
-    ///
-    /// # Errors
-    /// Those of `pread(2)`.
-    pub fn read_all(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(self.len).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
-    }
-
-    /// Forgets everything behind the first `len` bytes, and gives the memory back.
-    ///
-    /// # Errors
-    /// Those of `ftruncate(2)`.
-    pub fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)?;
-        self.len = len;
-        Ok(())
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-impl AsFd for Memfd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
+/// Gives back the memory of these bytes; they read as zeros from now on, and the file keeps its length.
+///
+/// # Errors
+/// Those of `fallocate(2)`; not to be expected of a file in memory.
+pub fn release(file: impl AsFd, from: u64, to: u64) -> nix::Result<()> {
+    let whole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let (offset, length) = (from.cast_signed(), to.saturating_sub(from).cast_signed());
+    if length == 0 { Ok(()) } else { fallocate(file, whole, offset, length) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
     use super::*;
 
     #[test]
-    fn a_successor_goes_on_where_the_first_one_ended() {
-        let mut first = Memfd::create(c"journal").unwrap();
-        assert!(first.is_empty());
-        first.append(b"one ").unwrap();
-        first.append(b"two ").unwrap();
-        let copy = first.as_fd().try_clone_to_owned().unwrap();
-        drop(first);
-
-        let mut second = Memfd::adopt(copy).unwrap();
-        assert_eq!(second.read_all().unwrap(), b"one two ");
-        second.append(b"thr").unwrap();
-        second.truncate(8).unwrap();
-        second.append(b"three").unwrap();
-        assert_eq!(second.read_all().unwrap(), b"one two three");
-        assert_eq!(second.len(), 13);
+    fn released_bytes_cost_nothing_and_the_rest_stays() {
+        let file = File::from(create(c"test").unwrap());
+        file.write_all_at(&[1; 64 * 1024], 0).unwrap();
+        let before = file.metadata().unwrap().blocks();
+        release(&file, 0, 60 * 1024).unwrap();
+        assert!(file.metadata().unwrap().blocks() < before);
+        let mut byte = [9; 2];
+        file.read_exact_at(&mut byte, 60 * 1024 - 1).unwrap();
+        assert_eq!(byte, [0, 1]);
+        release(&file, 5, 5).unwrap();
     }
 }

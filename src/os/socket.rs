@@ -18,7 +18,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{Pid, Uid};
 
 use control::{Control, Item};
-pub use listen::{bind_datagram, listen};
+pub use listen::{bind_datagram, check_path, listen};
 
 /// Most descriptors in one packet.
 pub const MAX_FDS: usize = 16;
@@ -149,16 +149,28 @@ fn transmit(socket: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd], flags: i32) ->
     }
 }
 
+/// As [`receive`], but leaves the packet where it is.
+///
+/// # Errors
+/// As [`receive`].
+pub fn peek(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
+    take(socket, buffer, libc::MSG_PEEK)
+}
+
 /// Reads one packet, never waits. A packet of no bytes is told from the end by its credentials, so a socket on which such
 /// packets can arrive needs [`pass_credentials`].
 ///
 /// # Errors
 /// Those of `recvmsg(2)` that do not mean "nothing" or "closed".
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
+    take(socket, buffer, 0)
+}
+
+fn take(socket: BorrowedFd, buffer: &mut [u8], how: i32) -> nix::Result<Received> {
     let mut control = Control::empty();
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut message = header(&mut part, &mut control);
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | how;
     let mut resets = 0;
     let len = loop {
         // SAFETY: the header points to the buffer and the control data, which live across the call and are ours alone.

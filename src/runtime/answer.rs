@@ -187,7 +187,7 @@ impl Supervisor {
             restarts: 0,
         };
         let mut members = vec![
-            own("keeper", Role::Keeper, self.context.keeper.as_raw(), 1),
+            own("keeper", Role::Keeper, self.link.get_ref().keeper().as_raw(), 1),
             own("supervisor", Role::Supervisor, std::process::id().cast_signed(), self.incarnation),
         ];
         members[1].restarts = self.incarnation.saturating_sub(1);

@@ -5,11 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use nix::unistd::Pid;
-
 use crate::config::{Inherit, ProcessSpec, Project, ReadyKind};
 use crate::keeper::{Key, Link};
-use crate::os::spawn::{Birth, Parent};
+use crate::os::limits::OpenFiles;
+use crate::os::spawn::Birth;
 use crate::rules::Run;
 
 /// Variables that nearly every program needs.
@@ -23,8 +22,8 @@ pub(super) struct Grants<'a> {
     pub(super) outputs: Vec<BorrowedFd<'a>>,
     /// Its listening sockets.
     pub(super) listen: Vec<BorrowedFd<'a>>,
-    /// The socket to the keeper.
-    pub(super) keeper: BorrowedFd<'a>,
+    /// The way to the keeper.
+    pub(super) link: &'a Link,
 }
 
 /// The birth of this run.
@@ -52,14 +51,8 @@ pub(super) fn birth<'a>(
         stdio: grants.stdio,
         listen_pid: !grants.listen.is_empty(),
         pass: grants.listen,
-        nofile: context.nofile,
-        parent: Parent::Keeper {
-            socket: grants.keeper,
-            message: Link::registration(key),
-            fds: grants.outputs,
-            failed: Link::failed(key),
-            keeper: context.keeper,
-        },
+        nofile: Some((context.open_files.soft, context.open_files.hard)),
+        parent: grants.link.parent(key, grants.outputs),
     })
 }
 
@@ -68,9 +61,7 @@ pub(super) struct Context {
     /// provost's own environment.
     pub(super) inherited: Vec<(OsString, OsString)>,
     /// `RLIMIT_NOFILE` as provost found it.
-    pub(super) nofile: Option<(u64, u64)>,
-    /// The keeper.
-    pub(super) keeper: Pid,
+    pub(super) open_files: OpenFiles,
     /// Stdin of every child.
     pub(super) null: OwnedFd,
 }

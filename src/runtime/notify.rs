@@ -4,7 +4,7 @@
 //! a leftover of an earlier run cannot speak for the present one.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::unistd::{Pid, getsid};
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::supervisor::Supervisor;
 use crate::os;
+use crate::os::socket::{Packet, Received};
 use crate::rules::{Event, NodeId};
 
 /// Longest message understood; more is cut off by the kernel and ignored.
@@ -54,19 +55,19 @@ async fn listen(node: NodeId, socket: AsyncFd<OwnedFd>, said: mpsc::Sender<Said>
     let mut buffer = [0; LONGEST];
     loop {
         let mut ready = socket.readable().await?;
-        let Ok(peeked) = ready.try_io(|socket| os::socket::peek_with_sender(socket.get_ref(), &mut buffer)) else {
+        let Ok(peeked) = ready.try_io(|socket| Ok(os::socket::peek(socket.get_ref().as_fd(), &mut buffer)?)) else {
             continue;
         };
-        if let Ok((length, Some(sender))) = peeked {
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if let Ok(Received::Packet(Packet { len, sender: Some(sender), .. })) = peeked {
+            let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
             let (handled, done) = oneshot::channel();
-            if said.send(Said { node, sender, text, handled }).await.is_err() {
+            if said.send(Said { node, sender: sender.pid, text, handled }).await.is_err() {
                 return Ok(());
             }
             // An error is the same news: the other end was dropped.
             let _ = done.await;
         }
         // Taken from the socket whatever it was, with its descriptors, so that a bad one cannot block the next.
-        let _ = os::socket::discard(socket.get_ref());
+        let _ = os::socket::receive(socket.get_ref().as_fd(), &mut [0; LONGEST]);
     }
 }

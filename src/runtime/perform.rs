@@ -104,7 +104,7 @@ impl Supervisor {
             stdio,
             outputs: output.iter().map(|output| output.tap.pipe()).collect(),
             listen: listen.iter().map(|socket| socket.as_fd()).collect(),
-            keeper: self.link.get_ref().as_fd(),
+            link: self.link.get_ref(),
         };
         let birth = births::birth(&self.world.project, &name, spec, key, grants, &self.context)
             .map_err(|sentence| (StartError::Failed, sentence))?;
@@ -130,7 +130,7 @@ impl Supervisor {
     /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.
     fn signal_run(&mut self, node: NodeId, run: Run, signal: Signal) {
         if let Some(process) = self.processes.get(&node).filter(|process| process.run == run)
-            && let Err(errno) = os::pidfd::signal(process.pidfd.as_fd(), signal.0)
+            && let Err(errno) = os::pidfd::ask(process.pidfd.as_fd(), signal.0)
             && errno != Errno::ESRCH
         {
             tracing::warn!(pid = process.pid.as_raw(), signal = signal.0, %errno, "cannot signal a child");

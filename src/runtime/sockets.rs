@@ -10,15 +10,11 @@ use super::births;
 use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::ProcessSpec;
 use crate::keeper::ToKeeper;
-use crate::os;
+use crate::{control, os};
 use crate::rules::NodeId;
 
-/// The control socket's name in the store, and its file in the run dir.
+/// The control socket's name in the store.
 const CONTROL: &str = "control";
-/// File of the control socket in the run dir.
-pub(super) const CONTROL_FILE: &str = "control.sock";
-/// Connections that may wait to be accepted (`listen(2)` backlog); the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 
 /// What was tried, and why it failed.
 type Failed = (String, io::Error);
@@ -26,8 +22,8 @@ type Failed = (String, io::Error);
 impl Supervisor {
     /// The listening control socket.
     pub(super) fn control_socket(&mut self) -> Result<tokio::net::UnixListener, RuntimeError> {
-        let path = self.world.project.run_dir.join(CONTROL_FILE);
-        let fd = self.obtain(CONTROL, || os::socket::listen(&path, 0o600, BACKLOG))?;
+        let path = self.world.project.run_dir.join(control::SOCKET);
+        let fd = self.obtain(CONTROL, || os::socket::listen(&path, 0o600))?;
         let listener = UnixListener::from(fd.try_clone()?);
         listener.set_nonblocking(true)?;
         Ok(tokio::net::UnixListener::from_std(listener)?)
@@ -39,7 +35,7 @@ impl Supervisor {
         for listen in &spec.listen {
             let path = &listen.unix;
             let socket = self
-                .obtain(&stored_name("listen", path), || os::socket::listen(path, listen.mode, BACKLOG))
+                .obtain(&stored_name("listen", path), || os::socket::listen(path, listen.mode))
                 .map_err(|error| (format!("cannot listen on {}", path.display()), error))?;
             sockets.push(socket);
         }
@@ -55,9 +51,9 @@ impl Supervisor {
         }
         let failed = |error| (format!("cannot make its notification socket {}", path.display()), error);
         if let Some(folder) = path.parent() {
-            os::rundir::private(folder).map_err(failed)?;
+            os::rundir::create(folder).map_err(failed)?;
         }
-        let socket = self.obtain(&stored, || os::socket::datagram(&path)).map_err(failed)?;
+        let socket = self.obtain(&stored, || os::socket::bind_datagram(&path, 0o600)).map_err(failed)?;
         self.hear_notifications(node, socket).map_err(failed)
     }
 
@@ -82,7 +78,7 @@ impl Supervisor {
         let project = &self.world.project;
         let listening = project.processes.values().flat_map(|spec| &spec.listen).map(|listen| listen.unix.clone());
         let notify = project.processes.keys().map(|name| births::notify_path(project, name));
-        let files: Vec<PathBuf> = listening.chain(notify).chain([project.run_dir.join(CONTROL_FILE)]).collect();
+        let files: Vec<PathBuf> = listening.chain(notify).chain([project.run_dir.join(control::SOCKET)]).collect();
         for file in files {
             let _ = std::fs::remove_file(file);
         }

@@ -77,15 +77,15 @@ pub(super) struct Supervisor {
 
 /// Runs the supervisor process to its end.
 ///
-/// `keeper` is the socket to the keeper, `journal` the file in memory with the world.
+/// `link` is the way to the keeper, `journal` the file in memory with the world.
 ///
 /// # Errors
 /// See [`RuntimeError`]; the process should exit with failure, the keeper goes on from there.
-pub fn run(keeper: OwnedFd, journal: OwnedFd, console: Box<dyn Console>) -> Result<(), RuntimeError> {
+pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<(), RuntimeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (said, heard) = mpsc::channel(WAITING);
-        let supervisor = Supervisor::take_over(keeper, journal, console, said)?;
+        let supervisor = Supervisor::take_over(link, journal, console, said)?;
         supervisor.live(heard).await
     })
 }

@@ -1,6 +1,7 @@
 //! The beginning of every supervisor process: load the world, hear what the keeper holds, make the two agree.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -27,19 +28,18 @@ const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 impl Supervisor {
     /// Loads the world and receives the keeper's snapshot.
     pub(super) fn take_over(
-        keeper: OwnedFd,
+        link: Link,
         journal: OwnedFd,
         console: Box<dyn Console>,
         said: mpsc::Sender<Said>,
     ) -> Result<Supervisor, RuntimeError> {
         let (journal, world) = Journal::open(journal)?;
-        let link = AsyncFd::new(Link::new(keeper)?)?;
+        let link = AsyncFd::new(link)?;
         let reporter = Reporter::new(world.project.name.clone(), console);
         let context = Context {
             inherited: std::env::vars_os().collect(),
-            nofile: os::limits::raise_nofile().ok(),
-            keeper: Pid::parent(),
-            null: os::files::dev_null()?,
+            open_files: os::limits::raise_open_files()?,
+            null: File::open("/dev/null")?.into(),
         };
         let mut supervisor = Supervisor {
             link,
@@ -70,7 +70,7 @@ impl Supervisor {
                 FromKeeper::Stored { name, fd } => {
                     self.store.insert(name, Rc::new(fd));
                 }
-                FromKeeper::SnapshotEnd { incarnation } => {
+                FromKeeper::SnapshotEnd { incarnation, .. } => {
                     self.incarnation = incarnation;
                     return Ok(());
                 }
@@ -128,8 +128,8 @@ impl Supervisor {
     /// children die with the keeper (`PR_SET_PDEATHSIG`); this also reaches what they forked into their process groups.
     pub(super) fn keeper_gone(&self) -> RuntimeError {
         for process in self.processes.values() {
-            let _ = os::pidfd::signal(process.pidfd.as_fd(), libc::SIGKILL);
-            let _ = os::process::kill_session(process.pid);
+            // An error means that nobody is left.
+            let _ = os::pidfd::ask_group(process.pidfd.as_fd(), process.pid, libc::SIGKILL);
         }
         self.remove_sockets();
         RuntimeError::KeeperGone
