@@ -15,9 +15,9 @@ const CHUNK: usize = 16;
 
 /// The process table of a project.
 ///
-/// Rows: the keeper, the supervisor process, the children in the order given, each followed by what it forked. Last,
-/// under the keeper's name, what the keeper has adopted and nobody can be named for. A member whose process does not
-/// exist (any more) has a row without kernel fields.
+/// Rows: the keeper, the supervisor process, the children in the order given, each followed by what it forked.
+/// What the keeper adopted and nobody can be named for stands under the keeper. A member whose process
+/// does not exist (any more) has a row without kernel fields.
 pub async fn ps(project: String, members: Vec<Member>) -> PsJson {
     let (table, clock) = (read_table().await, Clock::now().ok());
     let mut processes = Vec::new();
@@ -59,16 +59,13 @@ fn entries<'a>(members: &'a [Member], table: &'a Table) -> Vec<Entry<'a>> {
         }
     }
     let mut entries = Vec::new();
-    let mut adopted = Vec::new();
-    for (rank, role) in [Role::Keeper, Role::Supervisor, Role::Child].into_iter().enumerate() {
+    for role in [Role::Keeper, Role::Supervisor, Role::Child] {
         for (position, member) in members.iter().enumerate().filter(|(_, member)| member.role == role) {
             entries.push(Entry::Member(member, member.pid.and_then(|pid| table.get(pid))));
             let forked = below.remove(&position).unwrap_or_default();
-            let rows = forked.into_iter().map(|row| Entry::Descendant(&member.name, row));
-            if rank == 0 { adopted.extend(rows) } else { entries.extend(rows) }
+            entries.extend(forked.into_iter().map(|row| Entry::Descendant(&member.name, row)));
         }
     }
-    entries.append(&mut adopted);
     entries
 }
 
@@ -212,14 +209,14 @@ mod tests {
             order(&members, &rows),
             [
                 "keeper 10",
+                "  keeper 50",
                 "supervisor 20",
                 "  supervisor 21",
                 "b 40",
                 "  b 41",
                 "a 30",
                 "  a 31",
-                "gone -",
-                "  keeper 50"
+                "gone -"
             ]
         );
     }

@@ -1,0 +1,199 @@
+//! The command line: the one definition behind parsing and help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use super::exit;
+use crate::control::parse_signal;
+
+/// Erlang/OTP's supervision for operating-system processes: one config file, one launcher command.
+///
+/// The config file describes a tree of supervisors and processes. `provost up` starts it and keeps it as described: what
+/// dies is restarted by its restart type, together with the siblings its supervisor's strategy names, until the restart
+/// intensity is exceeded. All other verbs talk to the running launcher of the same config file; without a verb, `up` is
+/// meant.
+#[derive(Debug, Parser)]
+#[command(name = "provost", version, after_help = exit::help(), max_term_width = 100)]
+pub struct Args {
+    /// Config file of the project [default: $PROVOST_CONFIG, else ./supervisor.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Start the tree and stay with it
+    ///
+    /// Prints the process table once everything is up, then a line for everything worth notice. Ctrl-C or SIGTERM stops
+    /// the children in reverse order; a second one kills them at once.
+    Up(UpArgs),
+    /// Stop everything in reverse order, and wait until the launcher has ended
+    Down(DownArgs),
+    /// Show the processes, from the kernel's own tables
+    ///
+    /// One row for the launcher's own process (keeper), the supervisor process and each child; below a child, indented,
+    /// what it has forked. START is UTC. RSS counts a page once for every process that maps it, PSS divides it among
+    /// them. CPU is CPU time over life time, as in ps(1). `-` stands for what does not exist or may not be read. On a
+    /// narrow terminal columns are left out and named below the table.
+    Ps(PsArgs),
+    /// Show the supervision tree
+    ///
+    /// For a supervisor: its strategy, its restart intensity, and how many restarts are left before it gives up.
+    Tree(JsonArgs),
+    /// Show one child; ends with 3 if it is not running
+    Status(StatusArgs),
+    /// Start children that are stopped (OTP's restart_child)
+    ///
+    /// A child that runs already is an error. Waits until each is started (with readiness: ready). All names are tried
+    /// in the order given; the exit code is the highest of all.
+    Start(NameArgs),
+    /// Stop children, and keep them stopped (OTP's terminate_child)
+    ///
+    /// Waits until each is gone with everything it forked. A child that is stopped already is no error. All names are
+    /// tried in the order given; the exit code is the highest of all.
+    Stop(NameArgs),
+    /// Stop children, if running, and start them again
+    ///
+    /// Is not counted as a restart. All names are tried in the order given; the exit code is the highest of all.
+    Restart(NameArgs),
+    /// Send a signal to children's main processes
+    ///
+    /// What follows is up to the child and its restart type. A child without a process is an error (3). All names are
+    /// tried in the order given; the exit code is the highest of all.
+    Kill(KillArgs),
+    /// Print what happens from now on, one JSON object a line
+    ///
+    /// Goes on when the supervisor process is replaced; ends when the launcher does.
+    Events,
+    /// Check the config file and change nothing
+    ///
+    /// Prints every error and warning with file, line and column. Ends with 0 or 78.
+    Check,
+    /// The supervisor process; for provost's own use
+    #[command(hide = true)]
+    Supervise,
+}
+
+/// Arguments of `up`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct UpArgs {
+    /// Go to the background; returns once the tree is up
+    #[arg(short, long)]
+    pub detach: bool,
+    /// The descriptor on which a launcher in the background tells its starter that it is up
+    #[arg(long, hide = true, value_name = "FD")]
+    pub ready_fd: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct DownArgs {
+    /// Wait at most so long, as in 30s or 2min; the stop goes on after that
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct PsArgs {
+    /// Show it anew every second, until Ctrl-C
+    #[arg(short, long)]
+    pub(super) watch: bool,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct JsonArgs {
+    /// Print JSON, as the control API gives it
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// The child
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct NameArgs {
+    /// The children
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct KillArgs {
+    /// The signal, as in TERM, SIGTERM or 15
+    #[arg(short, long, value_name = "SIG", default_value = "TERM", value_parser = parse_signal)]
+    pub(super) signal: i32,
+    #[command(flatten)]
+    pub(super) children: NameArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_file_may_stand_before_and_after_the_verb() {
+        for line in
+            ["provost -f a.toml ps", "provost ps -f a.toml", "provost ps --file=a.toml", "provost -f a.toml"]
+        {
+            assert_eq!(parse(line).unwrap().file, Some("a.toml".into()), "{line}");
+        }
+        assert!(parse("provost").unwrap().verb.is_none());
+    }
+
+    #[test]
+    fn signals_are_understood() {
+        let signal = |line| match parse(line).unwrap().verb {
+            Some(Verb::Kill(KillArgs { signal, .. })) => signal,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(signal("provost kill engine"), 15);
+        assert_eq!(signal("provost kill -s 9 engine"), 9);
+        assert_eq!(signal("provost kill -s SIGUSR1 engine client@1"), 10);
+        assert_eq!(signal("provost kill engine --signal hup"), 1);
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_and_says_what_was_meant() {
+        let cases = [
+            ("provost kill -s TREM engine", "did you mean TERM?"),
+            ("provost stpo engine", "'stop'"),
+            ("provost stop", "<NAME>"),
+            ("provost kill -s HUP", "<NAME>"),
+            ("provost down --timeout soon", "'--timeout <DURATION>'"),
+        ];
+        for (line, hint) in cases {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), i32::from(super::super::Exit::Usage.code()), "{line}");
+            assert!(error.to_string().contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_is_the_manual() {
+        let help = Args::command().render_long_help().to_string();
+        for word in ["events", "restart intensity", "$PROVOST_CONFIG", "124  timed out"] {
+            assert!(help.contains(word), "{word:?} is not in: {help}");
+        }
+        assert!(!help.contains("supervise ") && !help.contains("ready-fd"), "{help}");
+    }
+}

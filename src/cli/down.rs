@@ -1,0 +1,41 @@
+//! `provost down`.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::args::DownArgs;
+use super::exit::Exit;
+use super::{Failure, human, print};
+use crate::control::{Client, Role};
+use crate::os::proc::Process;
+
+/// How often to look whether the launcher is gone. It is not our child, and no descriptor of it is at hand.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Asks for the stop and waits for the launcher's own process to end: everything below it is gone before it.
+pub(super) async fn run(client: &Client, project: &str, args: DownArgs) -> Result<Exit, Failure> {
+    let rows = client.ps().await?.processes;
+    let keeper =
+        rows.iter().find(|row| row.role == Role::Keeper).and_then(|row| row.pid.zip(row.start_ticks));
+    client.down().await?;
+    let ended = async {
+        while keeper.is_some_and(|(pid, start)| exists(pid, start)) {
+            sleep(LOOK).await;
+        }
+    };
+    match args.timeout {
+        None => ended.await,
+        Some(limit) => timeout(limit, ended).await.map_err(|_| {
+            let limit = human::exact_length(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            Failure::TimedOut(format!("{project} is still stopping after {limit}; watch it with: provost ps"))
+        })?,
+    }
+    print(&format!("{project}: stopped\n"))?;
+    Ok(Exit::Ok)
+}
+
+/// Whether this very process exists; one that only waits to be reaped has ended.
+fn exists(pid: i32, start_ticks: u64) -> bool {
+    Process::read(pid).is_some_and(|now| now.start_ticks == start_ticks && !matches!(now.state, 'Z' | 'X'))
+}

@@ -1,0 +1,29 @@
+//! `provost events`.
+
+use super::exit::Exit;
+use super::{Failure, print};
+use crate::control::{Client, ClientError, EventReader, Heard};
+
+pub(super) async fn run(client: &Client) -> Result<Exit, Failure> {
+    let mut events = client.events().await?;
+    loop {
+        print_all(&mut events).await?;
+        // The supervisor process is gone: replaced, then the next one is asked, or for good.
+        match client.events().await {
+            Ok(next) => events = next,
+            Err(ClientError::NoLauncher(_) | ClientError::Broken(_)) => return Ok(Exit::Ok),
+            Err(error) => return Err(error.into()),
+        }
+        eprintln!("provost: the supervisor process was replaced; events in between are not shown");
+    }
+}
+
+async fn print_all(events: &mut EventReader) -> Result<(), Failure> {
+    while let Some(heard) = events.next().await {
+        match heard {
+            Heard::Event(json) => print(&format!("{json}\n"))?,
+            Heard::Missed(count) => eprintln!("provost: {count} events are lost: they were not read in time"),
+        }
+    }
+    Ok(())
+}

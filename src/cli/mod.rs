@@ -1,0 +1,141 @@
+//! The verbs: what is typed, asked of the running launcher, and shown.
+//!
+//! Holds no state and decides nothing: everything but `up`, `supervise` and `check` goes through the control API. What
+//! a person sees is made by pure functions (`table.rs`, `human.rs`, and `text` of each reading verb), so that it can be
+//! tested by its exact letters.
+//!
+//! `args.rs` is the one definition of the command line, `exit.rs` the one list of exit codes; each verb has a file.
+
+mod args;
+mod change;
+mod check;
+mod down;
+mod events;
+mod exit;
+mod human;
+mod kill;
+pub mod ps;
+mod screen;
+mod status;
+mod table;
+mod tree;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+pub use args::{Args, UpArgs};
+pub use exit::Exit;
+pub use screen::{Colour, Screen};
+
+use crate::config::{self, Context, Diagnostic, Place};
+use crate::control::{Client, ClientError};
+use args::Verb;
+
+/// What starts processes instead of asking for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Launch {
+    /// `provost up`.
+    Up(UpArgs),
+    /// `provost supervise`: the entry of the supervisor process.
+    Supervise,
+}
+
+/// Does what was asked. `launch` is called for what starts processes, with the config file that was named, if one was.
+pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Exit {
+    let variable = std::env::var_os(config::CONFIG_VARIABLE).filter(|value| !value.is_empty());
+    let file = args.file.or(variable.map(PathBuf::from));
+    let verb = match args.verb.unwrap_or(Verb::Up(UpArgs::default())) {
+        Verb::Up(up) => return launch(file.as_deref(), Launch::Up(up)),
+        Verb::Supervise => return launch(None, Launch::Supervise),
+        verb => verb,
+    };
+    let located = config::locate(file.as_deref(), None).map_err(|diagnostic| vec![diagnostic]);
+    let asked = located.and_then(|file| match verb {
+        Verb::Check => check::run(&file),
+        verb => config::place_of(&file, &Context::of_process()).map(|place| ask(&place, verb)),
+    });
+    asked.unwrap_or_else(|diagnostics| complain(&diagnostics))
+}
+
+/// Why a verb did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The launcher could not be asked, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The answer could not be printed.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// It took longer than the user allows.
+    #[error("{0}")]
+    TimedOut(String),
+}
+
+/// Asks the launcher of this project.
+fn ask(place: &Place, verb: Verb) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("provost: cannot start: {error}");
+            return Exit::Failed;
+        }
+    };
+    let done = runtime.block_on(async {
+        let client = Client::connect(&place.run_dir).await?;
+        match verb {
+            Verb::Ps(args) => ps::run(&client, args).await,
+            Verb::Tree(args) => tree::run(&client, args).await,
+            Verb::Status(args) => status::run(&client, &args).await,
+            Verb::Start(args) => change::run(&client, change::Change::Start, &args).await,
+            Verb::Stop(args) => change::run(&client, change::Change::Stop, &args).await,
+            Verb::Restart(args) => change::run(&client, change::Change::Restart, &args).await,
+            Verb::Kill(args) => kill::run(&client, &args).await,
+            Verb::Down(args) => down::run(&client, &place.name, args).await,
+            Verb::Events => events::run(&client).await,
+            Verb::Up(_) | Verb::Supervise | Verb::Check => unreachable!("handled before anybody is asked"),
+        }
+    });
+    done.unwrap_or_else(|failure| report(&failure, &place.name))
+}
+
+/// Says why in one sentence, and gives the exit code that tells the same.
+fn report(failure: &Failure, project: &str) -> Exit {
+    match failure {
+        // The reader of a pipe has seen enough.
+        Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
+        Failure::Output(_) => tell(failure, Exit::Failed),
+        Failure::TimedOut(_) => tell(failure, Exit::TimedOut),
+        Failure::Client(ClientError::NoLauncher(reason)) => tell(
+            &format!("no launcher is running for project {project} ({reason}); start it with: provost up"),
+            Exit::NoLauncher,
+        ),
+        Failure::Client(ClientError::Refused(error)) => tell(error, error.code.into()),
+        Failure::Client(ClientError::Timeout) => tell(failure, Exit::TimedOut),
+        Failure::Client(ClientError::Broken(_) | ClientError::Nonsense(_)) => tell(failure, Exit::Failed),
+    }
+}
+
+fn tell(sentence: &dyn std::fmt::Display, exit: Exit) -> Exit {
+    eprintln!("provost: {sentence}");
+    exit
+}
+
+/// Complaints about a config file.
+fn complain(diagnostics: &[Diagnostic]) -> Exit {
+    for diagnostic in diagnostics {
+        eprintln!("provost: {diagnostic}");
+    }
+    Exit::BadConfig
+}
+
+/// Prints; unlike `print!`, a closed pipe is an error and no panic.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Prints JSON, one line.
+fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
+    print(&format!("{}\n", serde_json::to_string(value)?))
+}

@@ -1,0 +1,89 @@
+//! `provost status NAME`.
+
+use super::args::StatusArgs;
+use super::exit::Exit;
+use super::human;
+use super::tree::policy;
+use super::{Failure, print, print_json};
+use crate::control::{ChildJson, Client};
+use crate::rules::Phase;
+
+pub(super) async fn run(client: &Client, args: &StatusArgs) -> Result<Exit, Failure> {
+    let status = client.child(&args.name).await?;
+    if args.output.json {
+        print_json(&status)?;
+    } else {
+        print(&text(&status.child))?;
+    }
+    Ok(if is_running(&status.child) { Exit::Ok } else { Exit::NotRunning })
+}
+
+/// Whether it has a process, or as a supervisor is up.
+fn is_running(child: &ChildJson) -> bool {
+    match child.phase {
+        Phase::Running | Phase::Ready | Phase::Unhealthy => true,
+        Phase::Starting | Phase::Stopping => child.pid.is_some(),
+        Phase::Waiting
+        | Phase::Backoff
+        | Phase::Restarting
+        | Phase::Stopped
+        | Phase::Exited
+        | Phase::Failed => false,
+    }
+}
+
+fn text(child: &ChildJson) -> String {
+    let maybe = |value: Option<String>| value.unwrap_or_else(|| human::NONE.to_owned());
+    let lines = [
+        ("name", child.name.clone()),
+        ("type", child.kind.clone()),
+        ("phase", human::phase(child.phase).to_owned()),
+        ("pid", maybe(child.pid.map(|pid| pid.to_string()))),
+        ("run", child.run.to_string()),
+        ("restarts", child.restarts.to_string()),
+        ("last exit", maybe(child.last_exit.as_ref().map(ToString::to_string))),
+        ("policy", policy(child)),
+    ];
+    lines.iter().map(|(key, value)| format!("{key:<9}  {value}\n")).collect()
+}
+
+/// A child in one line, for the verbs that change it.
+pub(super) fn line(child: &ChildJson) -> String {
+    let process = match child.pid {
+        Some(pid) => format!(", pid {pid}, run {}", child.run),
+        None => String::new(),
+    };
+    format!("{}: {}{process}\n", child.name, human::phase(child.phase))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::tests::worker;
+    use super::*;
+
+    #[test]
+    fn one_child_is_exactly_this() {
+        let expected = "\
+name       engine
+type       worker
+phase      ready
+pid        4242
+run        1
+restarts   0
+last exit  -
+policy     permanent
+";
+        let engine = worker("engine", Phase::Ready, Some(4242));
+        assert_eq!(text(&engine), expected);
+        assert_eq!(line(&engine), "engine: ready, pid 4242, run 1\n");
+        assert_eq!(line(&worker("web", Phase::Stopped, None)), "web: stopped\n");
+    }
+
+    #[test]
+    fn running_means_a_process() {
+        assert!(is_running(&worker("a", Phase::Running, Some(1))));
+        assert!(is_running(&worker("a", Phase::Stopping, Some(1))));
+        assert!(!is_running(&worker("a", Phase::Starting, None)));
+        assert!(!is_running(&worker("a", Phase::Backoff, None)));
+    }
+}
