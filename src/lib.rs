@@ -4,9 +4,11 @@
 //! (the only place that talks to the kernel), and when it is asked is in [`runtime`]. The reader's walk through
 //! the rest is in the README.
 
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod keeper;
 pub mod os;
 pub mod rules;
+pub mod runtime;

@@ -121,7 +121,9 @@ fn open_file(path: &Path) -> io::Result<File> {
         .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.nlink() != 1 {
-        return Err(io::Error::other("it is not a plain file of its own (a link or special file); remove it"));
+        return Err(io::Error::other(
+            "it is not a plain file of its own (a link or special file); remove it",
+        ));
     }
     file.seek(SeekFrom::End(0))?;
     Ok(file)

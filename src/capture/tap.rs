@@ -10,6 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::log::{Log, Moved};
+use crate::os::watch;
 
 /// After a small batch the next one is left to gather this long: many small writes cost one wake-up instead of one each.
 const GATHER: Duration = Duration::from_millis(2);
@@ -35,8 +36,12 @@ impl Tap {
     /// # Errors
     /// The event loop cannot watch one more descriptor.
     pub fn open(pipe: OwnedFd, log: Rc<Log>) -> io::Result<Rc<Tap>> {
-        let tap =
-            Rc::new(Tap { pipe: AsyncFd::new(pipe)?, log, ended: Notify::new(), stalled: Cell::new(false) });
+        let tap = Rc::new(Tap {
+            pipe: watch::readable(pipe)?,
+            log,
+            ended: Notify::new(),
+            stalled: Cell::new(false),
+        });
         tokio::task::spawn_local(Rc::clone(&tap).run());
         Ok(tap)
     }

@@ -9,6 +9,7 @@
 mod args;
 mod change;
 mod check;
+pub mod console;
 mod down;
 mod events;
 mod exit;
@@ -17,8 +18,10 @@ mod kill;
 pub mod ps;
 mod screen;
 mod status;
+pub mod supervise;
 mod table;
 mod tree;
+pub mod up;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -50,7 +50,8 @@ fn cannot(what: &str) -> impl Fn(io::Error) -> Refusal {
 fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     // Taken over first: a number that nothing was passed at may be anybody's later.
     let ready = args.ready_fd.map(process::inherited).transpose();
-    let ready = ready.map_err(|errno| refuse(Exit::Usage, format!("--ready-fd is for provost's own use: {errno}")))?;
+    let ready = ready
+        .map_err(|errno| refuse(Exit::Usage, format!("--ready-fd is for provost's own use: {errno}")))?;
     let project = load(file)?;
     prepare_folders(&project)?;
     let lock = lock(&project)?;
@@ -58,7 +59,7 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
         drop(lock);
         return detach(&project);
     }
-    let journal = memfd::create(c"provost-journal").map_err(io::Error::from).map_err(cannot("make the journal"))?;
+    let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal"))?;
     write_world(&journal, project)?;
     let plan = plan(journal, lock, ready).map_err(cannot("prepare the supervisor process"))?;
     keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))

@@ -87,11 +87,7 @@ pub(super) struct Incarnation {
 impl Incarnation {
     /// Starts a supervisor process, in a session of its own so that Ctrl-C reaches only the keeper. The keeper's death does
     /// not kill it: it reads the end of its socket, ends what is left, and exits.
-    pub(super) fn start(
-        number: u32,
-        plan: &Plan,
-        inheritance: &Inheritance,
-    ) -> io::Result<Incarnation> {
+    pub(super) fn start(number: u32, plan: &Plan, inheritance: &Inheritance) -> io::Result<Incarnation> {
         let (ours, theirs) = socket::pair()?;
         socket::pass_credentials(ours.as_fd())?;
         let identity = descendants::identity(&theirs)?;

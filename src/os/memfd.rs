@@ -2,6 +2,7 @@
 //! reads. Costs memory only for what it contains.
 
 use std::ffi::CStr;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -11,18 +12,18 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
-pub fn create(name: &CStr) -> nix::Result<OwnedFd> {
-    memfd_create(name, MFdFlags::MFD_CLOEXEC)
+pub fn create(name: &CStr) -> io::Result<OwnedFd> {
+    Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC)?)
 }
 
 /// Gives back the memory of these bytes; they read as zeros from now on, and the file keeps its length.
 ///
 /// # Errors
 /// Those of `fallocate(2)`; not to be expected of a file in memory.
-pub fn release(file: impl AsFd, from: u64, to: u64) -> nix::Result<()> {
+pub fn release(file: impl AsFd, from: u64, to: u64) -> io::Result<()> {
     let whole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     let (offset, length) = (from.cast_signed(), to.saturating_sub(from).cast_signed());
-    if length == 0 { Ok(()) } else { fallocate(file, whole, offset, length) }
+    if length == 0 { Ok(()) } else { Ok(fallocate(file, whole, offset, length)?) }
 }
 
 #[cfg(test)]

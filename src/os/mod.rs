@@ -21,3 +21,4 @@ pub mod spawn;
 pub mod splice;
 pub mod terminal;
 pub mod wait;
+pub mod watch;

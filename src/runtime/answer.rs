@@ -93,9 +93,11 @@ impl Supervisor {
         };
         match os::pidfd::signal(process.pidfd.as_fd(), signal) {
             Ok(()) => Ok(Response::Child(self.child(name)?)),
-            Err(Errno::ESRCH) => {
-                Err(error(ErrorCode::NotRunning, name, format!("{name} has ended already; nothing was signalled")))
-            }
+            Err(Errno::ESRCH) => Err(error(
+                ErrorCode::NotRunning,
+                name,
+                format!("{name} has ended already; nothing was signalled"),
+            )),
             Err(Errno::EINVAL) => {
                 Err(error(ErrorCode::BadRequest, name, format!("there is no signal {signal}; see kill -l")))
             }
@@ -113,22 +115,27 @@ impl Supervisor {
                 ErrorCode::AlreadyPresent,
                 format!("{name} exists already, without a process; start it with: provost start {name}"),
             ),
-            Refusal::Running => (
-                ErrorCode::Running,
-                format!("{name} is running; to start it anew: provost restart {name}"),
-            ),
-            Refusal::Restarting => {
-                (ErrorCode::Restarting, format!("{name} is being restarted; to cancel that: provost stop {name}"))
+            Refusal::Running => {
+                (ErrorCode::Running, format!("{name} is running; to start it anew: provost restart {name}"))
             }
+            Refusal::Restarting => (
+                ErrorCode::Restarting,
+                format!("{name} is being restarted; to cancel that: provost stop {name}"),
+            ),
             Refusal::StartFailed(_) => {
                 let node = self.world.tree.find(name);
-                let why = node.and_then(|node| self.reporter.failure(node)).unwrap_or("it ended before it was ready");
+                let why = node
+                    .and_then(|node| self.reporter.failure(node))
+                    .unwrap_or("it ended before it was ready");
                 (ErrorCode::StartFailed, format!("could not start {name}: {why}"))
             }
-            Refusal::SimpleOneForOne => {
-                (ErrorCode::BadRequest, format!("{name} belongs to a simple_one_for_one supervisor; stop it instead"))
+            Refusal::SimpleOneForOne => (
+                ErrorCode::BadRequest,
+                format!("{name} belongs to a simple_one_for_one supervisor; stop it instead"),
+            ),
+            Refusal::BadSpec(_) => {
+                (ErrorCode::BadRequest, format!("the specification of {name} is not acceptable"))
             }
-            Refusal::BadSpec(_) => (ErrorCode::BadRequest, format!("the specification of {name} is not acceptable")),
             Refusal::SupervisorStopped => {
                 (ErrorCode::Internal, format!("the supervisor of {name} ended before it could answer"))
             }
@@ -187,7 +194,7 @@ impl Supervisor {
             restarts: 0,
         };
         let mut members = vec![
-            own("keeper", Role::Keeper, self.link.get_ref().keeper().as_raw(), 1),
+            own("keeper", Role::Keeper, self.link.keeper().as_raw(), 1),
             own("supervisor", Role::Supervisor, std::process::id().cast_signed(), self.incarnation),
         ];
         members[1].restarts = self.incarnation.saturating_sub(1);
@@ -214,7 +221,10 @@ fn find_view(view: &View, node: NodeId) -> Option<&View> {
     if view.id == node {
         return Some(view);
     }
-    view.supervisor.iter().flat_map(|supervisor| &supervisor.children).find_map(|child| find_view(child, node))
+    view.supervisor
+        .iter()
+        .flat_map(|supervisor| &supervisor.children)
+        .find_map(|child| find_view(child, node))
 }
 
 fn collect_names(view: &View, names: &mut Vec<String>) {

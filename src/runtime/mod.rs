@@ -26,7 +26,6 @@ pub use world::World;
 
 use notify::Said;
 
-
 use crate::rules::{EndClass, Exit};
 
 /// Exit code of `provost up` for the end of a tree: 0 as asked or auto-shutdown (a temporary significant child's own code if
@@ -34,7 +33,9 @@ use crate::rules::{EndClass, Exit};
 #[must_use]
 pub fn exit_code(class: EndClass) -> u8 {
     match class {
-        EndClass::Stopped | EndClass::AutoShutdown { clean: true, .. } | EndClass::AutoShutdown { exit: None, .. } => 0,
+        EndClass::Stopped
+        | EndClass::AutoShutdown { clean: true, .. }
+        | EndClass::AutoShutdown { exit: None, .. } => 0,
         EndClass::AutoShutdown { exit: Some(Exit::Code(code)), .. } => code,
         EndClass::AutoShutdown { exit: Some(Exit::Signal { signal, .. }), .. } => {
             u8::try_from(128 + signal.0).unwrap_or(u8::MAX)

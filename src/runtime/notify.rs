@@ -33,7 +33,7 @@ pub(super) struct Said {
 impl Supervisor {
     /// Listens on a child's notification socket from now on.
     pub(super) fn hear_notifications(&mut self, node: NodeId, socket: Rc<OwnedFd>) -> io::Result<()> {
-        let socket = AsyncFd::new(socket.try_clone()?)?;
+        let socket = os::watch::readable(socket.try_clone()?)?;
         let said = self.said.clone();
         tokio::task::spawn_local(async move {
             // Ends with the process: a socket is never taken back while its child may live.
@@ -55,7 +55,8 @@ async fn listen(node: NodeId, socket: AsyncFd<OwnedFd>, said: mpsc::Sender<Said>
     let mut buffer = [0; LONGEST];
     loop {
         let mut ready = socket.readable().await?;
-        let Ok(peeked) = ready.try_io(|socket| Ok(os::socket::peek(socket.get_ref().as_fd(), &mut buffer)?)) else {
+        let Ok(peeked) = ready.try_io(|socket| Ok(os::socket::peek(socket.get_ref().as_fd(), &mut buffer)?))
+        else {
             continue;
         };
         if let Ok(Received::Packet(Packet { len, sender: Some(sender), .. })) = peeked {

@@ -52,7 +52,7 @@ impl Supervisor {
         self.reporter.note(&self.world.tree, note);
         if *note == Note::Up {
             self.table_due = true;
-            self.link.get_ref().send(&ToKeeper::Up)?;
+            self.link.send(&ToKeeper::Up)?;
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Supervisor {
             stdio,
             outputs: output.iter().map(|output| output.tap.pipe()).collect(),
             listen: listen.iter().map(|socket| socket.as_fd()).collect(),
-            link: self.link.get_ref(),
+            link: &self.link,
         };
         let birth = births::birth(&self.world.project, &name, spec, key, grants, &self.context)
             .map_err(|sentence| (StartError::Failed, sentence))?;
@@ -164,7 +164,9 @@ impl Supervisor {
 /// Lack of resources passes; everything else is a failed attempt.
 fn severity(errno: Errno) -> StartError {
     match errno {
-        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS => StartError::NoResources,
+        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS => {
+            StartError::NoResources
+        }
         _ => StartError::Failed,
     }
 }

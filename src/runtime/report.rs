@@ -183,7 +183,8 @@ impl Reporter {
             }
             Note::ResourceWait(node, _) => {
                 let mut event = self.blank(EventKind::StartFailed, name(*node));
-                event.reason = self.failure(*node).map(|why| format!("{why}; tried again shortly, not counted"));
+                event.reason =
+                    self.failure(*node).map(|why| format!("{why}; tried again shortly, not counted"));
                 event
             }
             Note::Unhealthy(node, run) => self.about(EventKind::Unhealthy, tree, *node, *run),
@@ -237,7 +238,12 @@ impl Reporter {
     fn about(&self, kind: EventKind, tree: &Tree, node: NodeId, run: Run) -> EventJson {
         let mut event = self.blank(kind, tree.name(node).unwrap_or_default().to_owned());
         event.run = Some(run.0);
-        event.pid = self.processes.get(&node).filter(|life| life.run == run).and_then(|life| life.pid).map(Pid::as_raw);
+        event.pid = self
+            .processes
+            .get(&node)
+            .filter(|life| life.run == run)
+            .and_then(|life| life.pid)
+            .map(Pid::as_raw);
         event
     }
 

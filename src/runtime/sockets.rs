@@ -10,8 +10,8 @@ use super::births;
 use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::ProcessSpec;
 use crate::keeper::ToKeeper;
-use crate::{control, os};
 use crate::rules::NodeId;
+use crate::{control, os};
 
 /// The control socket's name in the store.
 const CONTROL: &str = "control";
@@ -67,7 +67,7 @@ impl Supervisor {
             return Ok(Rc::clone(fd));
         }
         let fd = make()?;
-        self.link.get_ref().send(&ToKeeper::Store(name, fd.as_fd()))?;
+        self.link.send(&ToKeeper::Store(name, fd.as_fd()))?;
         let fd = Rc::new(fd);
         self.store.insert(name.to_owned(), Rc::clone(&fd));
         Ok(fd)
@@ -76,9 +76,11 @@ impl Supervisor {
     /// Removes the socket files: nobody will answer on them any more. A file that is gone already is no error.
     pub(super) fn remove_sockets(&self) {
         let project = &self.world.project;
-        let listening = project.processes.values().flat_map(|spec| &spec.listen).map(|listen| listen.unix.clone());
+        let listening =
+            project.processes.values().flat_map(|spec| &spec.listen).map(|listen| listen.unix.clone());
         let notify = project.processes.keys().map(|name| births::notify_path(project, name));
-        let files: Vec<PathBuf> = listening.chain(notify).chain([project.run_dir.join(control::SOCKET)]).collect();
+        let files: Vec<PathBuf> =
+            listening.chain(notify).chain([project.run_dir.join(control::SOCKET)]).collect();
         for file in files {
             let _ = std::fs::remove_file(file);
         }

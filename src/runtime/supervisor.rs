@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::births::Context;
 use super::Said;
+use super::births::Context;
 use super::journal::{Journal, JournalError};
 use super::report::{Console, Reporter};
 use super::world::{Record, World};
@@ -53,7 +53,9 @@ pub(super) struct Process {
 
 /// Everything one supervisor process has at hand. What must outlive it is in `world`, or held by the keeper.
 pub(super) struct Supervisor {
-    pub(super) link: AsyncFd<Link>,
+    pub(super) link: Link,
+    /// Says that the link has something to read.
+    pub(super) wake: AsyncFd<OwnedFd>,
     pub(super) world: World,
     pub(super) journal: Journal,
     pub(super) reporter: Reporter,
@@ -104,7 +106,7 @@ impl Supervisor {
             let deadline = self.world.tree.next_deadline();
             tokio::select! {
                 biased;
-                ready = self.link.readable() => {
+                ready = self.wake.readable() => {
                     ready?.clear_ready();
                     self.hear_keeper()?;
                 }
@@ -150,7 +152,7 @@ impl Supervisor {
     fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
         let mut exits = Vec::new();
         let mut heard: Vec<Key> = Vec::new();
-        while let Some(packet) = self.link.get_ref().recv()? {
+        while let Some(packet) = self.link.recv()? {
             match packet {
                 FromKeeper::Exited(record) => {
                     heard.push(record.key);
@@ -167,7 +169,7 @@ impl Supervisor {
             self.handle(Event::Exited(exits))?;
         }
         for key in heard {
-            self.link.get_ref().send(&ToKeeper::Ack(key))?;
+            self.link.send(&ToKeeper::Ack(key))?;
         }
         Ok(())
     }
@@ -191,7 +193,7 @@ impl Supervisor {
         let Some(class) = self.world.finished else { return Ok(false) };
         self.reporter.finished(&self.world.tree, class);
         self.remove_sockets();
-        self.link.get_ref().send(&ToKeeper::Finish(super::exit_code(class)))?;
+        self.link.send(&ToKeeper::Finish(super::exit_code(class)))?;
         Ok(true)
     }
 

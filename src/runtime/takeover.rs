@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::births::Context;
@@ -34,15 +33,16 @@ impl Supervisor {
         said: mpsc::Sender<Said>,
     ) -> Result<Supervisor, RuntimeError> {
         let (journal, world) = Journal::open(journal)?;
-        let link = AsyncFd::new(link)?;
+        let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
         let reporter = Reporter::new(world.project.name.clone(), console);
         let context = Context {
             inherited: std::env::vars_os().collect(),
-            open_files: os::limits::raise_open_files()?,
+            open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
             null: File::open("/dev/null")?.into(),
         };
         let mut supervisor = Supervisor {
             link,
+            wake,
             world,
             journal,
             reporter,
@@ -63,7 +63,7 @@ impl Supervisor {
 
     fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
         loop {
-            match self.link.get_ref().recv_within(SNAPSHOT_WAIT)? {
+            match self.link.recv_within(SNAPSHOT_WAIT)? {
                 FromKeeper::Child { key, pid, pidfd, outputs } => {
                     self.adopt(NodeId(key.node), Run(key.run), pid, pidfd, outputs);
                 }
@@ -85,10 +85,8 @@ impl Supervisor {
     /// Holds a child that an earlier supervisor process started. Its output goes on where it was.
     fn adopt(&mut self, node: NodeId, run: Run, pid: Pid, pidfd: OwnedFd, outputs: Vec<OwnedFd>) {
         let log = self.world.process(node).cloned().and_then(|spec| self.log(&spec).ok().flatten());
-        let taps = outputs
-            .into_iter()
-            .filter_map(|pipe| Tap::open(pipe, Rc::clone(log.as_ref()?)).ok())
-            .collect();
+        let taps =
+            outputs.into_iter().filter_map(|pipe| Tap::open(pipe, Rc::clone(log.as_ref()?)).ok()).collect();
         self.reporter.adopted(node, run, pid);
         self.processes.insert(node, Process { run, pid, pidfd, taps });
     }
@@ -102,7 +100,9 @@ impl Supervisor {
         self.reporter.takeover(self.incarnation, self.processes.len());
         for order in self.world.tree.open_orders() {
             match order {
-                Action::Start(node, run) if self.has(node, run) => self.queue.push_back(Event::Spawned(node, run)),
+                Action::Start(node, run) if self.has(node, run) => {
+                    self.queue.push_back(Event::Spawned(node, run))
+                }
                 order => self.perform(order)?,
             }
         }
