@@ -24,8 +24,7 @@ pub(crate) struct Child {
     pub(crate) name: Option<String>,
     /// The place of the name, or of the table.
     pub(crate) at: At,
-    /// The name of the supervisor and its place; `None` is the root.
-    pub(crate) parent: Option<(String, At)>,
+    pub(crate) parent: Wish,
     /// `None` when it is wrong.
     pub(crate) restart: Option<Restart>,
     /// The place of `significant = true`.
@@ -34,6 +33,16 @@ pub(crate) struct Child {
     /// The place of `shutdown`, or of the table.
     pub(crate) shutdown_at: At,
     pub(crate) body: Body,
+}
+
+/// `parent`: the supervisor a child wants to be under.
+pub(crate) enum Wish {
+    /// It says none.
+    Root,
+    /// This one, and the place that says so.
+    Named(String, At),
+    /// What it says is no name.
+    Illegible,
 }
 
 /// What kind of child.
@@ -120,7 +129,7 @@ fn read(table: &Table, scope: &Scope) -> Child {
     };
     Child {
         at: name_value.map_or(table.at, |value| value.at),
-        parent: table.get("parent").and_then(parent),
+        parent: table.get("parent").map_or(Wish::Root, wish),
         restart: match table.get("restart") {
             Some(value) => value.word(keys::RESTARTS),
             None => Some(Restart::default()),
@@ -133,6 +142,6 @@ fn read(table: &Table, scope: &Scope) -> Child {
     }
 }
 
-fn parent(value: Value) -> Option<(String, At)> {
-    name(value).map(|name| (name, value.at))
+fn wish(value: Value) -> Wish {
+    name(value).map_or(Wish::Illegible, |name| Wish::Named(name, value.at))
 }

@@ -16,11 +16,11 @@ pub(crate) struct Claim {
     pub(crate) owner: String,
 }
 
-/// Reports the paths that two processes want, once for each place of the file.
-pub(crate) fn check(report: &Report, children: &[Child]) {
+/// Reports the paths that two processes want, once for each place of the file. Not for children whose names are in doubt.
+pub(crate) fn check<'c>(report: &Report, children: impl Iterator<Item = &'c Child>) {
     let mut taken: BTreeMap<&Path, &Claim> = BTreeMap::new();
     let mut reported: Vec<At> = Vec::new();
-    for claim in children.iter().flat_map(Child::claims) {
+    for claim in children.flat_map(Child::claims) {
         let Some(first) = taken.get(claim.path.as_path()) else {
             taken.insert(&claim.path, claim);
             continue;

@@ -24,12 +24,17 @@ pub(crate) fn document<'t>(report: &Report, text: &'t str) -> Option<DeTable<'t>
         }
         last_line = line;
         let (message, expected) = message.split_once(", expected ").unwrap_or((message, "nothing"));
-        let hint = if expected == "nothing" { String::new() } else { format!("expected {expected}") };
         let offending = match report.slice(at, At(span.end)).trim() {
             "" => text.lines().nth(line - 1).unwrap_or_default(),
             token => token,
         };
-        report.error(at, format!("`{}` is not TOML: {message}", shortened(offending)), hint);
+        let offending = shortened(offending);
+        let hint = match expected {
+            "nothing" => String::new(),
+            "literal string" => format!("write \"{}\"", offending.escape_debug()),
+            _ => format!("expected {expected}"),
+        };
+        report.error(at, format!("not TOML at `{offending}`: {message}"), hint);
     }
     None
 }

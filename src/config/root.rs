@@ -117,11 +117,11 @@ pub(crate) fn project<'a>(
     let children = child::all(&root, &scope);
     let family = Family::link(report, flags, &children);
     family.check(report);
-    claims::check(report, &children);
-    lint::check(report, &family);
+    claims::check(report, family.children_with_names());
     if report.errors_so_far() > 0 {
         return None;
     }
+    lint::check(report, &family);
     let tree = family.tree();
     if let Err(error) = Tree::new(tree.clone()) {
         // Whatever the rules refuse beyond what was checked with its place above.
