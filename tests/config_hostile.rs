@@ -14,7 +14,7 @@ const GOOD: [&str; 3] = [
 ];
 
 /// Words that mean something, in any order: gets further into the reader than random bytes.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 41] = [
     "[[child]]\n",
     "[supervisor]\n",
     "name",
@@ -51,6 +51,7 @@ const WORDS: [&str; 40] = [
     "\"infinity\"",
     "\"${NAME}\"",
     "\"${\"",
+    "\"${a\\tb\\n}\"",
     "\"$${x}\"",
     "signal",
     "wait",

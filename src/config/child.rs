@@ -15,8 +15,8 @@ use super::table::Table;
 use super::value::Value;
 use crate::rules::{Restart, Shutdown};
 
-/// More processes than this in one project is a slip of the keyboard.
-const MOST_PROCESSES: usize = 10_000;
+/// More children than this in one project, instances counted, is a slip of the keyboard.
+const MOST_CHILDREN: usize = 10_000;
 
 /// A child as written: what can be told without looking at the others.
 pub(crate) struct Child {
@@ -68,17 +68,18 @@ pub(crate) fn all(root: &Table, scope: &Scope) -> Vec<Child> {
     let hint = "write [[child]] with two brackets, one for each child";
     let list = root.get("child").and_then(|value| value.list(hint)).unwrap_or_default();
     let mut children = Vec::new();
-    let mut processes = 0;
+    let mut count = 0;
     for value in list {
         let Some(table) = value.table(&keys::CHILD, hint) else { continue };
         let child = read(&table, scope);
-        if let Body::Process(process) = &child.body {
-            processes += process.runs.len();
-        }
-        if processes > MOST_PROCESSES {
+        count += match &child.body {
+            Body::Process(process) => process.runs.len(),
+            Body::Supervisor(_) | Body::Unknown => 1,
+        };
+        if count > MOST_CHILDREN {
             root.report.error(
                 child.at,
-                format!("here the project passes {MOST_PROCESSES} processes"),
+                format!("here the project passes {MOST_CHILDREN} children"),
                 "write fewer, or fewer instances",
             );
             break;
@@ -115,14 +116,9 @@ fn read(table: &Table, scope: &Scope) -> Child {
     }
     let body = match child_type {
         // A child whose name is wrong is read on under a name that stands for it.
-        Some(ChildType::Worker | ChildType::Oneshot) => {
+        Some(process @ (ChildType::Worker | ChildType::Oneshot)) => {
             let name = name.as_deref().unwrap_or("this child");
-            Body::Process(Box::new(Process::read(
-                table,
-                name,
-                child_type.unwrap_or(ChildType::Worker),
-                scope,
-            )))
+            Body::Process(Box::new(Process::read(table, name, process, scope)))
         }
         Some(ChildType::Supervisor) => Body::Supervisor(Flagged::read(table)),
         None => Body::Unknown,

@@ -29,8 +29,7 @@ pub(crate) fn check<'c>(report: &Report, children: impl Iterator<Item = &'c Chil
             continue;
         }
         reported.push(claim.at);
-        let shared =
-            format!("\"{}\" and \"{}\" both want {}", first.owner, claim.owner, claim.path.display());
+        let shared = format!("\"{}\" and \"{}\" both want {:?}", first.owner, claim.owner, claim.path);
         if first.at == claim.at {
             report.error(
                 claim.at,

@@ -23,7 +23,7 @@ use super::table::Table;
 use super::tree::Family;
 use crate::rules::Tree;
 
-/// The longest name that provost itself gives to a socket in the run directory.
+/// provost's own socket in the run directory.
 const CONTROL_SOCKET: &str = "control.sock";
 
 /// What a verb needs to find a running launcher.
@@ -169,8 +169,7 @@ fn run_dir(root: &Table, scope: &Scope, name: &str) -> PathBuf {
         root.report.error(
             root.get("run_dir").map(|value| value.at),
             format!(
-                "the run directory \"{}\" is too long by {excess} bytes for the control socket in it",
-                run_dir.display()
+                "the run directory {run_dir:?} is too long by {excess} bytes for the control socket in it"
             ),
             "write a shorter run_dir",
         );

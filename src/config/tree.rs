@@ -80,7 +80,7 @@ impl<'c> Family<'c> {
         }
     }
 
-    /// Every supervisor whose settings could be read, the root first.
+    /// Every supervisor, the root first.
     pub(crate) fn groups(&self) -> Vec<Group<'_>> {
         let mut members: BTreeMap<Parent, Vec<&Child>> = BTreeMap::new();
         for (child, parent) in self.children.iter().zip(&self.parents) {
