@@ -117,7 +117,7 @@ fn files_made_to_exhaust_are_refused() {
     let nested: String = (0..5_000)
         .map(|i| format!("[[child]]\nname = 's{}'\ntype = 'supervisor'\nparent = 's{i}'\n", i + 1))
         .collect();
-    let shallow_key = "a.".repeat(200_000) + "b = 1";
+    let dotted_key = "a.".repeat(200_000) + "b = 1";
     let many_processes: String = (0..1_000)
         .map(|i| format!("[[child]]\nname = 'c{i}'\ncommand = ['/x']\ninstances = 1000\n"))
         .collect();
@@ -125,7 +125,9 @@ fn files_made_to_exhaust_are_refused() {
         "[".repeat(500_000),
         format!("x = {}", "[".repeat(500_000)),
         format!("x = {}", "{a=".repeat(200_000)),
-        shallow_key,
+        dotted_key,
+        "=\n".repeat(300_000),
+        format!("x = [{}", "=".repeat(300_000)),
         format!("[[child]]\nname = 's0'\ntype = 'supervisor'\n{nested}"),
         many_processes,
         (0..100_000).map(|i| format!("k{i}=1\n")).collect(),
