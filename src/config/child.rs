@@ -15,8 +15,8 @@ use super::table::Table;
 use super::value::Value;
 use crate::rules::{Restart, Shutdown};
 
-/// More processes than this in one project is a slip of the keyboard.
-const MOST_PROCESSES: usize = 10_000;
+/// More children than this in one project, instances counted, is a slip of the keyboard.
+const MOST_CHILDREN: usize = 10_000;
 
 /// A child as written: what can be told without looking at the others.
 pub(crate) struct Child {
@@ -24,8 +24,7 @@ pub(crate) struct Child {
     pub(crate) name: Option<String>,
     /// The place of the name, or of the table.
     pub(crate) at: At,
-    /// The name of the supervisor and its place; `None` is the root.
-    pub(crate) parent: Option<(String, At)>,
+    pub(crate) parent: Wish,
     /// `None` when it is wrong.
     pub(crate) restart: Option<Restart>,
     /// The place of `significant = true`.
@@ -34,6 +33,16 @@ pub(crate) struct Child {
     /// The place of `shutdown`, or of the table.
     pub(crate) shutdown_at: At,
     pub(crate) body: Body,
+}
+
+/// `parent`: the supervisor a child wants to be under.
+pub(crate) enum Wish {
+    /// It says none.
+    Root,
+    /// This one, and the place that says so.
+    Named(String, At),
+    /// What it says is no name.
+    Illegible,
 }
 
 /// What kind of child.
@@ -59,17 +68,18 @@ pub(crate) fn all(root: &Table, scope: &Scope) -> Vec<Child> {
     let hint = "write [[child]] with two brackets, one for each child";
     let list = root.get("child").and_then(|value| value.list(hint)).unwrap_or_default();
     let mut children = Vec::new();
-    let mut processes = 0;
+    let mut count = 0;
     for value in list {
         let Some(table) = value.table(&keys::CHILD, hint) else { continue };
         let child = read(&table, scope);
-        if let Body::Process(process) = &child.body {
-            processes += process.runs.len();
-        }
-        if processes > MOST_PROCESSES {
+        count += match &child.body {
+            Body::Process(process) => process.runs.len(),
+            Body::Supervisor(_) | Body::Unknown => 1,
+        };
+        if count > MOST_CHILDREN {
             root.report.error(
                 child.at,
-                format!("here the project passes {MOST_PROCESSES} processes"),
+                format!("here the project passes {MOST_CHILDREN} children"),
                 "write fewer, or fewer instances",
             );
             break;
@@ -106,21 +116,16 @@ fn read(table: &Table, scope: &Scope) -> Child {
     }
     let body = match child_type {
         // A child whose name is wrong is read on under a name that stands for it.
-        Some(ChildType::Worker | ChildType::Oneshot) => {
+        Some(process @ (ChildType::Worker | ChildType::Oneshot)) => {
             let name = name.as_deref().unwrap_or("this child");
-            Body::Process(Box::new(Process::read(
-                table,
-                name,
-                child_type.unwrap_or(ChildType::Worker),
-                scope,
-            )))
+            Body::Process(Box::new(Process::read(table, name, process, scope)))
         }
         Some(ChildType::Supervisor) => Body::Supervisor(Flagged::read(table)),
         None => Body::Unknown,
     };
     Child {
         at: name_value.map_or(table.at, |value| value.at),
-        parent: table.get("parent").and_then(parent),
+        parent: table.get("parent").map_or(Wish::Root, wish),
         restart: match table.get("restart") {
             Some(value) => value.word(keys::RESTARTS),
             None => Some(Restart::default()),
@@ -133,6 +138,6 @@ fn read(table: &Table, scope: &Scope) -> Child {
     }
 }
 
-fn parent(value: Value) -> Option<(String, At)> {
-    name(value).map(|name| (name, value.at))
+fn wish(value: Value) -> Wish {
+    name(value).map_or(Wish::Illegible, |name| Wish::Named(name, value.at))
 }

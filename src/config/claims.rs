@@ -1,6 +1,6 @@
 //! Files and sockets that only one process can have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::child::Child;
@@ -16,21 +16,19 @@ pub(crate) struct Claim {
     pub(crate) owner: String,
 }
 
-/// Reports the paths that two processes want, once for each place of the file.
-pub(crate) fn check(report: &Report, children: &[Child]) {
+/// Reports the paths that two processes want, once for each place of the file. Not for children whose names are in doubt.
+pub(crate) fn check<'c>(report: &Report, children: impl Iterator<Item = &'c Child>) {
     let mut taken: BTreeMap<&Path, &Claim> = BTreeMap::new();
-    let mut reported: Vec<At> = Vec::new();
-    for claim in children.iter().flat_map(Child::claims) {
+    let mut reported: BTreeSet<At> = BTreeSet::new();
+    for claim in children.flat_map(Child::claims) {
         let Some(first) = taken.get(claim.path.as_path()) else {
             taken.insert(&claim.path, claim);
             continue;
         };
-        if reported.contains(&claim.at) {
+        if !reported.insert(claim.at) {
             continue;
         }
-        reported.push(claim.at);
-        let shared =
-            format!("\"{}\" and \"{}\" both want {}", first.owner, claim.owner, claim.path.display());
+        let shared = format!("\"{}\" and \"{}\" both want {:?}", first.owner, claim.owner, claim.path);
         if first.at == claim.at {
             report.error(
                 claim.at,

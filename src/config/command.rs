@@ -76,7 +76,7 @@ fn program(value: Value, context: &Context, cwd: &Path, name: &str) -> Option<Pa
     let found = folders.iter().map(|folder| folder.join(name)).find(|file| is_program(file));
     if found.is_none() {
         let looked: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        let message = format!("names no program \"{name}\" in {}", looked.join(", "));
+        let message = format!("names no program {name:?} in {}", looked.join(", "));
         value.wrong(&message, "write its path, or install it there");
     }
     found

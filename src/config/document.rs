@@ -14,22 +14,29 @@ pub(crate) fn document<'t>(report: &Report, text: &'t str) -> Option<DeTable<'t>
     let mut errors: Vec<_> =
         errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     errors.sort_by_key(|(span, _)| span.start);
-    let mut last_line = 0;
+    let mut covered = 0;
     for (span, message) in errors {
-        let at = At(span.start);
-        let line = report.line(at);
         // What follows on the same line is mostly an echo of the first mistake.
-        if line == last_line {
+        if span.start < covered || report.is_full() {
             continue;
         }
-        last_line = line;
+        let start = span.start.min(text.len());
+        let (before, after) = text.as_bytes().split_at(start);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let line_end =
+            after.iter().position(|byte| *byte == b'\n').map_or(text.len(), |length| start + length);
+        covered = line_end + 1;
         let (message, expected) = message.split_once(", expected ").unwrap_or((message, "nothing"));
-        let hint = if expected == "nothing" { String::new() } else { format!("expected {expected}") };
-        let offending = match report.slice(at, At(span.end)).trim() {
-            "" => text.lines().nth(line - 1).unwrap_or_default(),
-            token => token,
+        let offending = match report.slice(At(span.start), At(span.end)).trim() {
+            "" => shortened(report.slice(At(line_start), At(line_end))),
+            token => shortened(token),
         };
-        report.error(at, format!("`{}` is not TOML: {message}", shortened(offending)), hint);
+        let hint = match expected {
+            "nothing" => String::new(),
+            "literal string" => format!("write \"{}\"", offending.escape_debug()),
+            _ => format!("expected {expected}"),
+        };
+        report.error(At(span.start), format!("not TOML at `{offending}`: {message}"), hint);
     }
     None
 }

@@ -8,8 +8,8 @@ use crate::rules::{AutoShutdown, GiveUp, Restart, Strategy};
 
 /// The keys of one table.
 pub(crate) struct Keys {
-    /// How people write the table.
-    pub(crate) title: &'static str,
+    /// Where the table stands, to be read after "it belongs".
+    pub(crate) place: &'static str,
     /// What may stand in it.
     pub(crate) keys: &'static [Key],
 }
@@ -63,7 +63,7 @@ const fn key(name: &'static str, standing: Standing) -> Key {
 }
 
 pub(crate) const ROOT: Keys = Keys {
-    title: "the top of the file",
+    place: "at the top of the file",
     keys: &[
         key("name", Read),
         key("run_dir", Read),
@@ -77,7 +77,7 @@ pub(crate) const ROOT: Keys = Keys {
 };
 
 pub(crate) const SUPERVISOR: Keys = Keys {
-    title: "[supervisor]",
+    place: "in [supervisor]",
     keys: &[
         key("strategy", Read),
         key("intensity", Read),
@@ -88,7 +88,7 @@ pub(crate) const SUPERVISOR: Keys = Keys {
 };
 
 pub(crate) const CHILD: Keys = Keys {
-    title: "[[child]]",
+    place: "in [[child]]",
     keys: &[
         key("name", Read),
         key("type", Read),
@@ -137,7 +137,7 @@ pub(crate) const CHILD: Keys = Keys {
 };
 
 pub(crate) const BACKOFF: Keys = Keys {
-    title: "backoff",
+    place: "in backoff",
     keys: &[
         key("initial", Read),
         key("factor", Read),
@@ -148,7 +148,7 @@ pub(crate) const BACKOFF: Keys = Keys {
 };
 
 pub(crate) const READY: Keys = Keys {
-    title: "ready",
+    place: "in ready",
     keys: &[
         key("notify", Read),
         key("timeout", Read),
@@ -164,17 +164,17 @@ pub(crate) const READY: Keys = Keys {
 };
 
 pub(crate) const STOP_STEP: Keys =
-    Keys { title: "a step of shutdown", keys: &[key("signal", Read), key("wait", Read)] };
+    Keys { place: "in a step of shutdown", keys: &[key("signal", Read), key("wait", Read)] };
 
 pub(crate) const LISTEN: Keys =
-    Keys { title: "listen", keys: &[key("name", Read), key("unix", Read), key("mode", Read)] };
+    Keys { place: "in listen", keys: &[key("name", Read), key("unix", Read), key("mode", Read)] };
 
 pub(crate) const LOG: Keys = Keys {
-    title: "log",
+    place: "in log",
     keys: &[key("file", Read), key("max_size", Read), key("max_files", Read), key("stderr", Read)],
 };
 
-pub(crate) const CONDITION: Keys = Keys { title: "condition", keys: &[key("exists", Read)] };
+pub(crate) const CONDITION: Keys = Keys { place: "in condition", keys: &[key("exists", Read)] };
 
 /// Every table, for "it belongs into".
 pub(crate) const TABLES: &[&Keys] =
@@ -220,3 +220,55 @@ pub(crate) const KILL_MODES: Words<()> =
 
 pub(crate) const STDERR_MODES: Words<StderrMode> =
     &[("merge", Is(StderrMode::Merge)), ("separate", Word::Later)];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Context, parse};
+
+    /// A table with a key whose value nothing accepts, in a file that is good otherwise.
+    fn file_with(table: &Keys, key: &Key) -> String {
+        let date = format!("{} = 1979-05-27", key.name);
+        let other = |line: &str| if line.starts_with(key.name) { String::new() } else { format!("{line}\n") };
+        let child = |line: &str| format!("[[child]]\nname = 'a'\ncommand = ['/x']\n{line}\n");
+        let beside =
+            |line: &str| if line.starts_with(key.name) { String::new() } else { format!(", {line}") };
+        match table.place {
+            "at the top of the file" => date,
+            "in [supervisor]" => format!("[supervisor]\n{date}"),
+            "in [[child]]" if key.standing == Standing::Supervisor => {
+                format!("[[child]]\nname = 'a'\ntype = 'supervisor'\n{date}")
+            }
+            "in [[child]]" => {
+                format!("[[child]]\n{}{}{date}", other("name = 'a'"), other("command = ['/x']"))
+            }
+            "in a step of shutdown" => child(&format!(
+                "shutdown = [{{ {date}{}{} }}]",
+                beside("signal = 'INT'"),
+                beside("wait = '1s'")
+            )),
+            "in listen" => {
+                child(&format!("listen = [{{ {date}{}{} }}]", beside("name = 'x'"), beside("unix = 'x'")))
+            }
+            place => child(&format!("{} = {{ {date} }}", place.trim_start_matches("in "))),
+        }
+    }
+
+    #[test]
+    fn every_key_is_read_or_refused_by_name() {
+        for table in TABLES {
+            for key in table.keys {
+                let text = file_with(table, key);
+                let errors = parse(Path::new("/x.toml"), &text, &Context::default()).expect_err(&text);
+                let messages: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
+                let expected = match key.standing {
+                    Standing::Later => format!("`{}` {} is not supported yet", key.name, table.place),
+                    _ => format!("`{} = 1979-05-27`", key.name),
+                };
+                assert!(messages.iter().any(|m| m.starts_with(&expected)), "{text}\n{messages:?}");
+            }
+        }
+    }
+}

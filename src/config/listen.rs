@@ -48,8 +48,7 @@ fn read(value: Value, scope: &Scope, claims: &mut Vec<Claim>) -> Option<Listen> 
         let length = LONGEST_PATH + excess;
         path_value.wrong(
             &format!(
-                "is {length} bytes long as \"{}\", {excess} more than the {LONGEST_PATH} of a Unix socket",
-                unix.display()
+                "is {length} bytes long as {unix:?}, {excess} more than the {LONGEST_PATH} of a Unix socket"
             ),
             "write a shorter path, or a shorter run_dir",
         );

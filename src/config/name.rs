@@ -24,9 +24,6 @@ pub(crate) fn name(value: Value) -> Option<String> {
     };
     if name.len() > LONGEST {
         value.wrong(&format!("has {} letters, more than {LONGEST}", name.len()), suggestion);
-    } else if name.contains('@') {
-        value
-            .wrong("holds \"@\", which is provost's", "write instances = N, and provost numbers them itself");
     } else if !name.bytes().all(allowed) {
         value.wrong("may hold only a-z, 0-9, \".\", \"_\" and \"-\"", suggestion);
     } else if !first.is_ascii_alphanumeric() {
@@ -39,6 +36,11 @@ pub(crate) fn name(value: Value) -> Option<String> {
 
 /// The name of a child: none of provost's own.
 pub(crate) fn child_name(value: Value) -> Option<String> {
+    if value.as_string().is_some_and(|name| name.contains('@')) {
+        value
+            .wrong("holds \"@\", which is provost's", "write instances = N, and provost numbers them itself");
+        return None;
+    }
     let name = name(value)?;
     if RESERVED.contains(&name.as_str()) {
         value.wrong("is the name of one of provost's own processes", "choose another name");

@@ -25,7 +25,17 @@ const MOST_INSTANCES: u32 = 1_000;
 const UMASK: u32 = 0o022;
 
 /// Variables that provost sets itself; a file that sets them would be overruled in silence.
-const OURS: [&str; 5] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+const OURS: [&str; 9] = [
+    "PROVOST_NAME",
+    "PROVOST_INSTANCE",
+    "PROVOST_RUN",
+    "PROVOST_RUN_DIR",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
 
 /// A child that is a process, or several instances of one.
 pub(crate) struct Process {
@@ -74,7 +84,8 @@ impl Process {
             runs: Vec::new(),
             claims: Vec::new(),
         };
-        let count = table.get("instances").and_then(|value| value.integer(1..=MOST_INSTANCES));
+        // A number that is wrong still says that there are instances.
+        let count = table.get("instances").map(|value| value.integer(1..=MOST_INSTANCES).unwrap_or(1));
         let errors = table.report.errors_so_far();
         for instance in instances(count) {
             process.add_run(table, base_name, instance, scope, &shared);
@@ -168,7 +179,7 @@ fn variable(name: &str, at: At, value: Value, scope: &Scope) -> Option<(String, 
         );
         return None;
     }
-    if OURS.contains(&name) || name.starts_with("PROVOST_") {
+    if OURS.contains(&name) {
         value.report.error(at, format!("provost sets `{name}` itself"), "take it out");
         return None;
     }

@@ -23,7 +23,7 @@ use super::table::Table;
 use super::tree::Family;
 use crate::rules::Tree;
 
-/// The longest name that provost itself gives to a socket in the run directory.
+/// provost's own socket in the run directory.
 const CONTROL_SOCKET: &str = "control.sock";
 
 /// What a verb needs to find a running launcher.
@@ -117,11 +117,11 @@ pub(crate) fn project<'a>(
     let children = child::all(&root, &scope);
     let family = Family::link(report, flags, &children);
     family.check(report);
-    claims::check(report, &children);
-    lint::check(report, &family);
+    claims::check(report, family.children_with_names());
     if report.errors_so_far() > 0 {
         return None;
     }
+    lint::check(report, &family);
     let tree = family.tree();
     if let Err(error) = Tree::new(tree.clone()) {
         // Whatever the rules refuse beyond what was checked with its place above.
@@ -169,8 +169,7 @@ fn run_dir(root: &Table, scope: &Scope, name: &str) -> PathBuf {
         root.report.error(
             root.get("run_dir").map(|value| value.at),
             format!(
-                "the run directory \"{}\" is too long by {excess} bytes for the control socket in it",
-                run_dir.display()
+                "the run directory {run_dir:?} is too long by {excess} bytes for the control socket in it"
             ),
             "write a shorter run_dir",
         );

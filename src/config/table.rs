@@ -34,11 +34,7 @@ impl<'a> Table<'a> {
             match table.listed(name) {
                 None => table.unknown(name, at),
                 Some(Key { standing: Standing::Later, .. }) => {
-                    report.error(
-                        at,
-                        format!("`{name}` in {} is not supported yet", keys.title),
-                        "leave it out",
-                    );
+                    report.error(at, format!("`{name}` {} is not supported yet", keys.place), "leave it out");
                 }
                 Some(_) => {}
             }
@@ -80,8 +76,8 @@ impl<'a> Table<'a> {
     pub(crate) fn get(&self, key: &'static str) -> Option<Value<'a>> {
         debug_assert!(
             self.listed(key).is_some_and(|key| key.standing != Standing::Later),
-            "`{key}` is not in the list of {}",
-            self.keys.title
+            "no `{key}` is listed {}",
+            self.keys.place
         );
         let (name, value) = self.entries.get_key_value(key)?;
         Some(Value::new(self.report, name.get_ref(), Role::OfKey, value))
@@ -106,18 +102,21 @@ impl<'a> Table<'a> {
     }
 
     fn unknown(&self, name: &str, at: At) {
-        let known = || self.keys.keys.iter().map(|key| key.name);
-        let elsewhere = TABLES.iter().find(|table| table.keys.iter().any(|key| key.name == name));
-        let hint = if let Some(near) = nearest(name, known()) {
+        let names = |keys: &'static Keys| keys.keys.iter().map(|key| key.name);
+        let elsewhere = TABLES.iter().find(|keys| names(keys).any(|known| known == name));
+        let near_elsewhere =
+            || TABLES.iter().find_map(|keys| Some((nearest(name, names(keys))?, keys.place)));
+        let hint = if let Some(keys) = elsewhere {
+            format!("it belongs {}", keys.place)
+        } else if let Some(near) = nearest(name, names(self.keys)) {
             format!("did you mean \"{near}\"?")
-        } else if let Some(table) = elsewhere {
-            format!("it belongs into {}", table.title)
+        } else if let Some((near, place)) = near_elsewhere() {
+            format!("did you mean \"{near}\"? it belongs {place}")
         } else {
-            let supported: Vec<_> =
-                self.keys.keys.iter().filter(|key| key.standing != Standing::Later).collect();
-            let names: Vec<_> = supported.iter().map(|key| key.name).collect();
-            format!("the keys here are {}", names.join(", "))
+            let supported = self.keys.keys.iter().filter(|key| key.standing != Standing::Later);
+            let known: Vec<_> = supported.map(|key| key.name).collect();
+            format!("the keys here are {}", known.join(", "))
         };
-        self.report.error(at, format!("unknown key {name:?} in {}", self.keys.title), hint);
+        self.report.error(at, format!("unknown key {name:?} {}", self.keys.place), hint);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::child::{Body, Child};
+use super::child::{Body, Child, Wish};
 use super::explain::explain;
 use super::flags::Flagged;
 use super::nearest::nearest;
@@ -17,6 +17,7 @@ const DEEPEST: usize = 32;
 pub(crate) struct Family<'c> {
     root: Flagged,
     children: &'c [Child],
+    by_name: BTreeMap<&'c str, usize>,
     parents: Vec<Parent>,
 }
 
@@ -41,7 +42,7 @@ pub(crate) struct Group<'f> {
 impl<'c> Family<'c> {
     /// Finds each child's supervisor. Reports names used twice, parents that are none, and circles.
     pub(crate) fn link(report: &Report, root: Flagged, children: &'c [Child]) -> Family<'c> {
-        let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut by_name: BTreeMap<&'c str, usize> = BTreeMap::new();
         for (index, child) in children.iter().enumerate() {
             let Some(name) = child.name.as_deref() else { continue };
             match by_name.get(name) {
@@ -56,9 +57,15 @@ impl<'c> Family<'c> {
             }
         }
         let parents = children.iter().map(|child| parent_of(report, child, children, &by_name)).collect();
-        let family = Family { root, children, parents };
+        let family = Family { root, children, by_name, parents };
         family.check_circles(report);
         family
+    }
+
+    /// The children with a name of their own: not those without one, nor the later ones of a name used twice.
+    pub(crate) fn children_with_names(&self) -> impl Iterator<Item = &'c Child> {
+        let first: BTreeSet<usize> = self.by_name.values().copied().collect();
+        first.into_iter().map(|index| &self.children[index])
     }
 
     /// Reports what OTP refuses about a supervisor and its children together.
@@ -73,7 +80,7 @@ impl<'c> Family<'c> {
         }
     }
 
-    /// Every supervisor whose settings could be read, the root first.
+    /// Every supervisor, the root first.
     pub(crate) fn groups(&self) -> Vec<Group<'_>> {
         let mut members: BTreeMap<Parent, Vec<&Child>> = BTreeMap::new();
         for (child, parent) in self.children.iter().zip(&self.parents) {
@@ -127,7 +134,7 @@ impl<'c> Family<'c> {
 
     fn check_circles(&self, report: &Report) {
         for (index, child) in self.children.iter().enumerate() {
-            let Some((parent, at)) = &child.parent else { continue };
+            let Wish::Named(parent, at) = &child.parent else { continue };
             let mut above = BTreeSet::new();
             let mut here = self.parents[index];
             while let Parent::Child(next) = here {
@@ -178,8 +185,10 @@ impl<'c> Family<'c> {
 }
 
 fn parent_of(report: &Report, child: &Child, children: &[Child], by_name: &BTreeMap<&str, usize>) -> Parent {
-    let Some((name, at)) = &child.parent else {
-        return Parent::Root;
+    let (name, at) = match &child.parent {
+        Wish::Root => return Parent::Root,
+        Wish::Named(name, at) => (name, at),
+        Wish::Illegible => return Parent::Unclear,
     };
     let supervisors = || {
         let named = by_name.iter().filter(|(_, index)| matches!(children[**index].body, Body::Supervisor(_)));

@@ -252,7 +252,7 @@ impl<'a> Value<'a> {
             Ok(expanded) => Some(expanded),
             Err(faults) => {
                 for fault in faults {
-                    let message = format!("{} {}", fault.reference, fault.message);
+                    let message = format!("`{}` {}", shortened(&fault.reference), fault.message);
                     self.report.error(self.place_within(&fault.reference), message, fault.hint);
                 }
                 None
