@@ -23,7 +23,7 @@ fn refused(output: &Output, code: i32, words: &[&str]) {
 fn a_missing_config() {
     let project = Project::new(IDLE);
     fs::remove_file(project.config()).unwrap();
-    refused(&project.run(&["up"]), 78, &["supervisor.toml", "-f"]);
+    refused(&project.run(&["up"]), 78, &["supervisor.toml: there is no such file"]);
     assert!(!project.path("run").exists());
 }
 
@@ -55,7 +55,11 @@ fn an_unknown_key_points_at_its_line() {
 #[test]
 fn a_command_that_does_not_exist() {
     let project = Project::new("[[child]]\nname = \"a\"\ncommand = [\"no-such-program-anywhere\"]\n");
-    refused(&project.run(&["up"]), 78, &["supervisor.toml:6:", "no-such-program-anywhere", "PATH"]);
+    refused(
+        &project.run(&["up"]),
+        78,
+        &["supervisor.toml:6:11: ", "no-such-program-anywhere", "write its path"],
+    );
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn a_control_socket_path_that_is_too_long() {
     let project = Project::new(IDLE);
     let long = project.path(&"x".repeat(120));
     fs::write(project.config(), format!("run_dir = {long:?}\n{IDLE}")).unwrap();
-    refused(&project.run(&["up"]), 78, &["107", "run_dir"]);
+    refused(&project.run(&["up"]), 78, &["supervisor.toml:1:11: ", "too long by", "shorter run_dir"]);
     assert!(!long.exists());
 }
 

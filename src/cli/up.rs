@@ -14,7 +14,7 @@ use crate::config::{self, Context, Loaded, Project};
 use crate::keeper::{self, Plan};
 use crate::os::lock::{Lock, LockError};
 use crate::os::spawn::{Birth, Born, Parent};
-use crate::os::{self, memfd, pidfd, process, rundir, socket, wait};
+use crate::os::{self, memfd, pidfd, process, rundir, wait};
 use crate::runtime::{Journal, World};
 
 /// How long a background launcher that said nothing more may take to end.
@@ -75,9 +75,6 @@ fn load(file: Option<&Path>) -> Result<Project, Refusal> {
     for warning in warnings {
         eprintln!("provost: warning: {warning}");
     }
-    socket::check_path(&project.run_dir.join(crate::control::SOCKET)).map_err(|error| {
-        refuse(Exit::BadConfig, format!("{}: {error}; choose a shorter run_dir", project.file.display()))
-    })?;
     Ok(project)
 }
 

@@ -34,5 +34,9 @@ pub fn explain(error: &SpecError) -> (String, String) {
             format!("\"{name}\" cannot change to or from simple_one_for_one while it runs"),
             "keep its strategy, or stop the project first".into(),
         ),
+        SpecError::KindSwitch(name) => (
+            format!("\"{name}\" cannot change between worker and supervisor while it runs"),
+            "keep its type, or give the new one another name".into(),
+        ),
     }
 }

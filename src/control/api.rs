@@ -220,7 +220,7 @@ pub struct SupervisorJson {
     pub children: Vec<ChildJson>,
 }
 
-/// How a process ended: `{"code":1}`, `{"signal":9,"name":"KILL","core":false}` or `{"unknown":true}`.
+/// How a process ended: `{"code":1}`, `{"signal":9,"name":"SIGKILL","core":false}` or `{"unknown":true}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ExitJson {
@@ -233,7 +233,7 @@ pub enum ExitJson {
     Signal {
         /// Number.
         signal: i32,
-        /// Name without `SIG`.
+        /// Name, as `SIGKILL`.
         name: String,
         /// Core dumped.
         core: bool,

@@ -109,8 +109,8 @@ impl std::fmt::Display for ExitJson {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ExitJson::Code { code } => write!(f, "exit code {code}"),
-            ExitJson::Signal { name, core: false, .. } => write!(f, "killed by SIG{name}"),
-            ExitJson::Signal { name, core: true, .. } => write!(f, "killed by SIG{name}, core dumped"),
+            ExitJson::Signal { name, core: false, .. } => write!(f, "killed by {name}"),
+            ExitJson::Signal { name, core: true, .. } => write!(f, "killed by {name}, core dumped"),
             ExitJson::Unknown { .. } => f.write_str("exit status unknown"),
         }
     }

@@ -136,6 +136,12 @@ impl Supervisor {
             Refusal::BadSpec(_) => {
                 (ErrorCode::BadRequest, format!("the specification of {name} is not acceptable"))
             }
+            Refusal::Stuck => (
+                ErrorCode::Timeout,
+                format!(
+                    "{name} does not die: it waits in the kernel; nothing of it is started before it is gone"
+                ),
+            ),
             Refusal::SupervisorStopped => {
                 (ErrorCode::Internal, format!("the supervisor of {name} ended before it could answer"))
             }

@@ -40,7 +40,7 @@ pub fn exit_code(class: EndClass) -> u8 {
         EndClass::AutoShutdown { exit: Some(Exit::Signal { signal, .. }), .. } => {
             u8::try_from(128 + signal.0).unwrap_or(u8::MAX)
         }
-        EndClass::AutoShutdown { exit: Some(Exit::Unknown), .. } => 1,
+        EndClass::AutoShutdown { exit: Some(Exit::Unknown), .. } | EndClass::Killed => 1,
         EndClass::BootFailed(_) => 69,
         EndClass::GaveUp => 70,
     }

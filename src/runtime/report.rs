@@ -116,6 +116,7 @@ impl Reporter {
         event.reason = Some(match class {
             EndClass::Stopped => "as asked".into(),
             EndClass::GaveUp => "too many restarts: the root supervisor gave up".into(),
+            EndClass::Killed => "killed".into(),
             EndClass::AutoShutdown { .. } => "a significant child ended".into(),
             EndClass::BootFailed(node) => {
                 let name = tree.name(node).unwrap_or_default();

@@ -36,7 +36,14 @@ pub fn bind_datagram(path: &Path, mode: u32) -> io::Result<OwnedFd> {
 }
 
 fn make(path: &Path, mode: u32, kind: SockType) -> io::Result<OwnedFd> {
-    check_path(path)?;
+    let len = path.as_os_str().as_bytes().len();
+    if len > LONGEST_PATH {
+        let message = format!(
+            "the socket path {} has {len} bytes: choose one of at most {LONGEST_PATH}",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         let message = format!("the socket path {} names no file: add a file name", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -73,17 +80,4 @@ fn make(path: &Path, mode: u32, kind: SockType) -> io::Result<OwnedFd> {
         let _ = unlinkat(folder.as_fd(), unfinished.as_str(), UnlinkatFlags::NoRemoveDir);
     })?;
     Ok(socket)
-}
-
-/// Whether a socket can have this path.
-///
-/// # Errors
-/// One sentence without the path: it is longer than the kernel allows.
-pub fn check_path(path: &Path) -> io::Result<()> {
-    let len = path.as_os_str().as_bytes().len();
-    if len <= LONGEST_PATH {
-        return Ok(());
-    }
-    let message = format!("a socket path may have {LONGEST_PATH} bytes, {} has {len}", path.display());
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
