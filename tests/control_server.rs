@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use provost::control::{
-    ApiError, Call, ChildJson, Client, ClientError, ErrorCode, ErrorJson, Heard, Member, NoLauncher, Request,
-    Response, Role, SOCKET, TreeJson, VERSION, serve,
+    ApiError, Call, ChildJson, Client, ClientError, ErrorCode, ErrorJson, ExitJson, Heard, Member,
+    NoLauncher, Request, Response, Role, SOCKET, SupervisorJson, TreeJson, VERSION, serve,
 };
-use provost::rules::{Phase, Restart};
+use provost::rules::{Phase, Restart, Strategy};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -102,6 +102,21 @@ fn child(name: &str, phase: Phase, pid: Option<i32>) -> ChildJson {
     }
 }
 
+/// A supervisor over a child that was killed once.
+fn root() -> ChildJson {
+    let mut engine = child("engine", Phase::Ready, Some(1));
+    engine.last_exit = Some(ExitJson::Signal { signal: 9, name: "KILL".into(), core: false });
+    let mut root = child("demo", Phase::Running, None);
+    root.supervisor = Some(SupervisorJson {
+        strategy: Strategy::RestForOne,
+        intensity: 10,
+        period_ms: 10_000,
+        restarts_left: 9,
+        children: vec![engine],
+    });
+    root
+}
+
 async fn answer_all(
     mut inbox: mpsc::Receiver<Call>,
     events: broadcast::Sender<String>,
@@ -125,8 +140,7 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
     let me = std::process::id().cast_signed();
     match request {
         Request::Tree => {
-            let root = child("demo", Phase::Running, None);
-            Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root }))
+            Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root: root() }))
         }
         Request::Members => {
             let phase = Some(Phase::Ready);
@@ -198,7 +212,7 @@ async fn every_route_answers_json() {
 async fn the_client_gets_what_the_server_says() {
     let fake = Fake::start();
     let client = fake.client().await;
-    assert_eq!(client.tree().await.unwrap().project, "demo");
+    assert_eq!(client.tree().await.unwrap().root, root());
     assert_eq!(client.ps().await.unwrap().processes[0].name, "engine");
     assert_eq!(client.health().await.unwrap().version, VERSION);
     assert_eq!(client.child("engine").await.unwrap().child.run, 3);
