@@ -18,6 +18,9 @@ use tokio::time::timeout;
 /// Longer than anything here takes, shorter than the deadlines that would hide a fault.
 const SOON: Duration = Duration::from_secs(3);
 
+/// The length of an answer that no socket buffer holds.
+const BIG: usize = 8 << 20;
+
 /// A server in a directory of its own, and the loop behind it.
 struct Fake {
     dir: TempDir,
@@ -153,6 +156,9 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
                 restarts: 2,
             };
             Ok(Response::Members("demo".into(), vec![engine]))
+        }
+        Request::Child(name) if name == "big" => {
+            Ok(Response::Child(child(&"x".repeat(BIG), Phase::Ready, None)))
         }
         Request::Child(name) => known(name).map(|()| Response::Child(child(name, Phase::Ready, Some(me)))),
         Request::Start(name) => {
@@ -318,6 +324,19 @@ async fn a_silent_client_is_closed_after_the_deadline() {
         let waited = began.elapsed();
         assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_given_up() {
+    let fake = Fake::start();
+    let mut stream = UnixStream::connect(fake.socket()).await.unwrap();
+    stream.write_all(b"GET /v1/children/big HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    timeout(Duration::from_secs(11), std::future::pending::<()>()).await.unwrap_err();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).await.unwrap();
+    assert!(got.starts_with(b"HTTP/1.1 200 OK") && got.len() < BIG, "{} bytes came", got.len());
+    // Who reads gets all of it.
+    assert_eq!(fake.client().await.child("big").await.unwrap().child.name.len(), BIG);
 }
 
 #[tokio::test]
