@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use provost::control::{
-    ApiError, Call, ChildJson, Client, ClientError, ErrorCode, ErrorJson, Heard, Member, NoLauncher, Request,
-    Response, Role, SOCKET, TreeJson, VERSION, serve,
+    ApiError, Call, ChildJson, Client, ClientError, ErrorCode, ErrorJson, ExitJson, Heard, Member,
+    NoLauncher, Request, Response, Role, SOCKET, SupervisorJson, TreeJson, VERSION, serve,
 };
-use provost::rules::{Phase, Restart};
+use provost::rules::{Phase, Restart, Strategy};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,6 +17,9 @@ use tokio::time::timeout;
 
 /// Longer than anything here takes, shorter than the deadlines that would hide a fault.
 const SOON: Duration = Duration::from_secs(3);
+
+/// The length of an answer that no socket buffer holds.
+const BIG: usize = 8 << 20;
 
 /// A server in a directory of its own, and the loop behind it.
 struct Fake {
@@ -102,6 +105,21 @@ fn child(name: &str, phase: Phase, pid: Option<i32>) -> ChildJson {
     }
 }
 
+/// A supervisor over a child that was killed once.
+fn root() -> ChildJson {
+    let mut engine = child("engine", Phase::Ready, Some(1));
+    engine.last_exit = Some(ExitJson::Signal { signal: 9, name: "KILL".into(), core: false });
+    let mut root = child("demo", Phase::Running, None);
+    root.supervisor = Some(SupervisorJson {
+        strategy: Strategy::RestForOne,
+        intensity: 10,
+        period_ms: 10_000,
+        restarts_left: 9,
+        children: vec![engine],
+    });
+    root
+}
+
 async fn answer_all(
     mut inbox: mpsc::Receiver<Call>,
     events: broadcast::Sender<String>,
@@ -125,8 +143,7 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
     let me = std::process::id().cast_signed();
     match request {
         Request::Tree => {
-            let root = child("demo", Phase::Running, None);
-            Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root }))
+            Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root: root() }))
         }
         Request::Members => {
             let phase = Some(Phase::Ready);
@@ -139,6 +156,9 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
                 restarts: 2,
             };
             Ok(Response::Members("demo".into(), vec![engine]))
+        }
+        Request::Child(name) if name == "big" => {
+            Ok(Response::Child(child(&"x".repeat(BIG), Phase::Ready, None)))
         }
         Request::Child(name) => known(name).map(|()| Response::Child(child(name, Phase::Ready, Some(me)))),
         Request::Start(name) => {
@@ -198,7 +218,7 @@ async fn every_route_answers_json() {
 async fn the_client_gets_what_the_server_says() {
     let fake = Fake::start();
     let client = fake.client().await;
-    assert_eq!(client.tree().await.unwrap().project, "demo");
+    assert_eq!(client.tree().await.unwrap().root, root());
     assert_eq!(client.ps().await.unwrap().processes[0].name, "engine");
     assert_eq!(client.health().await.unwrap().version, VERSION);
     assert_eq!(client.child("engine").await.unwrap().child.run, 3);
@@ -304,6 +324,19 @@ async fn a_silent_client_is_closed_after_the_deadline() {
         let waited = began.elapsed();
         assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_given_up() {
+    let fake = Fake::start();
+    let mut stream = UnixStream::connect(fake.socket()).await.unwrap();
+    stream.write_all(b"GET /v1/children/big HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    timeout(Duration::from_secs(11), std::future::pending::<()>()).await.unwrap_err();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).await.unwrap();
+    assert!(got.starts_with(b"HTTP/1.1 200 OK") && got.len() < BIG, "{} bytes came", got.len());
+    // Who reads gets all of it.
+    assert_eq!(fake.client().await.child("big").await.unwrap().child.name.len(), BIG);
 }
 
 #[tokio::test]

@@ -7,32 +7,41 @@ use tokio::time::{sleep, timeout};
 use super::args::DownArgs;
 use super::exit::Exit;
 use super::{Failure, human, print};
-use crate::control::{Client, Role};
+use crate::control::{Client, ClientError, Role};
 use crate::os::proc::Process;
 
 /// How often to look whether the launcher is gone. It is not our child, and no descriptor of it is at hand.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a launcher may take to end after it broke the connection instead of answering: with nothing to stop it may
+/// be gone before its answer is.
+const AFTER_BREAK: Duration = Duration::from_secs(2);
 
 /// Asks for the stop and waits for the launcher's own process to end: everything below it is gone before it.
 pub(super) async fn run(client: &Client, project: &str, args: DownArgs) -> Result<Exit, Failure> {
     let rows = client.ps().await?.processes;
     let keeper =
         rows.iter().find(|row| row.role == Role::Keeper).and_then(|row| row.pid.zip(row.start_ticks));
-    client.down().await?;
     let ended = async {
         while keeper.is_some_and(|(pid, start)| exists(pid, start)) {
             sleep(LOOK).await;
         }
     };
-    match args.timeout {
-        None => ended.await,
-        Some(limit) => timeout(limit, ended).await.map_err(|_| {
-            let limit = human::exact_length(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-            Failure::TimedOut(format!("{project} is still stopping after {limit}; watch it with: provost ps"))
-        })?,
+    match (client.down().await, args.timeout) {
+        (Ok(_), None) => ended.await,
+        (Ok(_), Some(limit)) => timeout(limit, ended).await.map_err(|_| late(project, limit))?,
+        (Err(broken @ ClientError::Broken(_)), _) if keeper.is_some() => {
+            timeout(AFTER_BREAK, ended).await.map_err(|_| broken)?;
+        }
+        (Err(error), _) => return Err(error.into()),
     }
     print(&format!("{project}: stopped\n"))?;
     Ok(Exit::Ok)
+}
+
+fn late(project: &str, limit: Duration) -> Failure {
+    let limit = human::exact_length(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    Failure::TimedOut(format!("{project} is still stopping after {limit}; watch it with: provost ps"))
 }
 
 /// Whether this very process exists; one that only waits to be reaped has ended.

@@ -24,17 +24,15 @@ impl Clock {
     /// Reads the clock.
     ///
     /// # Errors
-    /// The kernel does not tell one of the three; on Linux with `/proc` mounted it does.
+    /// The kernel does not tell the time since boot or the length of a tick; Linux does.
     pub fn now() -> io::Result<Clock> {
         let ticks = sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u64::try_from(ticks).ok());
-        let stat = std::fs::read_to_string("/proc/stat")?;
-        let boot = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
-        match (ticks, boot) {
-            (Some(ticks_per_second @ 1..), Some(boot)) => {
-                Ok(Clock { ticks_per_second, boot, uptime: clock_gettime(ClockId::CLOCK_BOOTTIME)?.into() })
-            }
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel tells no boot time")),
-        }
+        let unknown = || io::Error::new(io::ErrorKind::Unsupported, "the length of a clock tick is unknown");
+        Ok(Clock {
+            ticks_per_second: ticks.filter(|&ticks| ticks > 0).ok_or_else(unknown)?,
+            boot: sysinfo::System::boot_time(),
+            uptime: clock_gettime(ClockId::CLOCK_BOOTTIME)?.into(),
+        })
     }
 
     /// When the process started: boot time and its start ticks, the same at each reading. As in `ps(1)`, up to a second
