@@ -19,7 +19,7 @@ use super::journal::{Journal, JournalError};
 use super::report::{Console, Reporter};
 use super::world::{Record, World};
 use crate::capture::{Log, Tap};
-use crate::control::{self, ApiError, Call, Response};
+use crate::control::{self, ApiError, Call, PsJson, Response};
 use crate::keeper::{FromKeeper, Key, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Event, ExitFact, Moment, NodeId, Run, Ticket};
@@ -95,14 +95,18 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
 impl Supervisor {
     async fn live(mut self, mut heard: mpsc::Receiver<Said>) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
-        tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
+        let (show, mut tables) = mpsc::channel::<PsJson>(1);
+        let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
         self.resume()?;
         loop {
             self.settle()?;
             if self.finish()? {
+                // The last answers and events are on their way: the server ends when nobody can answer it any more.
+                drop((self, requests));
+                let _ = server.await;
                 return Ok(());
             }
-            self.show_table().await;
+            self.read_table(&show);
             let deadline = self.world.tree.next_deadline();
             tokio::select! {
                 biased;
@@ -118,6 +122,7 @@ impl Supervisor {
                     drop(said.handled);
                 }
                 Some(call) = requests.recv() => self.answer(call)?,
+                Some(table) = tables.recv() => self.reporter.console.up(&table),
                 () = sleep_until(deadline) => self.handle(Event::Tick)?,
             }
         }
@@ -197,10 +202,12 @@ impl Supervisor {
         Ok(true)
     }
 
-    async fn show_table(&mut self) {
+    /// Reads the process table for the console if it is owed one, beside the loop: a thousand processes take their time.
+    fn read_table(&mut self, show: &mpsc::Sender<PsJson>) {
         if std::mem::take(&mut self.table_due) {
-            let table = control::ps(self.world.project.name.clone(), self.members()).await;
-            self.reporter.console.up(&table);
+            let table = control::ps(self.world.project.name.clone(), self.members());
+            let show = show.clone();
+            tokio::task::spawn_local(async move { show.send(table.await).await });
         }
     }
 }
