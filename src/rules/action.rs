@@ -68,7 +68,7 @@ pub enum Note {
     Ended(NodeId, Run, EndClass),
     /// The supervisor begins to stop this child.
     Stopping(NodeId, Run),
-    /// The polite time ran out; the child is killed.
+    /// The child is killed: its polite time ran out, or it has none, or its start took too long or was broken off.
     Killing(NodeId, Run),
     /// KILL did not end it within the grace time (uninterruptible sleep); no second generation is started.
     Stuck(NodeId, Run),
@@ -153,7 +153,7 @@ pub enum Decision {
     Absorbed,
 }
 
-/// Why a tree or a supervisor node ended. OTP calls all but the last `shutdown`.
+/// Why a tree or a supervisor node ended. OTP's reason is `shutdown` for the first three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndClass {
@@ -170,6 +170,8 @@ pub enum EndClass {
     },
     /// Could not start; the child that failed.
     BootFailed(NodeId),
+    /// Killed with all below it (OTP `exit(Pid, kill)`); never the root. The only end that is abnormal to its parent.
+    Killed,
 }
 
 /// What a granted request answers.
@@ -200,6 +202,8 @@ pub enum Refusal {
     StartFailed(Failure),
     /// The call does not apply to a template supervisor's child.
     SimpleOneForOne,
+    /// KILL did not end it within the grace time. Nothing of it is started before it is gone.
+    Stuck,
     /// The specification is not acceptable.
     BadSpec(SpecError),
     /// The supervisor ended before the call was handled.

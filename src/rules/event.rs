@@ -22,6 +22,7 @@ pub enum Event {
     Unhealthy(NodeId, Run),
     /// These processes are gone, with everything they forked. All exits that are known at one instant come in one
     /// event: the rules handle them in start order (earliest child first), because the kernel gives no other.
+    /// The node may be a supervisor that somebody wants killed (OTP `exit(Pid, kill)`): all below it is killed.
     Exited(Vec<ExitFact>),
     /// An operator's or parent's call; answered by [`Action::Reply`](super::Action::Reply) with the same ticket.
     Request(Ticket, Call),

@@ -9,10 +9,28 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod attempt;
+mod backoff;
+mod calls;
+mod check;
+mod end;
 mod event;
+mod exits;
+mod facts;
+#[cfg(debug_assertions)]
+mod invariants;
+mod layout;
+mod look;
+mod names;
+mod node;
+mod reload;
+mod round;
 mod spec;
+mod stop;
+mod supervisor;
 mod time;
 mod tree;
+mod turn;
 mod view;
 
 pub use action::{Action, Decision, EndClass, Failure, Note, Refusal, Reply};

@@ -96,6 +96,14 @@ pub struct SupervisorSpec {
     pub children: Vec<ChildSpec>,
 }
 
+impl SupervisorSpec {
+    /// Whether the one child is a template.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.flags.strategy == Strategy::SimpleOneForOne
+    }
+}
+
 /// OTP `child_spec()`, without the part that says what to run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChildSpec {
@@ -208,4 +216,6 @@ pub enum SpecError {
     TemplateAutoShutdown,
     /// A reload may not turn an ordinary supervisor into a template or back.
     TemplateSwitch(String),
+    /// A reload may not turn a worker into a supervisor or back.
+    KindSwitch(String),
 }

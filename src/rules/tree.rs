@@ -1,12 +1,17 @@
 //! The tree: every supervisor's state and the one function that moves it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
+use super::check;
 use super::event::Event;
-use super::spec::{SpecError, SupervisorSpec};
+use super::names::Names;
+use super::node::Node;
+use super::spec::{ChildSpec, SpecError, SupervisorSpec};
 use super::time::Moment;
-use super::view::{Counts, View, Why};
+use super::turn::Turn;
 
 /// A node of the tree: stable as long as its specification exists, never given twice. The root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,10 +21,24 @@ pub struct NodeId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Run(pub u32);
 
+/// The root.
+pub(super) const ROOT: NodeId = NodeId(0);
+
 /// A supervision tree.
+///
+/// Every supervisor node is a state machine of its own, with its own queue and one operation at a time; supervisors run
+/// independently of each other, except that a parent is busy while a child of it, supervisor or worker, starts or stops.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tree {
-    root: SupervisorSpec,
+    /// The configuration in force.
+    pub(super) root: SupervisorSpec,
+    /// A node's parent always has the smaller id.
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) names: Names,
+    /// The deadline of every node that has one.
+    pub(super) timers: BTreeSet<(Moment, NodeId)>,
+    /// The next id to give.
+    pub(super) next: u32,
 }
 
 impl Tree {
@@ -28,52 +47,39 @@ impl Tree {
     /// # Errors
     /// What OTP's `init` check refuses; nothing is started then.
     pub fn new(spec: SupervisorSpec) -> Result<Tree, SpecError> {
-        Ok(Tree { root: spec })
+        check::tree(&spec)?;
+        Ok(Tree::planted(spec))
     }
 
-    /// Handles one event at `now` and appends the answers to `actions`.
-    pub fn step(&mut self, _now: Moment, _event: Event, _actions: &mut Vec<Action>) {}
+    /// Handles one event at `now` and appends the answers to `actions`. Deadlines that have passed by then are handled
+    /// after the event, whatever it is; [`Event::Tick`] does nothing else.
+    pub fn step(&mut self, now: Moment, event: Event, actions: &mut Vec<Action>) {
+        Turn::new(self, now, actions).run(event);
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
 
     /// When the next `Tick` is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        None
+        self.timers.first().map(|(moment, _)| *moment)
     }
 
-    /// The orders that are still open, in the order they were given: what a new supervisor process must perform (or
-    /// find done) after it took over this state.
+    /// A node by name. A template has a name, too; every call on it is refused as OTP refuses a template's child id.
     #[must_use]
-    pub fn open_orders(&self) -> Vec<Action> {
-        Vec::new()
-    }
-
-    /// The whole tree.
-    #[must_use]
-    pub fn view(&self, _now: Moment) -> View {
-        unreachable!("{:?}", self.root)
-    }
-
-    /// Why this node is where it is.
-    #[must_use]
-    pub fn why(&self, _now: Moment, _node: NodeId) -> Option<Why> {
-        None
-    }
-
-    /// A node by name.
-    #[must_use]
-    pub fn find(&self, _name: &str) -> Option<NodeId> {
-        None
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.names.find(name)
     }
 
     /// A node's name.
     #[must_use]
-    pub fn name(&self, _node: NodeId) -> Option<&str> {
-        None
+    pub fn name(&self, node: NodeId) -> Option<&str> {
+        self.nodes.get(&node).map(|node| node.name.as_str())
     }
 
-    /// OTP `count_children/1` of a supervisor.
+    /// OTP `get_childspec/2`: the specification in force. An instance's is its template. The root has none.
     #[must_use]
-    pub fn counts(&self, _supervisor: NodeId) -> Option<Counts> {
-        None
+    pub fn spec(&self, node: NodeId) -> Option<&ChildSpec> {
+        self.nodes.get(&node)?.parent.map(|_| self.spec_of(node))
     }
 }

@@ -40,14 +40,14 @@ pub struct SupervisorView {
     pub children: Vec<View>,
 }
 
-/// Where a child is in its life. In OTP's listing, `Running` to `Unhealthy` are a pid, `Backoff` and `Restarting` are
-/// `restarting`, the rest `undefined`.
+/// Where a child is in its life. In OTP's listing, `Running`, `Ready`, `Unhealthy` and `Stopping` are a pid, `Backoff` and
+/// `Restarting` are `restarting`, the rest `undefined`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Not reached yet.
     Waiting,
-    /// An attempt is under way.
+    /// A first start or one by request is under way.
     Starting,
     /// Runs; no readiness configured.
     Running,
@@ -57,7 +57,7 @@ pub enum Phase {
     Unhealthy,
     /// A restart is owed and waits for its time.
     Backoff,
-    /// A restart is owed.
+    /// A restart is owed; perhaps an attempt is under way.
     Restarting,
     /// Being stopped.
     Stopping,
@@ -67,6 +67,23 @@ pub enum Phase {
     Exited,
     /// Kept without a process: given up on.
     Failed,
+}
+
+impl Phase {
+    /// Whether OTP would show a pid.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        match self {
+            Phase::Running | Phase::Ready | Phase::Unhealthy | Phase::Stopping => true,
+            Phase::Waiting
+            | Phase::Starting
+            | Phase::Backoff
+            | Phase::Restarting
+            | Phase::Stopped
+            | Phase::Exited
+            | Phase::Failed => false,
+        }
+    }
 }
 
 /// OTP `count_children/1`.

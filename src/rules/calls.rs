@@ -1,0 +1,263 @@
+//! OTP's administration calls (13, 14). None of them counts as a restart or triggers a strategy or an auto-shutdown.
+
+use std::collections::BTreeSet;
+
+use super::action::{Action, Failure, Refusal, Reply};
+use super::attempt::Attempted;
+use super::check;
+use super::event::{Call, Ticket};
+use super::layout::collect_names;
+use super::node::{After, Attempt, Down, Life, Origin, Purpose, Stop};
+use super::spec::{ChildSpec, SpecError};
+use super::stop::Stopped;
+use super::supervisor::{Errand, Op};
+use super::tree::NodeId;
+use super::turn::{Progress, Turn};
+
+/// The answer to a call.
+type Answer = Result<Reply, Refusal>;
+
+impl Turn<'_> {
+    /// Takes a call in. It is carried out when its supervisor's queue comes to it; a reload at once.
+    pub(super) fn request(&mut self, ticket: Ticket, call: Call) {
+        let supervisor = match &call {
+            Call::Reload(spec) => {
+                let answer = self.reload(spec).map(|()| Reply::Done).map_err(Refusal::BadSpec);
+                return self.reply(ticket, answer);
+            }
+            Call::StartChild(supervisor, _) | Call::StartInstance(supervisor, _) => {
+                Some(*supervisor).filter(|s| self.exists(*s) && self.is_supervisor(*s))
+            }
+            Call::TerminateChild(child)
+            | Call::RestartChild(child)
+            | Call::DeleteChild(child)
+            | Call::CycleChild(child) => self.tree.nodes.get(child).and_then(|node| node.parent),
+        };
+        let Some(supervisor) = supervisor else {
+            let answer = self.about_nobody(&call);
+            return self.reply(ticket, answer);
+        };
+        match self.supervisor(supervisor).op {
+            Op::Off | Op::Held | Op::End(_) => self.reply(ticket, Err(Refusal::SupervisorStopped)),
+            Op::Idle | Op::Boot { .. } | Op::Round(_) | Op::Call(..) => {
+                self.break_off_wait(supervisor, &call);
+                self.tree.supervisor_mut(supervisor).calls.push_back((ticket, call));
+                self.wake(supervisor);
+            }
+        }
+    }
+
+    /// What is gone is terminated (14: ok for a process that is gone already). Ids are never given twice, so this is
+    /// known of any id that was ever given.
+    fn about_nobody(&self, call: &Call) -> Answer {
+        match call {
+            Call::TerminateChild(child) if child.0 < self.tree.next && !self.exists(*child) => {
+                Ok(Reply::Done)
+            }
+            _ => Err(Refusal::NotFound),
+        }
+    }
+
+    /// A wait for resources may be long, and terminating the child must get through it: the attempt is broken off, but
+    /// for a boot's.
+    fn break_off_wait(&mut self, s: NodeId, call: &Call) {
+        let (Call::TerminateChild(c) | Call::CycleChild(c)) = *call else { return };
+        let waits = matches!(self.life(c), Life::Starting(Attempt::NoResources { .. }));
+        if waits && matches!(self.supervisor(s).op, Op::Round(_) | Op::Call(..)) {
+            self.fail(c, Failure::Stopped);
+        }
+    }
+
+    /// Carries out a call whose turn has come.
+    pub(super) fn perform(&mut self, s: NodeId, ticket: Ticket, call: Call) {
+        let started = match call {
+            Call::StartChild(_, spec) => self.start_child(s, spec),
+            Call::StartInstance(_, name) => self.start_instance(s, name),
+            Call::TerminateChild(child) => self.terminate_child(child),
+            Call::RestartChild(child) => self.restart_child(s, child),
+            Call::DeleteChild(child) => self.delete_child(s, child),
+            Call::CycleChild(child) => self.cycle_child(child),
+            Call::Reload(_) => return,
+        };
+        match started {
+            Ok(errand) => {
+                self.tree.supervisor_mut(s).op = Op::Call(ticket, errand);
+                self.wake(s);
+            }
+            Err(answer) => self.reply(ticket, answer),
+        }
+    }
+
+    fn start_child(&mut self, s: NodeId, spec: ChildSpec) -> Result<Errand, Answer> {
+        if self.tree.is_template(s) {
+            return Err(Err(Refusal::SimpleOneForOne));
+        }
+        check::child(self.flags(s), &spec, &mut BTreeSet::new()).map_err(|e| Err(Refusal::BadSpec(e)))?;
+        let mut names = Vec::new();
+        collect_names(&spec, None, &mut names);
+        self.check_names(s, &names)?;
+        let name = spec.name.clone();
+        Ok(self.add(s, name, Origin::Own(Box::new(spec.clone())), &spec))
+    }
+
+    fn start_instance(&mut self, s: NodeId, name: String) -> Result<Errand, Answer> {
+        if !self.tree.is_template(s) {
+            return Err(Err(Refusal::NotFound));
+        }
+        let template = self.tree.supervisor_spec(s).children[0].clone();
+        let mut names = Vec::new();
+        collect_names(&template, Some(&name), &mut names);
+        names[0].clone_from(&name);
+        self.check_names(s, &names)?;
+        Ok(self.add(s, name, Origin::Instance, &template))
+    }
+
+    /// The first name is the child's own, the others are of children below it. Names are unique in the whole tree, also
+    /// against configured children that were removed and will be back.
+    fn check_names(&self, s: NodeId, names: &[String]) -> Result<(), Answer> {
+        if let Some(holder) = self.tree.find(&names[0])
+            && self.node(holder).parent == Some(s)
+        {
+            let is_template = self.node(holder).origin == Origin::Template;
+            return Err(Err(match self.life(holder) {
+                _ if is_template => Refusal::SimpleOneForOne,
+                Life::Up { .. } | Life::Ending(_, Purpose::Stop | Purpose::Health) => {
+                    Refusal::AlreadyStarted(holder)
+                }
+                _ => Refusal::AlreadyPresent(holder),
+            }));
+        }
+        let taken = names.iter().enumerate().find(|(i, name)| {
+            let reserved = self.tree.names.reserved_by(name).is_some_and(|by| *i > 0 || by != s);
+            reserved || self.tree.find(name).is_some()
+        });
+        match taken {
+            Some((_, name)) => Err(Err(Refusal::BadSpec(SpecError::DuplicateName(name.clone())))),
+            None => Ok(()),
+        }
+    }
+
+    fn add(&mut self, s: NodeId, name: String, origin: Origin, spec: &ChildSpec) -> Errand {
+        let first_new = self.tree.next;
+        let child = self.tree.plant(s, name, origin, spec);
+        self.tell_added(first_new);
+        Errand::Start(child)
+    }
+
+    fn terminate_child(&mut self, c: NodeId) -> Result<Errand, Answer> {
+        if !self.exists(c) {
+            return Err(Ok(Reply::Done));
+        }
+        if self.node(c).origin == Origin::Template {
+            return Err(Err(Refusal::SimpleOneForOne));
+        }
+        Ok(Errand::Terminate(c))
+    }
+
+    fn restart_child(&mut self, s: NodeId, c: NodeId) -> Result<Errand, Answer> {
+        self.check_at_rest(s, c)?;
+        Ok(Errand::Restart(c))
+    }
+
+    fn delete_child(&mut self, s: NodeId, c: NodeId) -> Result<Errand, Answer> {
+        self.check_at_rest(s, c)?;
+        self.remove(c);
+        Err(Ok(Reply::Done))
+    }
+
+    fn cycle_child(&mut self, c: NodeId) -> Result<Errand, Answer> {
+        if !self.exists(c) {
+            return Err(Err(Refusal::NotFound));
+        }
+        if self.node(c).origin == Origin::Template {
+            return Err(Err(Refusal::SimpleOneForOne));
+        }
+        Ok(Errand::Cycle(c))
+    }
+
+    /// `restart_child` and `delete_child` apply to a kept child without a process.
+    fn check_at_rest(&self, s: NodeId, c: NodeId) -> Result<(), Answer> {
+        if !self.exists(c) {
+            return Err(Err(Refusal::NotFound));
+        }
+        if self.tree.is_template(s) {
+            return Err(Err(Refusal::SimpleOneForOne));
+        }
+        match self.life(c) {
+            Life::Down(_) => Ok(()),
+            life if life.is_owed() => Err(Err(Refusal::Restarting)),
+            _ => Err(Err(Refusal::Running)),
+        }
+    }
+
+    /// Goes on with a call that waits for a child.
+    pub(super) fn errand(&mut self, s: NodeId, ticket: Ticket, errand: Errand) -> Progress {
+        let done = match errand {
+            Errand::Terminate(c) => match self.stop(c) {
+                Stopped::Waits => None,
+                Stopped::Gone => {
+                    self.rest_without_process(c, Down::Stopped);
+                    Some(Ok(Reply::Done))
+                }
+                Stopped::Stuck => Some(self.leave_stuck(c)),
+            },
+            Errand::Cycle(c) => match self.stop(c) {
+                Stopped::Waits => None,
+                Stopped::Gone => {
+                    self.tree.supervisor_mut(s).op = Op::Call(ticket, Errand::Restart(c));
+                    return Progress::Made;
+                }
+                Stopped::Stuck => Some(self.leave_stuck(c)),
+            },
+            Errand::Start(c) => self.start_by_call(c, FailedStart::Forgets),
+            Errand::Restart(c) => self.start_by_call(c, FailedStart::Keeps),
+        };
+        let Some(answer) = done else { return Progress::Waits };
+        self.tree.supervisor_mut(s).op = Op::Idle;
+        self.reply(ticket, answer);
+        Progress::Made
+    }
+
+    fn start_by_call(&mut self, c: NodeId, failed: FailedStart) -> Option<Answer> {
+        match self.attempt(c) {
+            Attempted::Waits => None,
+            Attempted::Up => Some(Ok(Reply::Started(c, self.node(c).run))),
+            Attempted::NoProcess(down) => {
+                self.rest_without_process(c, down);
+                Some(Ok(Reply::NoProcess(Some(c).filter(|c| self.exists(*c)))))
+            }
+            Attempted::Failed(failure) => {
+                match failed {
+                    FailedStart::Forgets => self.remove(c),
+                    FailedStart::Keeps => self.rest_without_process(c, Down::Stopped),
+                }
+                Some(Err(Refusal::StartFailed(failure)))
+            }
+            // As long as there is a process, its child is not forgotten.
+            Attempted::Stuck(failure) => {
+                self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(After::Rest)));
+                Some(Err(Refusal::StartFailed(failure)))
+            }
+        }
+    }
+
+    fn leave_stuck(&mut self, c: NodeId) -> Answer {
+        self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(After::Rest)));
+        Err(Refusal::Stuck)
+    }
+
+    fn reply(&mut self, ticket: Ticket, answer: Answer) {
+        self.order(Action::Reply(ticket, answer));
+    }
+
+    fn exists(&self, id: NodeId) -> bool {
+        self.tree.nodes.contains_key(&id)
+    }
+}
+
+/// What a failed start leaves of its child.
+#[derive(Clone, Copy)]
+enum FailedStart {
+    Keeps,
+    Forgets,
+}

@@ -1,0 +1,166 @@
+//! Rounds of restarts: stop the set in reverse, start it in order.
+
+use std::time::Duration;
+
+use super::action::Note;
+use super::attempt::Attempted;
+use super::node::{After, Life, Owed, Purpose, Stop, Toll};
+use super::spec::Strategy;
+use super::stop::Stopped;
+use super::supervisor::{Op, Round, RoundPhase};
+use super::tree::NodeId;
+use super::turn::{Progress, Turn};
+
+impl Turn<'_> {
+    /// Begins a round for a restart that has been counted. A longer pause of a member is taken over: its restart goes up
+    /// in this round.
+    pub(super) fn begin_round(&mut self, s: NodeId, trigger: NodeId, mut pause: Duration) {
+        let set = self.set_of_round(s, trigger);
+        for &c in &set {
+            if let Life::Owed(Owed::Backoff { until }) = *self.life(c) {
+                pause = pause.max(until.since(self.now));
+            }
+        }
+        let restarts_left = self.tree.restarts_left(s, self.now);
+        self.note(Note::Restarting { supervisor: s, trigger, set: set.clone(), restarts_left });
+        if !self.life(trigger).is_alive() {
+            self.enter(trigger, Life::Owed(Owed::Round));
+        }
+        let rest = set.iter().copied().filter(|c| *c != trigger || self.life(*c).is_alive()).collect();
+        let phase = RoundPhase::Stopping { set, rest, pause };
+        self.tree.supervisor_mut(s).op = Op::Round(Round { trigger, phase });
+        self.wake(s);
+    }
+
+    /// Whom a restart concerns, in start order.
+    fn set_of_round(&self, s: NodeId, trigger: NodeId) -> Vec<NodeId> {
+        match self.flags(s).strategy {
+            Strategy::OneForOne | Strategy::SimpleOneForOne => vec![trigger],
+            Strategy::OneForAll => self.children(s),
+            Strategy::RestForOne => {
+                let first = self.node(trigger).place;
+                self.supervisor(s).order.range(first..).map(|(_, c)| *c).collect()
+            }
+        }
+    }
+
+    pub(super) fn round(&mut self, s: NodeId) -> Progress {
+        let Op::Round(Round { trigger, ref phase }) = self.supervisor(s).op else { return Progress::Waits };
+        match phase {
+            RoundPhase::Stopping { rest, .. } => match rest.last().copied() {
+                Some(c) => self.round_stops(s, trigger, c),
+                None => self.round_is_stopped(s, trigger),
+            },
+            RoundPhase::Starting { rest } => match rest.front().copied() {
+                Some(c) => self.round_starts(s, c),
+                None => {
+                    self.tree.supervisor_mut(s).op = Op::Idle;
+                    Progress::Made
+                }
+            },
+        }
+    }
+
+    fn round_stops(&mut self, s: NodeId, trigger: NodeId, c: NodeId) -> Progress {
+        match self.stop(c) {
+            Stopped::Waits => return Progress::Waits,
+            Stopped::Gone if c == trigger => {}
+            Stopped::Gone => self.member_is_stopped(c),
+            Stopped::Stuck => {
+                self.round_is_stuck(s, trigger, c);
+                return Progress::Made;
+            }
+        }
+        if let Op::Round(Round { phase: RoundPhase::Stopping { rest, .. }, .. }) =
+            &mut self.tree.supervisor_mut(s).op
+        {
+            rest.pop();
+        }
+        Progress::Made
+    }
+
+    /// A temporary bystander goes with its process (OTP `del_child`).
+    fn member_is_stopped(&mut self, c: NodeId) {
+        if !self.is_kept(c) {
+            self.remove(c);
+        }
+    }
+
+    /// A member that cannot be killed: the round is a failed attempt, and comes again.
+    fn round_is_stuck(&mut self, s: NodeId, trigger: NodeId, c: NodeId) {
+        let after = if c == trigger { After::Retry } else { After::Rest };
+        self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(after)));
+        if c != trigger {
+            // It may be a stuck process's own round: then it is stopped only now.
+            self.owe(trigger);
+        }
+        self.queue_retry(s, trigger);
+    }
+
+    fn owe(&mut self, c: NodeId) {
+        if !self.life(c).is_alive() {
+            self.enter(c, Life::Owed(Owed::Queued(Toll::Due)));
+        } else if let Life::Ending(ref stop, _) = *self.life(c) {
+            let stop = stop.clone();
+            self.enter(c, Life::Ending(stop, Purpose::Left(After::Retry)));
+        }
+    }
+
+    /// The round is over; this child will be tried again behind everything that waits already.
+    fn queue_retry(&mut self, s: NodeId, c: NodeId) {
+        let supervisor = self.tree.supervisor_mut(s);
+        supervisor.retries.push_back(c);
+        supervisor.op = Op::Idle;
+    }
+
+    /// The pause lies between the two phases. It is not an operation: the queue stays open.
+    fn round_is_stopped(&mut self, s: NodeId, trigger: NodeId) -> Progress {
+        let supervisor = self.tree.supervisor_mut(s);
+        let Op::Round(Round { phase: RoundPhase::Stopping { set, pause, .. }, .. }) = &mut supervisor.op
+        else {
+            return Progress::Waits;
+        };
+        let (set, pause) = (std::mem::take(set), *pause);
+        if pause.is_zero() {
+            let rest = set.into_iter().filter(|c| self.tree.nodes.contains_key(c)).collect();
+            self.tree.supervisor_mut(s).op =
+                Op::Round(Round { trigger, phase: RoundPhase::Starting { rest } });
+            self.enter(trigger, Life::Owed(Owed::Round));
+        } else {
+            supervisor.op = Op::Idle;
+            let until = self.now + pause;
+            self.enter(trigger, Life::Owed(Owed::Backoff { until }));
+            self.note(Note::Backoff { node: trigger, until, delay: pause });
+        }
+        Progress::Made
+    }
+
+    fn round_starts(&mut self, s: NodeId, c: NodeId) -> Progress {
+        if matches!(self.life(c), Life::Down(_) | Life::Owed(_)) {
+            let node = self.tree.node_mut(c);
+            node.restarts = node.restarts.saturating_add(1);
+        }
+        match self.attempt(c) {
+            Attempted::Waits => return Progress::Waits,
+            Attempted::Up => {}
+            Attempted::NoProcess(down) => self.rest_without_process(c, down),
+            // Members before it keep their new processes, members after it stay stopped (7.3).
+            Attempted::Failed(_) => {
+                self.enter(c, Life::Owed(Owed::Queued(Toll::Due)));
+                self.queue_retry(s, c);
+                return Progress::Made;
+            }
+            Attempted::Stuck(_) => {
+                self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(After::Retry)));
+                self.queue_retry(s, c);
+                return Progress::Made;
+            }
+        }
+        if let Op::Round(Round { phase: RoundPhase::Starting { rest }, .. }) =
+            &mut self.tree.supervisor_mut(s).op
+        {
+            rest.pop_front();
+        }
+        Progress::Made
+    }
+}

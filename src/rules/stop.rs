@@ -1,0 +1,146 @@
+//! Bringing a child to its end: polite steps, then KILL, then patience.
+
+use std::time::Duration;
+
+use super::action::{Action, Decision, Failure, Note};
+use super::node::{Attempt, Down, Life, Over, Purpose, Stop};
+use super::spec::{Shutdown, StopStep};
+use super::tree::NodeId;
+use super::turn::Turn;
+
+/// How long after KILL a process counts as stuck (uninterruptible sleep).
+const KILL_GRACE: Duration = Duration::from_secs(10);
+
+/// What has come of a stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// Not over.
+    Waits,
+    /// There is no process.
+    Gone,
+    /// KILL did not help.
+    Stuck,
+}
+
+impl Turn<'_> {
+    /// Goes on with the stop of a child, beginning it if it has not begun. A child that is gone becomes `Down`, whatever
+    /// it was: an exit nobody has handled is absorbed, a restart that is owed is cancelled.
+    pub(super) fn stop(&mut self, c: NodeId) -> Stopped {
+        match self.life(c).clone() {
+            Life::Down(_) => Stopped::Gone,
+            Life::Owed(_) | Life::Over(_) => {
+                self.absorb(c);
+                Stopped::Gone
+            }
+            Life::Starting(Attempt::NoResources { .. }) => {
+                self.fail(c, Failure::Stopped);
+                self.absorb(c);
+                Stopped::Gone
+            }
+            Life::Starting(Attempt::Ordered { .. }) => {
+                self.recall(c);
+                Stopped::Waits
+            }
+            Life::Starting(Attempt::Warming { .. }) => {
+                self.kill(c, Purpose::Failed(Failure::Stopped));
+                Stopped::Waits
+            }
+            Life::Starting(Attempt::Subtree) => {
+                self.note(Note::Stopping(c, self.node(c).run));
+                self.ask(c, Purpose::Failed(Failure::Stopped));
+                Stopped::Waits
+            }
+            Life::Up { .. } => {
+                self.note(Note::Stopping(c, self.node(c).run));
+                self.ask(c, Purpose::Stop);
+                Stopped::Waits
+            }
+            // One escalation is enough: the stop goes on where the health check began it.
+            Life::Ending(Stop::Stuck, Purpose::Health | Purpose::Left(_)) => {
+                self.kill(c, Purpose::Stop);
+                Stopped::Waits
+            }
+            Life::Ending(stop, Purpose::Health | Purpose::Left(_)) => {
+                self.enter(c, Life::Ending(stop, Purpose::Stop));
+                Stopped::Waits
+            }
+            Life::Ending(Stop::Stuck, Purpose::Stop | Purpose::Failed(_)) => Stopped::Stuck,
+            Life::Ending(_, Purpose::Stop | Purpose::Failed(_)) => Stopped::Waits,
+        }
+    }
+
+    /// Asks a child that is up to end, by its own shutdown setting.
+    pub(super) fn ask(&mut self, c: NodeId, purpose: Purpose) {
+        match self.spec(c).shutdown.clone() {
+            Shutdown::BrutalKill => self.kill(c, purpose),
+            Shutdown::Polite(steps) => {
+                self.ask_on(c, steps, purpose);
+                if self.is_supervisor(c) {
+                    self.end(c, super::action::EndClass::Stopped);
+                }
+            }
+        }
+    }
+
+    /// The next polite step, or KILL when there is none.
+    pub(super) fn ask_on(&mut self, c: NodeId, mut rest: Vec<StopStep>, purpose: Purpose) {
+        while !rest.is_empty() {
+            let StopStep { signal, wait } = rest.remove(0);
+            if !self.is_supervisor(c) {
+                self.order(Action::Signal(c, self.node(c).run, signal));
+            }
+            if wait != Some(Duration::ZERO) {
+                let until = wait.map(|wait| self.now + wait);
+                self.enter(c, Life::Ending(Stop::Asked { signal, until, rest }, purpose));
+                return;
+            }
+        }
+        self.kill(c, purpose);
+    }
+
+    /// Kills a process with everything it forked, or a whole subtree.
+    pub(super) fn kill(&mut self, c: NodeId, purpose: Purpose) {
+        let run = self.node(c).run;
+        self.note(Note::Killing(c, run));
+        if self.is_supervisor(c) {
+            self.enter(c, Life::Ending(Stop::Killed { until: None }, purpose));
+            self.kill_all(c);
+        } else {
+            self.order(Action::Kill(c, run));
+            let until = Some(self.now + KILL_GRACE);
+            self.enter(c, Life::Ending(Stop::Killed { until }, purpose));
+        }
+    }
+
+    /// Takes an order to start back.
+    pub(super) fn recall(&mut self, c: NodeId) {
+        self.order(Action::Kill(c, self.node(c).run));
+        let until = self.now + KILL_GRACE;
+        self.enter(c, Life::Ending(Stop::Recalled { until }, Purpose::Failed(Failure::Stopped)));
+    }
+
+    /// KILL did not help. The operation that waits will see it and go on without this child, which never gets a second
+    /// generation before this one is gone.
+    pub(super) fn stick(&mut self, c: NodeId, purpose: Purpose) {
+        self.note(Note::Stuck(c, self.node(c).run));
+        self.enter(c, Life::Ending(Stop::Stuck, purpose));
+    }
+
+    /// A run that is over, or a restart that is owed, means nothing any more.
+    pub(super) fn absorb(&mut self, c: NodeId) {
+        let node = self.node(c);
+        let (run, place, parent, life) = (node.run, node.place, node.parent, node.life.clone());
+        if let Life::Over(Over::Exited { exit, killed, .. }) = life {
+            let decision = Decision::Absorbed;
+            self.note(Note::Exited { node: c, run, exit, requested: false, killed, decision });
+        }
+        if let Some(parent) = parent {
+            let supervisor = self.tree.supervisor_mut(parent);
+            supervisor.exits.remove(&(place, c));
+            if life.is_owed() {
+                supervisor.retries.retain(|waiting| *waiting != c);
+            }
+        }
+        self.enter(c, Life::Down(Down::Stopped));
+    }
+}
