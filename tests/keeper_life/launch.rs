@@ -156,7 +156,7 @@ impl Drop for Launch {
         while Instant::now() < end {
             match wait::ended() {
                 Ok(Some(pid)) => drop(wait::reap(pid)),
-                Ok(None) => descendants::each_child(|pid| drop(kill(pid, Signal::SIGKILL))).unwrap(),
+                Ok(None) => descendants::each_child(|pid| kill(pid, Signal::SIGKILL).unwrap()).unwrap(),
                 Err(_) => return,
             }
         }
