@@ -313,7 +313,7 @@ fn open_inbox() -> io::Result<Inbox> {
     signals::reset(Signal::SIGCHLD);
     let mut wanted = vec![Signal::SIGCHLD, Signal::SIGTERM];
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
-        if !signals::is_ignored(signal)? {
+        if !signals::is_ignored(signal) {
             wanted.push(signal);
         }
     }

@@ -13,7 +13,7 @@ use crate::launch::{Kernel, Launch, gone_within, is_running, pid};
 
 type Case = fn(Kernel);
 
-pub(crate) const ALL: [(&str, Case); 18] = [
+pub(crate) const ALL: [(&str, Case); 19] = [
     (
         "a_child_belongs_to_the_keeper_and_its_exit_is_told",
         a_child_belongs_to_the_keeper_and_its_exit_is_told,
@@ -37,6 +37,7 @@ pub(crate) const ALL: [(&str, Case); 18] = [
     ),
     ("up_is_told_once", up_is_told_once),
     ("a_stuck_birth_does_not_hold_up_the_next_supervisor_process", a_stuck_birth_holds_nobody_up),
+    ("nonsense_on_the_socket_changes_nothing", nonsense_on_the_socket_changes_nothing),
     ("a_storm_of_kills_loses_and_doubles_nobody", a_storm_of_kills_loses_and_doubles_nobody),
 ];
 
@@ -329,6 +330,25 @@ fn a_stuck_birth_holds_nobody_up(kernel: Kernel) {
     launch.say("finish 0");
     assert_eq!(launch.ended(), Some(0));
     assert!(!is_running(daemon));
+}
+
+/// Packets that are none, orders to register oneself, and a key used twice: only the first child of a key lives.
+fn nonsense_on_the_socket_changes_nothing(kernel: Kernel) {
+    let mut launch = Launch::start(kernel);
+    let supervisor = launch.next_supervisor();
+    let child = launch.spawn("1 1", FOREVER);
+    launch.say("babble");
+    launch.expect("babbled");
+    launch.say("again 1 1");
+    let second = pid(&launch.expect("again"));
+    assert!(gone_within(second, Duration::from_secs(5)));
+    kill(supervisor, Signal::SIGKILL).unwrap();
+    launch.expect("hello");
+    assert_eq!(launch.expect("child"), format!("1 1 {child} alive=true outputs=1"));
+    // The second one was never registered.
+    assert_eq!(launch.expect("end"), "2 1");
+    launch.never_heard("child 9");
+    launch.never_heard("exited");
 }
 
 /// F01: the supervisor process starts children without pause and is killed at random instants. Each child holds a lock of

@@ -13,8 +13,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, read};
 use provost::keeper::{FromKeeper, JOURNAL_FD, Key, Link, ToKeeper};
 use provost::os::memfd::Memfd;
-use provost::os::process;
 use provost::os::spawn::{Birth, BirthError, Born, Parent, spawn};
+use provost::os::{process, socket};
 
 fn print(line: String) {
     let mut out = stdout().lock();
@@ -153,6 +153,19 @@ impl Script {
                     bear(self.link(), Key { node, run: 1 }, "/usr/bin/tail", argv, None, None).unwrap();
                 }
                 print(format!("crowded {count}"));
+            }
+            ["babble"] => {
+                let own_registration = Link::registration(Key { node: 9, run: 9 });
+                let packets: [&[u8]; 5] = [b"", b"x", &[0; 127], &[255; 600], &own_registration];
+                for packet in packets {
+                    socket::send(self.link().as_fd(), packet, &[self.link().as_fd()]).unwrap();
+                }
+                print("babbled".into());
+            }
+            ["again", node, run] => {
+                let argv = ["tail", "-f", "/dev/null"].map(|word| CString::new(word).unwrap()).into();
+                let born = bear(self.link(), key(node, run), "/usr/bin/tail", argv, None, None);
+                print(format!("again {}", born.map_or_else(|error| error.pid.unwrap(), |born| born.pid)));
             }
             ["stuck"] => print(format!("stuck {}", self.bear_stuck().pid)),
             ["read", node, run] => {

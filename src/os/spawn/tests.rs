@@ -3,9 +3,11 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 
 use super::*;
+use crate::os::signals;
 
 /// A birth of `/bin/sh -c script` with its output in `out`.
 fn shell<'a>(script: &str, null: BorrowedFd<'a>, out: BorrowedFd<'a>) -> Birth<'a> {
@@ -57,6 +59,15 @@ fn gets_what_was_prepared_and_nothing_else() {
     assert_eq!(lines.next(), Some("0"));
     let ids: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "not the leader of its own session: {ids:?}");
+}
+
+/// The Rust runtime ignores PIPE before the first birth; the other one is ignored when births may have happened already.
+#[test]
+fn what_we_ignore_is_not_ignored_by_the_child() {
+    signals::ignore(Signal::SIGURG);
+    assert!(signals::is_ignored(Signal::SIGURG) && signals::is_ignored(Signal::SIGPIPE));
+    assert_eq!(output_of(|_| {}, "grep SigIgn /proc/self/status"), "SigIgn:\t0000000000000000\n");
+    signals::reset(Signal::SIGURG);
 }
 
 #[test]
