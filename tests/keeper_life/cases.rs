@@ -73,7 +73,7 @@ fn a_child_starts_with_defaults(kernel: Kernel) {
     let usr1: SigSet = [Signal::SIGUSR1].into_iter().collect();
     usr1.thread_block().unwrap();
     let mut shell = Command::new("sh");
-    let script = "trap '' HUP INT PIPE; umask 077; exec 9</dev/null; exec \"$0\" keeper supervisor";
+    let script = "trap '' HUP INT PIPE; umask 077; exec 9</dev/null; exec \"$0\" role:keeper role:supervisor";
     let mut launch = Launch::start_as(kernel, shell.args(["-c", script]).arg(env::current_exe().unwrap()));
     usr1.thread_unblock().unwrap();
     launch.next_supervisor();
@@ -297,7 +297,7 @@ fn up_is_told_once(kernel: Kernel) {
     let file = folder.path().join("ready");
     let mut command = Command::new(env::current_exe().unwrap());
     let mut launch =
-        Launch::start_as(kernel, command.args(["keeper", "supervisor"]).env("READY_FILE", &file));
+        Launch::start_as(kernel, command.args(["role:keeper", "role:supervisor"]).env("READY_FILE", &file));
     launch.next_supervisor();
     assert_eq!(fs::read(&file).unwrap(), b"");
     launch.say("up");
@@ -357,7 +357,7 @@ fn a_storm_of_kills_loses_and_doubles_nobody(kernel: Kernel) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env::current_exe().unwrap());
     let mut launch =
-        Launch::start_as(kernel, command.args(["keeper", "storm-supervisor"]).arg(folder.path()));
+        Launch::start_as(kernel, command.args(["role:keeper", "role:storm-supervisor"]).arg(folder.path()));
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut kills = 0;
     let end = Instant::now() + Duration::from_millis(2500);

@@ -37,7 +37,7 @@ impl Kernel {
     }
 }
 
-/// The keeper's role: `[supervisor role] [its argument]`. A ready descriptor is standard error, where `wants-ready` is set.
+/// The keeper's role; the arguments are the supervisor process' role and what that needs.
 pub(crate) fn become_keeper(arguments: &[String]) -> i32 {
     let argv = ["provost"].into_iter().chain(arguments.iter().map(String::as_str));
     let env = env::vars_os().map(|(name, value)| {
@@ -69,7 +69,10 @@ pub(crate) struct Launch {
 
 impl Launch {
     pub(crate) fn start(kernel: Kernel) -> Launch {
-        Launch::start_as(kernel, Command::new(env::current_exe().unwrap()).args(["keeper", "supervisor"]))
+        Launch::start_as(
+            kernel,
+            Command::new(env::current_exe().unwrap()).args(["role:keeper", "role:supervisor"]),
+        )
     }
 
     /// With a command that leads to the keeper's role in the same process.

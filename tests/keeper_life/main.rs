@@ -19,10 +19,10 @@ use provost::os::process;
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("keeper") => exit(launch::become_keeper(&arguments[1..])),
-        Some("supervisor") => supervisor::run(),
-        Some("storm-supervisor") => supervisor::storm(&arguments[1]),
-        Some("child") => child::run(&arguments[1..]),
+        Some("role:keeper") => exit(launch::become_keeper(&arguments[1..])),
+        Some("role:supervisor") => supervisor::run(),
+        Some("role:storm-supervisor") => supervisor::storm(&arguments[1]),
+        Some("role:child") => child::run(&arguments[1..]),
         _ => exit(run_cases(&arguments)),
     }
 }

@@ -267,7 +267,7 @@ pub(crate) fn storm(folder: &str) -> ! {
             journal.append(&[node.to_le_bytes(), run.to_le_bytes()].concat()).unwrap();
             let key = Key { node, run };
             let own = env::current_exe().unwrap();
-            let argv = ["child", "child", folder, &node.to_string(), &run.to_string()]
+            let argv = ["child", "role:child", folder, &node.to_string(), &run.to_string()]
                 .map(|word| CString::new(word).unwrap())
                 .into();
             if bear(&link, key, own.to_str().unwrap(), argv, None, None).is_ok() {
