@@ -78,7 +78,7 @@ impl Cursor {
     }
 
     /// The next line that is complete, or the next piece of a long one; `None`: there is none at the moment.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(super) fn next_line(&mut self) -> io::Result<Option<Line>> {
         loop {
             if let Some(line) = self.cut() {
                 return Ok(Some(line));
@@ -156,8 +156,8 @@ impl Cursor {
             }
             return Ok(emptied);
         }
-        let (known, before) = (self.parts.front().map(|part| part.identity), self.parts.len());
-        for part in newest_first(&self.path, known)? {
+        let before = self.parts.len();
+        for part in newest_first(&self.path, self.parts.front())? {
             self.parts.insert(before, part);
         }
         // If there are newer ones, the one that is no longer written is read once more: it may have grown before it was moved.
@@ -178,8 +178,8 @@ impl Cursor {
 }
 
 /// The files of a log from the present one back, those that are newer than `known`. A rotation meanwhile shows a file
-/// twice, never none of it.
-fn newest_first(path: &Path, known: Option<Identity>) -> io::Result<Vec<Part>> {
+/// twice, never none of it. If `known` is gone from the folder, those that began after it.
+fn newest_first(path: &Path, known: Option<&Part>) -> io::Result<Vec<Part>> {
     let mut parts: Vec<Part> = Vec::new();
     for rotations in 0..=MOST_FILES {
         let file = match open_for_reading(&numbered(path, rotations)) {
@@ -191,8 +191,8 @@ fn newest_first(path: &Path, known: Option<Identity>) -> io::Result<Vec<Part>> {
         };
         let metadata = file.metadata()?;
         let identity = Identity::of(&metadata);
-        if known == Some(identity) {
-            break;
+        if known.is_some_and(|known| known.identity == identity) {
+            return Ok(parts);
         }
         if parts.last().is_some_and(|part| part.identity == identity) {
             continue;
@@ -201,6 +201,9 @@ fn newest_first(path: &Path, known: Option<Identity>) -> io::Result<Vec<Part>> {
             metadata.mtime().unsigned_abs() * 1_000_000 + metadata.mtime_nsec().unsigned_abs() / 1_000;
         let times = Times::open(path, rotations, identity.inode, changed);
         parts.push(Part { file, identity, times, offset: 0 });
+    }
+    if let Some(known) = known {
+        parts.retain(|part| part.times.began() > known.times.began());
     }
     Ok(parts)
 }

@@ -121,6 +121,7 @@ fn count_up_to(file: &File, holds: impl Fn(Stamp) -> bool) -> io::Result<u64> {
 pub(super) struct Times {
     /// `None`: there is no index; all that is known is `present`.
     file: Option<File>,
+    began: u64,
     next: u64,
     present: u64,
     /// Records read ahead, the next one last.
@@ -136,7 +137,13 @@ impl Times {
             belongs_to(&file, inode).then_some(file)
         });
         let first = file.as_ref().and_then(|file| read_stamp(file, 0).ok());
-        Times { file, next: 0, present: first.map_or(fallback, |stamp| stamp.at), ahead: Vec::new() }
+        let began = first.map_or(fallback, |stamp| stamp.at);
+        Times { file, began, next: 0, present: began, ahead: Vec::new() }
+    }
+
+    /// When the first byte came.
+    pub(super) fn began(&self) -> u64 {
+        self.began
     }
 
     /// When the byte at `offset` came, microseconds since 1970. Offsets must not decrease between two calls.

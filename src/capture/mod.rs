@@ -14,6 +14,8 @@ mod index;
 mod log;
 mod reader;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 pub use file::{numbered, open_own, open_own_for_appending, shift};
 pub use log::{Limits, Log, Moved};

@@ -95,11 +95,11 @@ impl Reader {
     ///
     /// # Errors
     /// Those of reading a file.
-    pub fn next(&mut self) -> io::Result<Option<Line>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line>> {
         let mut first: Option<(u64, usize)> = None;
         for (source, place) in self.places.iter_mut().enumerate() {
             if place.next.is_none() {
-                place.next = place.cursor.next()?;
+                place.next = place.cursor.next_line()?;
             }
             if let Some(line) = &place.next
                 && first.is_none_or(|first| (line.at, source) < first)
@@ -129,7 +129,7 @@ impl Reader {
     pub fn tail(sources: &[Source], start: Start) -> io::Result<Vec<Line>> {
         let mut reader = Reader::open(sources, start)?;
         let mut lines = Vec::new();
-        while let Some(line) = reader.next()? {
+        while let Some(line) = reader.next_line()? {
             lines.push(line);
         }
         lines.extend(reader.rest());

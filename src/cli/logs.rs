@@ -130,7 +130,7 @@ fn show(sources: &[Source], args: &LogsArgs) -> Result<(), Failure> {
 
 fn print_all(reader: &mut Reader, sources: &[Source], format: &Format) -> io::Result<()> {
     let mut text = String::new();
-    while let Some(line) = reader.next()? {
+    while let Some(line) = reader.next_line()? {
         text.push_str(&format.line(&line, sources));
         if text.len() >= PORTION {
             print(&text)?;

@@ -131,7 +131,7 @@ fn portion(reader: &mut Reader, sources: &[Source], follow: bool) -> io::Result<
         bytes.extend_from_slice(format!("data: {json}\n\n").as_bytes());
         bytes.len()
     };
-    while let Some(line) = reader.next()? {
+    while let Some(line) = reader.next_line()? {
         if put(&line) >= PORTION {
             return Ok(bytes);
         }
