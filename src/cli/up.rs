@@ -62,6 +62,8 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal"))?;
     write_world(&journal, project)?;
     let plan = plan(journal, lock, ready).map_err(cannot("prepare the supervisor process"))?;
+    // What the config file took is not needed any more, and this process stays.
+    process::return_free_memory();
     keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))
 }
 
