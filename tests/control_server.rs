@@ -177,7 +177,7 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
             Ok(Response::Child(child))
         }
         Request::Down | Request::Health => Ok(Response::Done),
-        Request::Events => Ok(Response::Events(events.subscribe())),
+        Request::Events { .. } => Ok(Response::Events { past: Vec::new(), coming: events.subscribe() }),
     }
 }
 

@@ -66,7 +66,12 @@ impl Desk {
     where
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
-        let route = route(request.method(), request.uri().path())?;
+        let route = match route(request.method(), request.uri().path())? {
+            Route::Ask(Request::Events { .. }) => {
+                Route::Ask(Request::Events { since: since(request.uri().query())? })
+            }
+            route => route,
+        };
         let body = if request.method() == Method::POST {
             read_body(request.into_body()).await?
         } else {
@@ -103,8 +108,8 @@ impl Desk {
             Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
             Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson { version: VERSION, child })),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
-            Response::Events(source) => match permit {
-                Some(permit) => Ok(stream(EventBody::new(source, permit))),
+            Response::Events { past, coming } => match permit {
+                Some(permit) => Ok(stream(EventBody::new(past, coming, permit))),
                 None => Err(ApiError::new(ErrorCode::Internal, "events answer another question").into()),
             },
         }
@@ -113,7 +118,7 @@ impl Desk {
     /// Requests that last may not take all connections: the others are always answered.
     fn permit_for(&self, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refused> {
         match request {
-            Request::Start(_) | Request::Stop(_) | Request::Restart(_) | Request::Events => {
+            Request::Start(_) | Request::Stop(_) | Request::Restart(_) | Request::Events { .. } => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
                 permit
                     .map(Some)
@@ -151,6 +156,14 @@ where
             allow: None,
         }),
     }
+}
+
+/// `since=SEQ`, the only thing a query can say.
+fn since(query: Option<&str>) -> Result<Option<u64>, Refused> {
+    let number = |query: &str| query.strip_prefix("since=")?.parse().ok();
+    query
+        .map(|query| number(query).ok_or_else(|| bad("the only query here is since=SEQ, a number".into())))
+        .transpose()
 }
 
 fn signal_of(body: &[u8]) -> Result<i32, Refused> {

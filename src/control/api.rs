@@ -36,8 +36,12 @@ pub enum Request {
     Signal(String, i32),
     /// `POST /v1/down`: stop everything; answered when the stop has begun.
     Down,
-    /// `GET /v1/events`: the event stream from now on.
-    Events,
+    /// `GET /v1/events`: the event stream from now on, or `?since=SEQ`: after this event, as far as it is remembered (0:
+    /// all that is).
+    Events {
+        /// The last event the caller knows.
+        since: Option<u64>,
+    },
     /// `GET /healthz`.
     Health,
 }
@@ -54,7 +58,12 @@ pub enum Response {
     /// To `Down` and `Health`.
     Done,
     /// To `Events`: JSON objects, one a message, without a newline.
-    Events(broadcast::Receiver<String>),
+    Events {
+        /// What has happened.
+        past: Vec<String>,
+        /// What happens, without a gap between.
+        coming: broadcast::Receiver<String>,
+    },
 }
 
 /// Who stands in the process table, by our own account.

@@ -29,6 +29,9 @@ pub struct EventJson {
     /// Whether its supervisor had begun to stop it (`exited`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<bool>,
+    /// Whether its supervisor had to kill it (`exited`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<bool>,
     /// What follows from it (`exited`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<crate::rules::Decision>,
@@ -45,9 +48,28 @@ pub struct EventJson {
     /// Restarts left in the window (`restarting`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts_left: Option<u32>,
+    /// How a supervisor node or the whole project came to its end (`stopped`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Ending>,
     /// One sentence more (`start_failed`, `gave_up`, ...).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// How a supervisor node or the whole project came to its end. To OTP the first three are one reason, `shutdown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// As asked.
+    Stopped,
+    /// Too many restarts.
+    GaveUp,
+    /// Its significant children ended.
+    AutoShutdown,
+    /// A child could not be started.
+    BootFailed,
+    /// Killed with all below it.
+    Killed,
 }
 
 /// The run that ended before this one started.

@@ -22,7 +22,7 @@ pub use api::{
     Request, Response, Role, StatusJson, SupervisorJson, TreeJson, VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
-pub use event::{EventJson, EventKind, Replaced};
+pub use event::{Ending, EventJson, EventKind, Replaced};
 pub use ps::{Totals, ps};
 pub use server::serve;
 pub use signal::{UnknownSignal, parse_signal, signal_name};

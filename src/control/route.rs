@@ -51,7 +51,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refused> {
         ["healthz"] => (Method::GET, Route::Ask(Request::Health)),
         ["v1", "tree"] => (Method::GET, Route::Ask(Request::Tree)),
         ["v1", "ps"] => (Method::GET, Route::Ps),
-        ["v1", "events"] => (Method::GET, Route::Ask(Request::Events)),
+        ["v1", "events"] => (Method::GET, Route::Ask(Request::Events { since: None })),
         ["v1", "down"] => (Method::POST, Route::Ask(Request::Down)),
         ["v1", "children", name] => (Method::GET, Route::Ask(Request::Child(decode(name)?))),
         ["v1", "children", name, verb] => {

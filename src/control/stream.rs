@@ -19,10 +19,14 @@ pub(super) struct EventBody {
 }
 
 impl EventBody {
-    /// Events from `source`, which was subscribed before the response began: nothing between is lost.
-    pub(super) fn new(source: broadcast::Receiver<String>, permit: OwnedSemaphorePermit) -> EventBody {
+    /// Events that are past, then those from `coming`, which was subscribed at the same instant: nothing between is lost.
+    pub(super) fn new(
+        past: Vec<String>,
+        coming: broadcast::Receiver<String>,
+        permit: OwnedSemaphorePermit,
+    ) -> EventBody {
         let (sink, frames) = mpsc::channel(AHEAD);
-        tokio::spawn(pump(source, sink));
+        tokio::spawn(pump(past, coming, sink));
         EventBody { frames, _permit: permit }
     }
 }
@@ -39,20 +43,31 @@ impl Body for EventBody {
     }
 }
 
-async fn pump(mut source: broadcast::Receiver<String>, sink: mpsc::Sender<Bytes>) {
-    loop {
-        let event = tokio::select! {
-            event = source.recv() => event,
-            () = sink.closed() => return,
-        };
-        let frame = match event {
-            Ok(json) => format!("data: {json}\n\n"),
-            // Of another type than the events, so that no reader takes it for one.
-            Err(broadcast::error::RecvError::Lagged(count)) => format!("event: missed\ndata: {count}\n\n"),
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        if sink.send(frame.into()).await.is_err() {
+async fn pump(past: Vec<String>, mut coming: broadcast::Receiver<String>, sink: mpsc::Sender<Bytes>) {
+    for json in past {
+        if sink.send(frame(&json)).await.is_err() {
             return;
         }
     }
+    loop {
+        let event = tokio::select! {
+            event = coming.recv() => event,
+            () = sink.closed() => return,
+        };
+        let frame = match event {
+            Ok(json) => frame(&json),
+            // Of another type than the events, so that no reader takes it for one.
+            Err(broadcast::error::RecvError::Lagged(count)) => {
+                format!("event: missed\ndata: {count}\n\n").into()
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        if sink.send(frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn frame(json: &str) -> Bytes {
+    format!("data: {json}\n\n").into()
 }

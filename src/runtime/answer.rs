@@ -31,7 +31,7 @@ impl Supervisor {
                 self.queue.push_back(Event::Stop);
                 Ok(Response::Done)
             }
-            Request::Events => Ok(Response::Events(self.reporter.subscribe())),
+            Request::Events { since } => Ok(self.reporter.subscribe(since)),
             Request::Health => Ok(Response::Done),
         };
         // A caller that has gone away is no error.

@@ -1,12 +1,12 @@
 //! What is told: each note of the rules becomes one event, and the event goes to everybody who listens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::SystemTime;
 
 use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
-use crate::control::{EventJson, EventKind, ExitJson, PsJson, Replaced};
+use crate::control::{Ending, EventJson, EventKind, ExitJson, PsJson, Replaced, Response};
 use crate::os;
 use crate::rules::{EndClass, Exit, Failure, NodeId, Note, Run, StartError, Tree};
 
@@ -18,13 +18,18 @@ pub trait Console {
     fn event(&mut self, event: &EventJson);
 }
 
-/// How many events a slow reader of the stream may lag behind before it loses the oldest.
-const BACKLOG: usize = 1024;
+/// How many events a slow reader of the stream may lag behind before it loses the oldest. The stop of a thousand children
+/// is told in one breath, and costs nobody an event.
+const BACKLOG: usize = 4096;
+/// How many events are remembered for readers who come later.
+const REMEMBERED: usize = 256;
 
 /// Makes events and hands them on.
 pub(super) struct Reporter {
     pub(super) console: Box<dyn Console>,
-    stream: broadcast::Sender<String>,
+    /// Made for the first reader.
+    stream: Option<broadcast::Sender<String>>,
+    recent: VecDeque<EventJson>,
     project: String,
     seq: u64,
     processes: BTreeMap<NodeId, Life>,
@@ -52,7 +57,8 @@ impl Reporter {
     pub(super) fn new(project: String, console: Box<dyn Console>) -> Reporter {
         Reporter {
             console,
-            stream: broadcast::channel(BACKLOG).0,
+            stream: None,
+            recent: VecDeque::new(),
             project,
             seq: 0,
             processes: BTreeMap::new(),
@@ -60,8 +66,12 @@ impl Reporter {
         }
     }
 
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<String> {
-        self.stream.subscribe()
+    /// The events after number `since` that are remembered, and all that come.
+    pub(super) fn subscribe(&mut self, since: Option<u64>) -> Response {
+        let known = since.unwrap_or(self.seq);
+        let past = self.recent.iter().filter(|event| event.seq > known).filter_map(line).collect();
+        let stream = self.stream.get_or_insert_with(|| broadcast::channel(BACKLOG).0);
+        Response::Events { past, coming: stream.subscribe() }
     }
 
     /// The process of this run exists since `began_ns`.
@@ -113,9 +123,18 @@ impl Reporter {
     /// The tree has ended.
     pub(super) fn finished(&mut self, tree: &Tree, class: EndClass) {
         let mut event = self.blank(EventKind::Stopped, self.project.clone());
+        event.class = Some(ending(class));
         event.reason = Some(match class {
-            EndClass::Stopped => "as asked".into(),
             EndClass::GaveUp => "too many restarts: the root supervisor gave up".into(),
+            other => self.end_text(tree, other),
+        });
+        self.tell(event);
+    }
+
+    fn end_text(&self, tree: &Tree, class: EndClass) -> String {
+        match class {
+            EndClass::Stopped => "as asked".into(),
+            EndClass::GaveUp => "too many restarts: it gave up".into(),
             EndClass::Killed => "killed".into(),
             EndClass::AutoShutdown { .. } => "a significant child ended".into(),
             EndClass::BootFailed(node) => {
@@ -123,8 +142,7 @@ impl Reporter {
                 let why = self.failure(node).unwrap_or("it ended before it was ready");
                 format!("could not start {name}: {why}")
             }
-        });
-        self.tell(event);
+        }
     }
 
     /// Turns a note of the rules into an event.
@@ -145,10 +163,11 @@ impl Reporter {
                 event
             }
             Note::Ignored(node, run) => self.about(EventKind::Ignored, tree, *node, *run),
-            Note::Exited { node, run, exit, requested, decision, .. } => {
+            Note::Exited { node, run, exit, requested, killed, decision } => {
                 let mut event = self.about(EventKind::Exited, tree, *node, *run);
                 event.exit = Some(exit_json(*exit));
                 event.requested = Some(*requested);
+                event.killed = Some(*killed);
                 event.decision = Some(*decision);
                 if let Some(life) = self.processes.get_mut(node)
                     && let Some(ended) = &mut life.ended
@@ -161,7 +180,8 @@ impl Reporter {
             }
             Note::Ended(node, run, class) => {
                 let mut event = self.about(EventKind::Stopped, tree, *node, *run);
-                event.reason = Some(format!("{class:?}"));
+                event.class = Some(ending(*class));
+                event.reason = Some(self.end_text(tree, *class));
                 event
             }
             Note::Stopping(node, run) => self.about(EventKind::Stopping, tree, *node, *run),
@@ -259,11 +279,13 @@ impl Reporter {
             pid: None,
             exit: None,
             requested: None,
+            killed: None,
             decision: None,
             took_ms: None,
             replaces: None,
             set: Vec::new(),
             restarts_left: None,
+            class: None,
             reason: None,
         }
     }
@@ -271,17 +293,37 @@ impl Reporter {
     fn tell(&mut self, event: EventJson) {
         self.seq += 1;
         self.console.event(&event);
-        if self.stream.receiver_count() > 0
-            && let Ok(line) = serde_json::to_string(&event)
+        if let Some(stream) = &self.stream
+            && stream.receiver_count() > 0
+            && let Some(line) = line(&event)
         {
             // Nobody listening any more is no error.
-            let _ = self.stream.send(line);
+            let _ = stream.send(line);
         }
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event);
     }
+}
+
+/// Our shapes have string keys and finite numbers, so there is always a line.
+fn line(event: &EventJson) -> Option<String> {
+    serde_json::to_string(event).ok()
 }
 
 fn millis(ns: u64) -> f64 {
     (ns as f64) / 1e6
+}
+
+fn ending(class: EndClass) -> Ending {
+    match class {
+        EndClass::Stopped => Ending::Stopped,
+        EndClass::GaveUp => Ending::GaveUp,
+        EndClass::AutoShutdown { .. } => Ending::AutoShutdown,
+        EndClass::BootFailed(_) => Ending::BootFailed,
+        EndClass::Killed => Ending::Killed,
+    }
 }
 
 /// An exit in the shape of the API.

@@ -1,0 +1,177 @@
+//! Runs one case.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::case::{Case, Child, Op, Step, Supervisor};
+use crate::compare;
+use crate::control::Answer;
+use crate::given;
+use crate::probe::now_ns;
+use crate::support::{self, Project};
+use crate::world::{self, World};
+
+/// A case under way.
+pub(crate) struct Run<'a> {
+    pub(crate) case: &'a Case,
+    pub(crate) world: World,
+    /// Who was up at boot: the identity of each.
+    pub(crate) at_boot: BTreeMap<String, String>,
+    /// The launcher's exit code, once it has ended.
+    pub(crate) code: Option<i32>,
+    /// Restart types of all children there ever were.
+    pub(crate) restarts: BTreeMap<String, String>,
+    /// Answers that no step has looked at.
+    replies: Vec<String>,
+}
+
+/// Runs a case; says what is different.
+pub(crate) fn run(case: &Case) -> Result<(), String> {
+    let project = Project::new("");
+    let dir = project.path("probes");
+    compare::write_config(case, &project, &dir);
+    let log = world::prepare(&dir);
+    for name in names(&case.given) {
+        world::plan(&dir, &name, &[]);
+    }
+    for (name, plans) in &case.plan {
+        world::plan(&dir, name, plans);
+    }
+    let world = World::start(project, log);
+    let mut run = Run {
+        case,
+        world,
+        at_boot: BTreeMap::new(),
+        code: None,
+        restarts: BTreeMap::new(),
+        replies: Vec::new(),
+    };
+    for child in children(&case.given) {
+        run.restarts.insert(child.id.clone(), child.restart.clone());
+    }
+    for step in &case.steps {
+        let began = now_ns();
+        run.perform(step);
+        let verdict = compare::step(&mut run, step, began);
+        verdict.map_err(|difference| run.report(&format!("at \"{}\": {difference}", step.when)))?;
+    }
+    compare::end(&mut run).map_err(|difference| run.report(&difference))
+}
+
+impl Run<'_> {
+    /// A difference, and what a reader needs to understand it.
+    fn report(&mut self, difference: &str) -> String {
+        let given = given::config(&self.case.given, Path::new("DIR"));
+        let story = self.world.story();
+        format!("{difference}\n\n{given}\n{story}")
+    }
+
+    /// The answers since the last call.
+    pub(crate) fn take_replies(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.replies)
+    }
+
+    fn perform(&mut self, step: &Step) {
+        match &step.op {
+            Op::Boot | Op::Look => {}
+            Op::Stop => support::kill(self.world.launcher.pid(), libc::SIGTERM),
+            Op::Wait(millis) => self.world.wait(Duration::from_millis(*millis)),
+            Op::Exit(name, code) => drop(self.world.exit(name, *code)),
+            Op::Kill(name) => self.world.kill(name),
+            Op::Together(deaths) => self.world.exit_together(deaths),
+            Op::Plan(name, plans) => self.world.plan(name, plans),
+            Op::Start(under, child) => self.start_child(under.as_deref(), child),
+            Op::Terminate(name) | Op::TerminateInstance(name) => self.change(name, "stop"),
+            Op::TerminateForeign => self.change("nobody", "stop"),
+            Op::Restart(name) => self.change(name, "start"),
+            Op::Delete(name) => self.change(name, "remove"),
+            Op::Reload(given) => self.reload(given),
+            Op::Instance(name) => self.start_instance(name),
+            Op::Instances(prefix, count) => {
+                for number in 1..=*count {
+                    self.start_instance(&format!("{prefix}{number}"));
+                }
+                self.replies.clear();
+            }
+            Op::Spec(name) => self.spec(name),
+        }
+    }
+
+    fn change(&mut self, name: &str, verb: &str) {
+        let answer = self.world.control.post(&format!("/v1/children/{name}/{verb}"), "");
+        self.replies.push(reply(verb, &answer.expect("an answer")));
+    }
+
+    fn start_child(&mut self, _under: Option<&str>, _child: &Child) {
+        panic!("no add");
+    }
+
+    fn start_instance(&mut self, _name: &str) {
+        panic!("no add");
+    }
+
+    fn reload(&mut self, _given: &Supervisor) {
+        panic!("no reload");
+    }
+
+    fn spec(&mut self, _name: &str) {
+        panic!("no spec");
+    }
+}
+
+/// An answer in OTP's words.
+fn reply(verb: &str, answer: &Answer) -> String {
+    let Answer { status, body } = answer;
+    if *status == 200 {
+        let child = &body["child"];
+        let up = child["pid"].is_i64() || (child["type"] == "supervisor" && is_up(child));
+        return match (verb, up) {
+            ("start" | "add", true) => "ok(pid)".into(),
+            ("start" | "add", false) => "ok(no process)".into(),
+            _ => "ok".into(),
+        };
+    }
+    let error = &body["error"];
+    let (code, message) =
+        (error["code"].as_str().expect("a code"), error["message"].as_str().expect("a message"));
+    match code {
+        "bad_request" if message.contains("simple_one_for_one") => "error simple_one_for_one".into(),
+        _ => format!("error {code}"),
+    }
+}
+
+/// Whether OTP would show a pid.
+pub(crate) fn is_up(node: &Value) -> bool {
+    ["running", "ready", "unhealthy", "stopping"].iter().any(|phase| node["phase"] == *phase)
+}
+
+/// Every child of a tree, with those below it.
+pub(crate) fn children(given: &Supervisor) -> Vec<&Child> {
+    let with_below = |child| std::iter::once(child).chain(child_below(child));
+    given.children.iter().flat_map(with_below).collect()
+}
+
+fn child_below(child: &Child) -> Vec<&Child> {
+    child.sub.as_ref().map(children).unwrap_or_default()
+}
+
+fn names(given: &Supervisor) -> Vec<String> {
+    children(given).into_iter().map(|child| child.id.clone()).collect()
+}
+
+/// The identity of each child that is up: pid and start time of a process, the run of a supervisor.
+pub(crate) fn identities(tree: &Value) -> BTreeMap<String, String> {
+    let up = world::nodes(tree).into_iter().filter(is_up);
+    up.map(|node| {
+        let name = node["name"].as_str().expect("a name").to_owned();
+        let identity = match node["pid"].as_i64() {
+            Some(pid) => format!("{pid} {:?}", support::stat(pid as i32).map(|stat| stat.start)),
+            None => format!("run {}", node["run"]),
+        };
+        (name, identity)
+    })
+    .collect()
+}
