@@ -7,5 +7,7 @@
 pub mod config;
 pub mod control;
 pub mod keeper;
+pub mod node;
 pub mod os;
+pub mod reddit;
 pub mod rules;

@@ -1,0 +1,1 @@
+//! The payload: a Reddit of simulated users.
