@@ -146,6 +146,8 @@ struct Link<R> {
     changed: Notify,
     next_deadline: Cell<Option<Instant>>,
     ended: Cell<Option<Lost>>,
+    /// `ended` was set.
+    end: Notify,
 }
 
 impl<Q, R> Connection<Q, R>
@@ -177,6 +179,7 @@ where
             changed: Notify::new(),
             next_deadline: Cell::new(None),
             ended: Cell::new(None),
+            end: Notify::new(),
         });
         tokio::task::spawn_local(drive(Rc::clone(&link), reader, inbox));
         Ok(Connection { link, server: welcome.server, request: PhantomData })
@@ -188,10 +191,15 @@ where
         &self.server
     }
 
-    /// How the connection ended, if it did.
-    #[must_use]
-    pub fn ended(&self) -> Option<Lost> {
-        self.link.ended.get()
+    /// Waits until the connection has ended and says how (a `monitor_node`). Safe to cancel.
+    pub async fn ended(&self) -> Lost {
+        loop {
+            // One thread: nothing can come between the look and the wait.
+            match self.link.ended.get() {
+                Some(lost) => return lost,
+                None => self.link.end.notified().await,
+            }
+        }
     }
 
     /// Sends `request` and waits for its reply, at most `timeout`. While the peer has as many calls in flight as it
@@ -310,6 +318,7 @@ async fn drive<R: DeserializeOwned>(link: Rc<Link<R>>, reader: OwnedReadHalf, in
         Err(lost) => lost,
     };
     link.ended.set(Some(lost));
+    link.end.notify_waiters();
     link.calls.borrow_mut().fail_all(lost.into());
 }
 

@@ -1,5 +1,6 @@
 //! The first frame each way: who is there, and whether the two can talk.
 
+use std::env;
 use std::fmt;
 
 use nix::time::{ClockId, clock_gettime};
@@ -34,10 +35,25 @@ impl Identity {
         Identity { node: name.to_owned(), pid: std::process::id(), incarnation: since_boot }
     }
 
+    /// The name a supervisor gave this process: `PROVOST_NAME`, with `@` and `PROVOST_INSTANCE` behind it where there
+    /// are several and the name does not say which. `None` when it was started by hand.
+    #[must_use]
+    pub fn name_from_env() -> Option<String> {
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        Some(full_name(variable("PROVOST_NAME")?, variable("PROVOST_INSTANCE")))
+    }
+
     /// Names stand in logs and on terminals, so a peer may not put anything else into them.
     fn is_presentable(&self) -> bool {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
         (1..=LONGEST_NAME).contains(&self.node.len()) && self.node.bytes().all(allowed)
+    }
+}
+
+fn full_name(name: String, instance: Option<String>) -> String {
+    match instance {
+        Some(instance) if !name.contains('@') => format!("{name}@{instance}"),
+        Some(_) | None => name,
     }
 }
 
@@ -190,6 +206,15 @@ mod tests {
 
     fn client() -> Identity {
         Identity { node: "client@1".to_owned(), pid: 42, incarnation: 7 }
+    }
+
+    #[test]
+    fn several_instances_are_told_apart_by_name() {
+        let named =
+            |name: &str, instance: Option<&str>| full_name(name.to_owned(), instance.map(str::to_owned));
+        assert_eq!(named("client", Some("2")), "client@2");
+        assert_eq!(named("client@2", Some("2")), "client@2");
+        assert_eq!(named("engine", None), "engine");
     }
 
     #[test]

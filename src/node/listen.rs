@@ -67,7 +67,7 @@ fn named(pid: Option<i32>) -> String {
 
 impl Listener {
     /// The socket called `name` in `LISTEN_FDNAMES`, or the only one there is; `None` when nothing was handed down
-    /// (sd_listen_fds(3)). Call it first of all: descriptors are taken by number.
+    /// (sd_listen_fds(3)). Call it once, before anything else is handed on or closed: descriptors are taken by number.
     ///
     /// # Errors
     /// [`ListenError::Inherited`] when the descriptors are not listening Unix sockets or none has that name.

@@ -16,8 +16,8 @@
 //! measurement made here. [`Server`] and [`Connection`] start tasks, so they live inside a
 //! [`LocalSet`](tokio::task::LocalSet).
 //!
-//! It must not know that a supervisor exists beyond the environment variables systemd defined (`LISTEN_FDS`,
-//! `NOTIFY_SOCKET`): a node started by hand in a terminal is a whole node.
+//! It must not know that a supervisor exists beyond its environment variables (`PROVOST_NAME`, and systemd's
+//! `LISTEN_FDS` and `NOTIFY_SOCKET`): a node started by hand in a terminal is a whole node.
 //!
 //! Read [`frame`] first (the bytes), then [`Server`], then [`Connection`].
 
