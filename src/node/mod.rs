@@ -26,6 +26,7 @@ pub mod frame;
 mod backoff;
 mod calls;
 mod connection;
+mod error;
 mod hello;
 mod inbox;
 mod listen;
@@ -35,7 +36,8 @@ mod server;
 mod termination;
 
 pub use backoff::Backoff;
-pub use connection::{CallError, ConnectError, Connection, Lost};
+pub use connection::Connection;
+pub use error::{CallError, ConnectError, Lost};
 pub use frame::{FrameError, Kind, MAX_FRAME};
 pub use hello::{Identity, Refusal, Welcome};
 pub use listen::{ListenError, Listener};

@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
-use super::connection::Lost;
+use super::error::Lost;
 use super::frame::{FrameError, Kind};
 use super::hello::{self, Credentials, Identity, Refusal, Welcome};
 use super::inbox::Inbox;
