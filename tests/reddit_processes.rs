@@ -383,4 +383,5 @@ fn wrong_usage_is_code_2() {
     assert_eq!(code(Command::new(CLIENT).arg("--bogus")), Some(2));
     assert_eq!(code(&mut Command::new(CLIENT)), Some(2));
     assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--users", "0"])), Some(2));
+    assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--name", "a b"])), Some(2));
 }

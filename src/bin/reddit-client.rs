@@ -31,7 +31,7 @@ struct Options {
     seed: u64,
 
     /// Name of this client: its users are named after it. Without a supervisor it is 'client@' and the process id.
-    #[arg(long, value_name = "NAME", default_value_t = default_name())]
+    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
     name: String,
 
     /// Actions in flight at once.

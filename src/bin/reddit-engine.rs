@@ -23,7 +23,7 @@ struct Options {
     listen: Option<PathBuf>,
 
     /// Name shown in logs and to clients.
-    #[arg(long, value_name = "NAME", default_value_t = default_name())]
+    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
     name: String,
 }
 

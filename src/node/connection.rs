@@ -89,11 +89,17 @@ where
         &self.server
     }
 
+    /// How the connection ended, if it did.
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        self.link.ended.get()
+    }
+
     /// Waits until the connection has ended and says how (a `monitor_node`). Safe to cancel.
     pub async fn ended(&self) -> Lost {
         loop {
             // One thread: nothing can come between the look and the wait.
-            match self.link.ended.get() {
+            match self.lost() {
                 Some(lost) => return lost,
                 None => self.link.end.notified().await,
             }
@@ -122,7 +128,7 @@ where
     async fn place(&self, deadline: Instant) -> Result<u32, CallError> {
         let room = self.link.calls.borrow().room();
         loop {
-            if let Some(lost) = self.link.ended.get() {
+            if let Some(lost) = self.lost() {
                 return Err(lost.into());
             }
             let slot = self.link.calls.borrow_mut().begin(deadline);
@@ -193,6 +199,9 @@ async fn shake_hands(path: &Path, me: &Identity, protocol: u16) -> Result<Shaken
             match frame.kind {
                 Kind::Welcome => {
                     let welcome: Welcome = frame.decode().map_err(broken)?;
+                    if Identity::check_name(&welcome.server.node).is_err() {
+                        return Err(broken(FrameError::Body(Kind::Welcome)));
+                    }
                     return Ok((reader, writer, inbox, welcome));
                 }
                 Kind::Refusal => return Err(ConnectError::TurnedAway(frame.decode().map_err(broken)?)),

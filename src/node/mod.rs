@@ -39,7 +39,7 @@ pub use backoff::Backoff;
 pub use connection::Connection;
 pub use error::{CallError, ConnectError, Lost};
 pub use frame::{FrameError, Kind, MAX_FRAME};
-pub use hello::{Identity, Refusal, Welcome};
+pub use hello::{Identity, NameError, Refusal, Welcome};
 pub use listen::{ListenError, Listener};
 pub use notify::Notifier;
 pub use server::{Call, Limits, ReplyTo, Server};

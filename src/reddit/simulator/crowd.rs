@@ -99,7 +99,7 @@ impl Crowd {
 
     /// One action after the other, each of the next user who has nothing under way.
     async fn lane(self: &Rc<Crowd>, engine: &Rc<Engine>) {
-        while !self.stop.is_wanted() {
+        while !self.stop.is_wanted() && engine.lost().is_none() {
             if let Some(moment) = self.pace.take(tokio::time::Instant::now()) {
                 tokio::select! {
                     () = tokio::time::sleep_until(moment) => {}
