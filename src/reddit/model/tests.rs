@@ -272,6 +272,9 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
+    // Each history is checked against brute force, so fewer of them and longer ones.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_history_keeps_the_invariants_and_replays_to_the_same_model(
         commands in prop::collection::vec((command(), 0..100_000u64), 1..200),
