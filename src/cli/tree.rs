@@ -32,7 +32,9 @@ const COLUMNS: [Column; 7] = [
 /// The supervision tree as text: one line a node, children below their supervisor in start order.
 fn text_for(tree: &TreeJson, screen: &Screen) -> String {
     let mut rows = Vec::new();
-    add(&tree.root, "", "", &mut rows);
+    // Nobody restarts the root, so it is shown as if it had no restart type.
+    let root = ChildJson { restart: Restart::Permanent, ..tree.root.clone() };
+    add(&root, "", "", &mut rows);
     render(&COLUMNS, &rows, screen).text
 }
 
@@ -123,7 +125,7 @@ pub(super) mod tests {
     fn the_tree_is_exactly_this() {
         let mut engine = worker("engine", Phase::Ready, Some(4242));
         (engine.run, engine.restarts) = (3, 2);
-        engine.last_exit = Some(ExitJson::Signal { signal: 9, name: "KILL".into(), core: false });
+        engine.last_exit = Some(ExitJson::Signal { signal: 9, name: "SIGKILL".into(), core: false });
         let mut client = worker("client@1", Phase::Backoff, None);
         (client.restart, client.significant) = (Restart::Transient, true);
         client.last_exit = Some(ExitJson::Code { code: 1 });

@@ -149,9 +149,7 @@ fn open_order(id: NodeId, node: &Node) -> Option<Action> {
         _ if node.supervisor().is_some() => None,
         Life::Starting(Attempt::Ordered { .. }) => Some(Action::Start(id, node.run)),
         Life::Ending(Stop::Asked { signal, .. }, _) => Some(Action::Signal(id, node.run, *signal)),
-        Life::Ending(Stop::Recalled { .. } | Stop::Killed { .. } | Stop::Stuck, _) => {
-            Some(Action::Kill(id, node.run))
-        }
+        Life::Ending(Stop::Killed { .. } | Stop::Stuck { .. }, _) => Some(Action::Kill(id, node.run)),
         Life::Starting(Attempt::Warming { .. } | Attempt::NoResources { .. } | Attempt::Subtree)
         | Life::Down(_)
         | Life::Owed(_)

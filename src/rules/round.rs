@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::action::Note;
 use super::attempt::Attempted;
-use super::node::{After, Life, Owed, Toll};
+use super::node::{After, Down, Life, Owed, Toll};
 use super::spec::Strategy;
 use super::stop::Stopped;
 use super::supervisor::{Op, Round, RoundPhase};
@@ -100,8 +100,14 @@ impl Turn<'_> {
         self.queue_retry(s, trigger);
     }
 
-    /// The round is over; this child will be tried again behind everything that waits already.
+    /// The round is over; this child will be tried again behind everything that waits already. A trigger that the round
+    /// did not reach is stopped like every other member behind it.
     fn queue_retry(&mut self, s: NodeId, c: NodeId) {
+        if let Op::Round(Round { trigger, .. }) = self.supervisor(s).op
+            && *self.life(trigger) == Life::Owed(Owed::Round)
+        {
+            self.enter(trigger, Life::Down(Down::Stopped));
+        }
         let supervisor = self.tree.supervisor_mut(s);
         supervisor.retries.push_back(c);
         supervisor.op = Op::Idle;
