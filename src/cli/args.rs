@@ -62,7 +62,8 @@ pub(super) enum Verb {
     Restart(NameArgs),
     /// Send a signal to children's main processes
     ///
-    /// What follows is up to the child and its restart type. A child without a process is an error (3). All names are
+    /// What follows is up to the child and its restart type. Of a supervisor, KILL kills all that is below it, and its own
+    /// restart type decides; it takes no other signal. A child without a process is an error (3). All names are
     /// tried in the order given; the exit code is the highest of all.
     Kill(KillArgs),
     /// Print what happens from now on, one JSON object a line

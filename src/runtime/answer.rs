@@ -11,7 +11,7 @@ use crate::control::{
     self, ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SupervisorJson, TreeJson,
 };
 use crate::os;
-use crate::rules::{self, Event, NodeId, Phase, Refusal, Reply, Ticket, View};
+use crate::rules::{self, Event, Exit, ExitFact, NodeId, Phase, Refusal, Reply, Signal, Ticket, View};
 
 type Answer = Result<Response, ApiError>;
 
@@ -23,7 +23,7 @@ impl Supervisor {
             Request::Tree => Ok(Response::Tree(self.tree())),
             Request::Members => Ok(Response::Members(self.world.project.name.clone(), self.members())),
             Request::Child(name) => self.child(&name).map(Response::Child),
-            Request::Signal(name, signal) => self.signal_child(&name, signal),
+            Request::Signal(name, signal) => self.signal_node(&name, signal)?,
             Request::Start(name) => return self.ask(&name, rules::Call::RestartChild, reply),
             Request::Stop(name) => return self.ask(&name, rules::Call::TerminateChild, reply),
             Request::Restart(name) => return self.ask(&name, rules::Call::CycleChild, reply),
@@ -83,6 +83,20 @@ impl Supervisor {
             };
             error(ErrorCode::NotFound, name, format!("there is no child {name:?}; {hint}"))
         })
+    }
+
+    /// A child gets the signal. A supervisor has no process of its own; KILL means what it means to one in OTP.
+    fn signal_node(&mut self, name: &str, signal: i32) -> Result<Answer, RuntimeError> {
+        let view = self.world.tree.view(now());
+        let node = self.world.tree.find(name).and_then(|node| find_view(&view, node));
+        match node {
+            Some(node) if node.supervisor.is_some() && node.phase.is_active() && signal == libc::SIGKILL => {
+                let exit = Exit::Signal { signal: Signal(signal), core: false };
+                self.handle(Event::Exited(vec![ExitFact { node: node.id, run: node.run, exit }]))?;
+                Ok(Ok(Response::Child(self.node(node.id))))
+            }
+            _ => Ok(self.signal_child(name, signal)),
+        }
     }
 
     fn signal_child(&self, name: &str, signal: i32) -> Answer {

@@ -34,6 +34,10 @@ impl Control {
         self.ask("POST", path, body)
     }
 
+    pub(crate) fn delete(&self, path: &str) -> Option<Answer> {
+        self.ask("DELETE", path, "")
+    }
+
     /// The events after this one, and all to come; the channel ends with the supervisor process.
     pub(crate) fn events(&self, since: u64) -> Option<Receiver<Value>> {
         let mut answer = BufReader::new(self.send("GET", &format!("/v1/events?since={since}"), "")?);

@@ -22,6 +22,13 @@ pub(crate) fn config(given: &Supervisor, dir: &Path) -> String {
     text
 }
 
+/// One child of its own.
+pub(crate) fn child(child: &Child, dir: &Path) -> String {
+    let mut text = String::new();
+    add_child(&mut text, child, None, dir, false);
+    text
+}
+
 /// One child, as a table of its own.
 fn add_child(text: &mut String, child: &Child, parent: Option<&str>, dir: &Path, template: bool) {
     *text += "[[child]]\n";
@@ -41,7 +48,7 @@ fn add_child(text: &mut String, child: &Child, parent: Option<&str>, dir: &Path,
 }
 
 /// The keys of one child, each with its value as TOML.
-pub(crate) fn settings(child: &Child, dir: &Path, template: bool) -> Vec<(&'static str, String)> {
+fn settings(child: &Child, dir: &Path, template: bool) -> Vec<(&'static str, String)> {
     let mut keys = vec![("name", quoted(&child.id))];
     if child.restart != "permanent" {
         keys.push(("restart", quoted(&child.restart)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::case::{Case, Child, Op, Step, Supervisor};
 use crate::compare;
@@ -87,7 +87,10 @@ impl Run<'_> {
             Op::Terminate(name) | Op::TerminateInstance(name) => self.change(name, "stop"),
             Op::TerminateForeign => self.change("nobody", "stop"),
             Op::Restart(name) => self.change(name, "start"),
-            Op::Delete(name) => self.change(name, "remove"),
+            Op::Delete(name) => {
+                let answer = self.world.control.delete(&format!("/v1/children/{name}"));
+                self.replies.push(reply("remove", &answer.expect("an answer")));
+            }
             Op::Reload(given) => self.reload(given),
             Op::Instance(name) => self.start_instance(name),
             Op::Instances(prefix, count) => {
@@ -105,20 +108,48 @@ impl Run<'_> {
         self.replies.push(reply(verb, &answer.expect("an answer")));
     }
 
-    fn start_child(&mut self, _under: Option<&str>, _child: &Child) {
-        panic!("no add");
+    fn start_child(&mut self, under: Option<&str>, child: &Child) {
+        self.restarts.insert(child.id.clone(), child.restart.clone());
+        let text = given::child(child, self.world.dir());
+        self.add(&child.id, &json!({ "parent": under, "child": text }));
     }
 
-    fn start_instance(&mut self, _name: &str) {
-        panic!("no add");
+    fn start_instance(&mut self, name: &str) {
+        self.add(name, &json!({ "name": name }));
     }
 
-    fn reload(&mut self, _given: &Supervisor) {
-        panic!("no reload");
+    fn add(&mut self, name: &str, body: &Value) {
+        self.world.welcome(name);
+        let answer = self.world.control.post("/v1/children", &body.to_string());
+        self.replies.push(reply("add", &answer.expect("an answer")));
     }
 
-    fn spec(&mut self, _name: &str) {
-        panic!("no spec");
+    fn reload(&mut self, given: &Supervisor) {
+        for child in children(given) {
+            self.world.welcome(&child.id);
+            self.restarts.insert(child.id.clone(), child.restart.clone());
+        }
+        self.world.launcher.project.configure(&given::config(given, self.world.dir()));
+        let answer = self.world.control.post("/v1/reload", "");
+        self.replies.push(reply("reload", &answer.expect("an answer")));
+    }
+
+    /// OTP `get_childspec/2`, as the cases write it.
+    fn spec(&mut self, name: &str) {
+        let Answer { status, body } =
+            self.world.control.get(&format!("/v1/children/{name}")).expect("an answer");
+        let child = &body["child"];
+        let word = |key: &str| child[key].as_str().unwrap_or_default().to_owned();
+        self.replies.push(match status {
+            200 => format!(
+                "restart={} shutdown={} type={} significant={}",
+                word("restart"),
+                shutdown(&child["shutdown"]),
+                word("type"),
+                child["significant"]
+            ),
+            _ => reply("spec", &Answer { status, body }),
+        });
     }
 }
 
@@ -138,8 +169,35 @@ fn reply(verb: &str, answer: &Answer) -> String {
     let (code, message) =
         (error["code"].as_str().expect("a code"), error["message"].as_str().expect("a message"));
     match code {
-        "bad_request" if message.contains("simple_one_for_one") => "error simple_one_for_one".into(),
+        "bad_request" | "bad_config" => SPECS
+            .iter()
+            .find(|(_, says)| says.iter().all(|word| message.contains(word)))
+            .map_or_else(|| format!("error {code}: {message}"), |(error, _)| (*error).to_owned()),
         _ => format!("error {code}"),
+    }
+}
+
+/// What provost says of a specification that OTP refuses with these words. (OTP answers a wrong number of templates with its
+/// whole table of children.)
+const SPECS: &[(&str, &[&str])] = &[
+    ("error bad_combination [{auto_shutdown,never},{significant,true}]", &["significant", "auto_shutdown"]),
+    ("error {duplicate_child_name,a}", &["\"a\""]),
+    (
+        "error {ok,{[template,b],#{b => {child,undefined,b,{orc2,w,[b]},permanent,false,1000,worker,[orc2]},template => {child,undefined,template,{orc2,w,[]},permanent,false,1000,worker,[orc2]}}}}",
+        &["exactly one child", "2"],
+    ),
+    ("error {ok,{[],#{}}}", &["exactly one child", "0"]),
+    ("error simple_one_for_one", &["simple_one_for_one"]),
+];
+
+/// A shutdown setting in OTP's words: milliseconds, unless it is a word.
+fn shutdown(setting: &Value) -> String {
+    match setting {
+        Value::String(word) => word.clone(),
+        steps => match &steps[0]["wait_ms"] {
+            Value::Null => "infinity".into(),
+            millis => millis.to_string(),
+        },
     }
 }
 

@@ -104,6 +104,11 @@ impl World {
         }
     }
 
+    /// Where the probes live.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn plan(&self, name: &str, plans: &[Plan]) {
         plan(&self.dir, name, plans);
     }
