@@ -12,3 +12,4 @@ pub mod keeper;
 pub mod os;
 pub mod rules;
 pub mod runtime;
+pub mod suggest;

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::context::Context;
-use super::nearest::nearest;
+use crate::suggest::nearest;
 
 /// What the variables mean at one place of the file.
 #[derive(Clone, Copy)]

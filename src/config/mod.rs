@@ -25,7 +25,6 @@ mod listen;
 mod load;
 mod locate;
 mod name;
-mod nearest;
 mod output;
 mod process;
 mod project;

@@ -15,7 +15,6 @@ mod route;
 mod server;
 mod signal;
 mod stream;
-mod suggest;
 
 pub use api::{
     ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson, PsJson,
@@ -25,8 +24,7 @@ pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
 pub use event::{EventJson, EventKind, Replaced};
 pub use ps::{Totals, ps};
 pub use server::serve;
-pub use signal::{UnknownSignal, parse_signal, signal_name};
-pub use suggest::suggest;
+pub use signal::{UnknownSignal, parse_signal};
 
 /// The control socket's name in the run directory.
 pub const SOCKET: &str = "control.sock";

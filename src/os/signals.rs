@@ -47,7 +47,7 @@ const NAMES: [(&str, c_int); 31] = [
 ];
 
 /// The highest signal number.
-const LAST: c_int = 64;
+pub const LAST: c_int = 64;
 
 /// The number of a signal: `TERM`, `SIGTERM`, `term`, `15`, `RTMIN`, `RTMIN+3`, `RTMAX-1`. `None`: there is no such signal.
 pub fn parse(text: &str) -> Option<i32> {

@@ -12,6 +12,7 @@ use crate::control::{
 };
 use crate::os;
 use crate::rules::{self, Event, NodeId, Phase, Refusal, Reply, Ticket, View};
+use crate::suggest::nearest;
 
 type Answer = Result<Response, ApiError>;
 
@@ -77,7 +78,7 @@ impl Supervisor {
             let view = self.world.tree.view(now());
             let mut names = Vec::new();
             collect_names(&view, &mut names);
-            let hint = match control::suggest(name, names.iter().map(String::as_str)) {
+            let hint = match nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "provost tree lists all names".to_owned(),
             };
