@@ -4,11 +4,12 @@ use super::Failure;
 use super::args::KillArgs;
 use super::change::settle;
 use super::exit::Exit;
-use crate::control::{Client, StatusJson, signal_name};
+use crate::control::{Client, StatusJson};
+use crate::os::signals;
 
 pub(super) async fn run(client: &Client, args: &KillArgs) -> Result<Exit, Failure> {
     let mut worst = Exit::Ok;
-    let signal = signal_name(args.signal);
+    let signal = signals::name(args.signal);
     for name in &args.children.names {
         let answer = client.signal(name, args.signal).await;
         let line = |status: &StatusJson| match status.child.pid {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::api::{
     ApiError, Call, DoneJson, ErrorCode, ErrorJson, Request, Response, StatusJson, TreeJson, VERSION,
 };
+use super::body;
 use super::ps::ps;
 use super::route::{Refused, Route, route};
 use super::signal::parse_signal;
@@ -82,6 +83,9 @@ impl Desk {
             Route::Ask(request) => self.ask(request).await,
             Route::Ps => self.ask(Request::Members).await,
             Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?)).await,
+            Route::Add => self.ask(body::add(&body)?).await,
+            Route::Scale => self.ask(body::scale(&body)?).await,
+            Route::Reload => self.ask(body::reload(&body)?).await,
         }
     }
 
@@ -107,6 +111,11 @@ impl Desk {
             }
             Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
             Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson { version: VERSION, child })),
+            Response::Why(why) => Ok(json(StatusCode::OK, &why)),
+            Response::Counts(counts) => Ok(json(StatusCode::OK, &counts)),
+            Response::Scale(scale) => Ok(json(StatusCode::OK, &scale)),
+            Response::Plan(plan) => Ok(json(StatusCode::OK, &plan)),
+            Response::Reload(reload) => Ok(json(StatusCode::OK, &reload)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
             Response::Events { past, coming } => match permit {
                 Some(permit) => Ok(stream(EventBody::new(past, coming, permit))),
@@ -118,7 +127,15 @@ impl Desk {
     /// Requests that last may not take all connections: the others are always answered.
     fn permit_for(&self, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refused> {
         match request {
-            Request::Start(_) | Request::Stop(_) | Request::Restart(_) | Request::Events { .. } => {
+            Request::Start(_)
+            | Request::Stop(_)
+            | Request::Restart(_)
+            | Request::Add(_)
+            | Request::Remove(_)
+            | Request::Scale(..)
+            | Request::Plan
+            | Request::Reload(_)
+            | Request::Events { .. } => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
                 permit
                     .map(Some)
@@ -127,6 +144,8 @@ impl Desk {
             Request::Tree
             | Request::Members
             | Request::Child(_)
+            | Request::Why(_)
+            | Request::Counts(_)
             | Request::Signal(..)
             | Request::Down
             | Request::Health => Ok(None),

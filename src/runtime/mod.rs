@@ -6,17 +6,25 @@
 //! launcher does just the same with a world that has not been booted.
 //!
 //! Read on in `world.rs` (what is remembered), `supervisor.rs` (the loop), `perform.rs` (orders), `births.rs` (what a child
-//! is made of), `answer.rs` (the control API's requests), `report.rs` (what is told).
+//! is made of), `answer.rs` and `requests.rs` (the control API's requests), `admin.rs` and
+//! `reload.rs` (adding, scaling, reloading; `extras.rs` and `series.rs` are what of it must be remembered), `report.rs` (what
+//! is told).
 
+mod admin;
 mod answer;
 mod births;
+mod extras;
 mod journal;
 mod notify;
 mod perform;
+mod reload;
 mod report;
+mod requests;
+mod series;
 mod sockets;
 mod supervisor;
 mod takeover;
+mod why;
 mod world;
 
 pub use journal::{Journal, JournalError};

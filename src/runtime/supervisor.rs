@@ -9,20 +9,24 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::Said;
 use super::births::Context;
 use super::journal::{Journal, JournalError};
+use super::reload::FileRead;
 use super::report::{Console, Reporter};
+use super::requests::{SeriesCaller, Waiting};
+use super::series::SeriesId;
+use super::sockets::Held;
 use super::world::{Record, World};
 use crate::capture::{Log, Tap};
-use crate::control::{self, ApiError, Call, PsJson, Response};
+use crate::control::{self, Call, PsJson};
 use crate::keeper::{FromKeeper, Key, Link, ToKeeper};
 use crate::os;
-use crate::rules::{Event, ExitFact, Moment, NodeId, Run, Ticket};
+use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
 
 /// Events handled in a row before the loop looks round: a tree of a thousand children must not be deaf while it boots.
 const TURN: usize = 32;
@@ -70,9 +74,16 @@ pub(super) struct Supervisor {
     pub(super) queue: VecDeque<Event>,
     /// Where the tasks that hear children put what these say.
     pub(super) said: mpsc::Sender<Said>,
-    /// Callers who wait for the rules' reply, and the name they asked about.
-    pub(super) replies: BTreeMap<Ticket, (String, oneshot::Sender<Result<Response, ApiError>>)>,
+    /// Who waits for the rules' reply.
+    pub(super) replies: BTreeMap<Ticket, Waiting>,
+    /// Who waits for the end of a series.
+    pub(super) callers: BTreeMap<SeriesId, SeriesCaller>,
+    /// The newest number given to a call or a series; unique over all supervisor processes of this launcher.
     pub(super) tickets: u64,
+    /// The sockets that were made for a node.
+    pub(super) held: BTreeMap<NodeId, Vec<Held>>,
+    /// Where the threads that read the config file put it.
+    pub(super) reads: mpsc::Sender<FileRead>,
     /// The process table is owed to the console.
     pub(super) table_due: bool,
 }
@@ -87,16 +98,21 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (said, heard) = mpsc::channel(WAITING);
-        let supervisor = Supervisor::take_over(link, journal, console, said)?;
-        supervisor.live(heard).await
+        let (reads, files) = mpsc::channel(WAITING);
+        let supervisor = Supervisor::take_over(link, journal, console, said, reads)?;
+        supervisor.live(heard, files).await
     })
 }
 
 impl Supervisor {
-    async fn live(mut self, heard: mpsc::Receiver<Said>) -> Result<(), RuntimeError> {
+    async fn live(
+        mut self,
+        heard: mpsc::Receiver<Said>,
+        files: mpsc::Receiver<FileRead>,
+    ) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
         let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
-        match self.work(heard, &mut requests).await {
+        match self.work(heard, files, &mut requests).await {
             Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(self.keeper_gone());
             }
@@ -113,6 +129,7 @@ impl Supervisor {
     async fn work(
         &mut self,
         mut heard: mpsc::Receiver<Said>,
+        mut files: mpsc::Receiver<FileRead>,
         requests: &mut mpsc::Receiver<Call>,
     ) -> Result<(), RuntimeError> {
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
@@ -138,6 +155,7 @@ impl Supervisor {
                     drop(said.handled);
                 }
                 Some(call) = requests.recv() => self.answer(call)?,
+                Some(read) = files.recv() => self.file_read(read)?,
                 Some(table) = tables.recv() => self.reporter.console.up(&table),
                 () = sleep_until(deadline) => self.handle(Event::Tick)?,
             }
@@ -150,17 +168,22 @@ impl Supervisor {
             let Some(event) = self.queue.pop_front() else { break };
             self.handle(event)?;
         }
-        Ok(())
+        self.go_on_with_series()
     }
 
-    /// One event: remembered first, then performed.
+    /// One event.
     pub(super) fn handle(&mut self, event: Event) -> Result<(), RuntimeError> {
-        let now = now();
-        let record = Record::Step(now, event);
+        self.take(Record::Step(now(), event))
+    }
+
+    /// One change: remembered first, then performed.
+    pub(super) fn take(&mut self, record: Record) -> Result<(), RuntimeError> {
         self.journal.append(&record)?;
-        let Record::Step(_, event) = record;
-        for action in self.world.apply(now, event) {
-            self.perform(action)?;
+        let actions = self.world.learn(record);
+        let forgets = actions.iter().any(|action| matches!(action, Action::Forget(_)));
+        actions.into_iter().try_for_each(|action| self.perform(action))?;
+        if forgets {
+            self.forget()?;
         }
         if self.journal.wants_snapshot() {
             self.journal.snapshot(&self.world)?;

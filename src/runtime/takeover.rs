@@ -10,12 +10,12 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
+use super::Said;
 use super::births::Context;
 use super::journal::Journal;
+use super::reload::FileRead;
 use super::report::{Console, Reporter};
-use super::sockets::stored_name;
-use super::supervisor::{Process, RuntimeError, Supervisor};
-use super::{Said, births};
+use super::supervisor::{Process, RuntimeError, Supervisor, now};
 use crate::capture::Tap;
 use crate::keeper::{FromKeeper, Link};
 use crate::os;
@@ -31,10 +31,12 @@ impl Supervisor {
         journal: OwnedFd,
         console: Box<dyn Console>,
         said: mpsc::Sender<Said>,
+        reads: mpsc::Sender<FileRead>,
     ) -> Result<Supervisor, RuntimeError> {
         let (journal, world) = Journal::open(journal)?;
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
-        let reporter = Reporter::new(world.project.name.clone(), console);
+        let mut reporter = Reporter::new(world.project.name.clone(), console);
+        reporter.learn_names(&world.tree.view(now()));
         let context = Context {
             inherited: std::env::vars_os().collect(),
             open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
@@ -54,7 +56,10 @@ impl Supervisor {
             queue: std::collections::VecDeque::new(),
             said,
             replies: BTreeMap::new(),
+            callers: BTreeMap::new(),
             tickets: 0,
+            held: BTreeMap::new(),
+            reads,
             table_due: false,
         };
         supervisor.receive_snapshot()?;
@@ -72,6 +77,8 @@ impl Supervisor {
                 }
                 FromKeeper::SnapshotEnd { incarnation, .. } => {
                     self.incarnation = incarnation;
+                    // Calls of an earlier supervisor process may still be open.
+                    self.tickets = u64::from(incarnation) << 32;
                     return Ok(());
                 }
                 FromKeeper::Gone => return Err(self.keeper_gone()),
@@ -93,7 +100,7 @@ impl Supervisor {
 
     /// Goes on where the world stopped: boots it, or performs what was ordered and is not done.
     pub(super) fn resume(&mut self) -> Result<(), RuntimeError> {
-        self.hear_stored_notifications()?;
+        self.hold_sockets()?;
         if !self.world.booted {
             return self.handle(Event::Boot);
         }
@@ -111,17 +118,6 @@ impl Supervisor {
 
     fn has(&self, node: NodeId, run: Run) -> bool {
         self.processes.get(&node).is_some_and(|process| process.run == run)
-    }
-
-    fn hear_stored_notifications(&mut self) -> Result<(), RuntimeError> {
-        let names: Vec<String> = self.world.project.processes.keys().cloned().collect();
-        for name in names {
-            let stored = stored_name("notify", &births::notify_path(&self.world.project, &name));
-            if let (Some(socket), Some(node)) = (self.store.get(&stored), self.world.tree.find(&name)) {
-                self.hear_notifications(node, Rc::clone(socket))?;
-            }
-        }
-        Ok(())
     }
 
     /// The keeper was killed, so nobody reaps or holds anything any more: nothing may be left running unsupervised. The

@@ -4,20 +4,30 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::extras::{Extras, Offer};
+use super::series::{Plan, Series, SeriesId, SeriesStep};
 use crate::config::{ProcessSpec, Project};
-use crate::rules::{Action, EndClass, Event, Exit, Moment, NodeId, Note, Run, SpecError, Tree};
+use crate::rules::{
+    Action, Call, EndClass, Event, Exit, Moment, NodeId, Note, Refusal, Reply, Run, SpecError, Ticket, Tree,
+};
 
 /// The remembered state: the project as it was read, the tree, and what was told about each node.
 ///
-/// It changes only through [`World::apply`] and [`World::learn`], so replaying the journal's records gives the same world.
+/// It changes only through [`World::learn`], so replaying the journal's records gives the same world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct World {
-    /// What the config file said.
+    /// What the config file said when it was read the last time.
     pub project: Project,
     /// The rules' state.
     pub tree: Tree,
+    /// Children that the config file does not know, and calls under way.
+    pub extras: Extras,
+    /// Requests of several calls that are under way.
+    pub series: BTreeMap<SeriesId, Series>,
     /// How the newest ended run of a node ended.
     pub last_exits: BTreeMap<NodeId, (Run, Exit)>,
+    /// How a node that is not to run came to rest.
+    pub rests: BTreeMap<NodeId, Rest>,
     /// Whether the tree has been asked to boot.
     pub booted: bool,
     /// Whether the tree has been up at least once.
@@ -26,11 +36,30 @@ pub struct World {
     pub finished: Option<EndClass>,
 }
 
+/// How a node came to rest, as far as its phase does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rest {
+    /// A request stopped it.
+    Requested,
+    /// Its supervisor stopped it, in a round or at its own end.
+    Stopped,
+    /// Its start condition said no.
+    Ignored,
+    /// Its start failed and was not to be retried.
+    Failed,
+}
+
 /// One change of a world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// The rules took this step.
+    /// The rules took this fact in.
     Step(Moment, Event),
+    /// The rules took this call in, with what it brings.
+    Call(Moment, Ticket, Box<Call>, Offer),
+    /// A series begins.
+    Begin(Plan),
+    /// The call that is due in this series is made.
+    Next(Moment, Ticket, SeriesId),
 }
 
 impl World {
@@ -40,36 +69,33 @@ impl World {
     /// What the rules refuse; `config` has checked it before.
     pub fn new(project: Project) -> Result<World, SpecError> {
         let tree = Tree::new(project.tree.clone())?;
-        let last_exits = BTreeMap::new();
-        Ok(World { project, tree, last_exits, booted: false, up: false, finished: None })
+        Ok(World {
+            project,
+            tree,
+            extras: Extras::default(),
+            series: BTreeMap::new(),
+            last_exits: BTreeMap::new(),
+            rests: BTreeMap::new(),
+            booted: false,
+            up: false,
+            finished: None,
+        })
     }
 
-    /// Takes one step of the rules and remembers what it said.
-    pub fn apply(&mut self, now: Moment, event: Event) -> Vec<Action> {
-        self.booted |= event == Event::Boot;
-        let mut actions = Vec::new();
-        self.tree.step(now, event, &mut actions);
-        for action in &actions {
-            match action {
-                Action::Note(Note::Exited { node, run, exit, .. }) => {
-                    self.last_exits.insert(*node, (*run, *exit));
-                }
-                Action::Note(Note::Up) => self.up = true,
-                Action::Forget(node) => {
-                    self.last_exits.remove(node);
-                }
-                Action::Finished(class) => self.finished = Some(*class),
-                _ => {}
-            }
-        }
-        actions
-    }
-
-    /// Repeats a recorded change, without performing anything.
-    pub fn learn(&mut self, record: Record) {
+    /// Takes a change in; returns what is to be performed, unless the change is only being repeated.
+    pub fn learn(&mut self, record: Record) -> Vec<Action> {
         match record {
-            Record::Step(now, event) => {
-                self.apply(now, event);
+            Record::Step(now, event) => self.step(now, event),
+            Record::Call(now, ticket, call, offer) => self.call(now, ticket, *call, offer),
+            Record::Begin(plan) => {
+                self.begin(plan);
+                Vec::new()
+            }
+            Record::Next(now, ticket, id) => {
+                let Some(series) = self.series.get_mut(&id) else { return Vec::new() };
+                let Some(SeriesStep { call, offer }) = series.due().cloned() else { return Vec::new() };
+                series.made(ticket);
+                self.call(now, ticket, call, offer)
             }
         }
     }
@@ -77,6 +103,103 @@ impl World {
     /// What to run for this node; `None` for supervisors and for nodes that are gone.
     #[must_use]
     pub fn process(&self, node: NodeId) -> Option<&ProcessSpec> {
-        self.project.processes.get(self.tree.name(node)?)
+        let name = self.tree.name(node)?;
+        self.extras.spec(name).or_else(|| self.project.processes.get(name))
+    }
+
+    /// What everybody runs, also those who are not there at the moment.
+    pub fn processes(&self) -> impl Iterator<Item = (&String, &ProcessSpec)> {
+        let shadowed = |name: &String| self.extras.spec(name).is_some();
+        let configured = self.project.processes.iter().filter(move |(name, _)| !shadowed(name));
+        configured.chain(self.extras.specs())
+    }
+
+    /// The series whose next call is due.
+    pub(super) fn due(&self) -> Option<(SeriesId, &SeriesStep)> {
+        self.series.iter().find_map(|(id, series)| Some((*id, series.due()?)))
+    }
+
+    fn call(&mut self, now: Moment, ticket: Ticket, call: Call, offer: Offer) -> Vec<Action> {
+        self.extras.opened(ticket, call.clone(), offer, &self.tree, &self.project);
+        self.step(now, Event::Request(ticket, call))
+    }
+
+    fn begin(&mut self, plan: Plan) {
+        let id = plan.id;
+        let series = Series::begin(plan);
+        if !series.is_over() {
+            self.series.insert(id, series);
+        }
+    }
+
+    /// Takes one step of the rules and remembers what it said.
+    fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        self.booted |= event == Event::Boot;
+        let mut actions = Vec::new();
+        self.tree.step(now, event, &mut actions);
+        for action in &actions {
+            self.remember(now, action);
+        }
+        actions
+    }
+
+    fn remember(&mut self, now: Moment, action: &Action) {
+        match action {
+            Action::Note(note) => self.remember_note(note),
+            Action::Added { node, name, parent } => {
+                self.extras.added(*node, name, *parent, &self.tree, &self.project);
+            }
+            // Told once for a node and what was below it.
+            Action::Forget(_) => {
+                let exists = |node: &NodeId| self.tree.name(*node).is_some();
+                self.extras.retain(exists);
+                self.last_exits.retain(|node, _| exists(node));
+                self.rests.retain(|node, _| exists(node));
+            }
+            Action::Reply(ticket, answer) => self.answered(now, *ticket, answer),
+            Action::Finished(class) => self.finished = Some(*class),
+            Action::Start(..) | Action::Signal(..) | Action::Kill(..) => {}
+        }
+    }
+
+    fn remember_note(&mut self, note: &Note) {
+        match note {
+            Note::Exited { node, run, exit, .. } => {
+                self.last_exits.insert(*node, (*run, *exit));
+            }
+            Note::Starting(node, _) => {
+                self.rests.remove(node);
+            }
+            Note::Stopping(node, _) => {
+                self.rests.insert(*node, Rest::Stopped);
+            }
+            Note::Ignored(node, _) => {
+                self.rests.insert(*node, Rest::Ignored);
+            }
+            Note::StartFailed(node, ..) => {
+                self.rests.insert(*node, Rest::Failed);
+            }
+            Note::Up => self.up = true,
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, now: Moment, ticket: Ticket, answer: &Result<Reply, Refusal>) {
+        for series in self.series.values_mut().filter(|series| series.open == Some(ticket)) {
+            series.answered(answer);
+        }
+        self.series.retain(|_, series| !series.is_over());
+        let Some(open) = self.extras.closed(ticket) else { return };
+        match (open.call, open.offer) {
+            (Call::TerminateChild(node), _) if answer.is_ok() && self.tree.name(node).is_some() => {
+                self.rests.insert(node, Rest::Requested);
+            }
+            (Call::Reload(_), Offer::Project(project, then)) if answer.is_ok() => {
+                let old = std::mem::replace(&mut self.project, *project);
+                self.extras.reloaded(&old, &self.project, &self.tree, &self.tree.view(now));
+                then.into_iter().for_each(|plan| self.begin(plan));
+            }
+            _ => {}
+        }
     }
 }
