@@ -154,6 +154,7 @@ fn child(name: &str, phase: Phase) -> ChildJson {
         run: 1,
         restarts: 0,
         last_exit: None,
+        spec: None,
         supervisor: None,
     }
 }

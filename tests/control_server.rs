@@ -101,6 +101,7 @@ fn child(name: &str, phase: Phase, pid: Option<i32>) -> ChildJson {
         run: 3,
         restarts: 2,
         last_exit: None,
+        spec: None,
         supervisor: None,
     }
 }

@@ -234,9 +234,48 @@ pub struct ChildJson {
     /// How the newest ended run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitJson>,
+    /// What it runs and how it is stopped; only in the answer to `GET /v1/children/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<SpecJson>>,
     /// Only of supervisors.
     #[serde(flatten)]
     pub supervisor: Option<SupervisorJson>,
+}
+
+/// The part of a child's specification that [`ChildJson`] does not have. (OTP `get_childspec`.)
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecJson {
+    /// Program and arguments; null for a supervisor.
+    pub command: Option<Vec<String>>,
+    /// How it is stopped.
+    pub shutdown: ShutdownJson,
+}
+
+/// `"brutal_kill"`, or the polite steps before KILL: `[{"signal":"TERM","wait_ms":5000}]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ShutdownJson {
+    /// Killed at once.
+    Word(BrutalKill),
+    /// Asked step by step.
+    Steps(Vec<StepJson>),
+}
+
+/// The word `brutal_kill`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BrutalKill {
+    /// The word.
+    BrutalKill,
+}
+
+/// One polite step of a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepJson {
+    /// The signal's name.
+    pub signal: String,
+    /// How long it has; null: for ever (OTP `infinity`).
+    pub wait_ms: Option<u64>,
 }
 
 /// The part of [`ChildJson`] that only supervisors have.

@@ -24,8 +24,9 @@ pub use admin::{
     Reason, ReloadJson, ScaleJson, WhyJson,
 };
 pub use api::{
-    ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson, PsJson,
-    Request, Response, Role, StatusJson, SupervisorJson, TreeJson, VERSION,
+    ApiError, BrutalKill, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson,
+    PsJson, Request, Response, Role, ShutdownJson, SpecJson, StatusJson, StepJson, SupervisorJson, TreeJson,
+    VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
 pub use event::{Ending, EventJson, EventKind, Replaced};

@@ -10,10 +10,11 @@ use super::report::exit_json;
 use super::requests::{Answer, Way, error, gone};
 use super::supervisor::{RuntimeError, Supervisor, now};
 use crate::control::{
-    self, ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SupervisorJson, TreeJson,
+    self, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, Request, Response, Role, ShutdownJson,
+    SpecJson, StepJson, SupervisorJson, TreeJson,
 };
 use crate::os;
-use crate::rules::{self, Event, Exit, ExitFact, NodeId, Signal, View};
+use crate::rules::{self, Event, Exit, ExitFact, NodeId, Shutdown, Signal, StopStep, View};
 use crate::suggest::nearest;
 
 impl Supervisor {
@@ -23,10 +24,10 @@ impl Supervisor {
         let answer = match request {
             Request::Tree => Ok(Response::Tree(self.tree())),
             Request::Members => Ok(Response::Members(self.world.project.name.clone(), self.members())),
-            Request::Child(name) => self.child(&name).map(Response::Child),
+            Request::Child(name) => self.child_with_spec(&name).map(Response::Child),
             Request::Signal(name, signal) => self.signal_node(&name, signal)?,
             Request::Start(name) => return self.ask(&name, rules::Call::RestartChild, reply),
-            Request::Stop(name) => return self.ask(&name, rules::Call::TerminateChild, reply),
+            Request::Stop(name) => return self.stop(&name, reply),
             Request::Restart(name) => return self.ask(&name, rules::Call::CycleChild, reply),
             Request::Remove(name) => return self.ask(&name, rules::Call::DeleteChild, reply),
             Request::Add(add) => return self.add(add, reply),
@@ -45,6 +46,15 @@ impl Supervisor {
         // A caller that has gone away is no error.
         let _ = reply.send(answer);
         Ok(())
+    }
+
+    /// Stops a child. An instance that is gone already is stopped (OTP: the same of an instance's pid).
+    fn stop(&mut self, name: &str, way: Way) -> Result<(), RuntimeError> {
+        if self.world.tree.find(name).is_none() && self.world.extras.was_instance(name) {
+            let _ = way.send(Ok(Response::Child(gone(name, None))));
+            return Ok(());
+        }
+        self.ask(name, rules::Call::TerminateChild, way)
     }
 
     /// Makes a call about a child that exists.
@@ -124,6 +134,15 @@ impl Supervisor {
         self.find(name).map(|node| self.node(node))
     }
 
+    fn child_with_spec(&self, name: &str) -> Result<ChildJson, ApiError> {
+        let node = self.find(name)?;
+        let spec = self.world.tree.spec(node).map(|spec| {
+            let command = self.world.process(node).map(|process| process.argv.clone());
+            Box::new(SpecJson { command, shutdown: shutdown_json(&spec.shutdown) })
+        });
+        Ok(ChildJson { spec, ..self.node(node) })
+    }
+
     pub(super) fn node(&self, node: NodeId) -> ChildJson {
         let view = self.world.tree.view(now());
         match find_view(&view, node) {
@@ -143,6 +162,7 @@ impl Supervisor {
             run: view.run.0,
             restarts: view.restarts,
             last_exit: self.world.last_exits.get(&view.id).map(|(_, exit)| exit_json(*exit)),
+            spec: None,
             supervisor: view.supervisor.as_ref().map(|supervisor| SupervisorJson {
                 strategy: supervisor.flags.strategy,
                 intensity: supervisor.flags.intensity,
@@ -195,6 +215,17 @@ pub(super) fn find_view(view: &View, node: NodeId) -> Option<&View> {
         .iter()
         .flat_map(|supervisor| &supervisor.children)
         .find_map(|child| find_view(child, node))
+}
+
+fn shutdown_json(shutdown: &Shutdown) -> ShutdownJson {
+    let step = |step: &StopStep| StepJson {
+        signal: os::signals::name(step.signal.0),
+        wait_ms: step.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+    };
+    match shutdown {
+        Shutdown::BrutalKill => ShutdownJson::Word(BrutalKill::BrutalKill),
+        Shutdown::Polite(steps) => ShutdownJson::Steps(steps.iter().map(step).collect()),
+    }
 }
 
 fn collect_names(view: &View, names: &mut Vec<String>) {

@@ -137,8 +137,8 @@ fn refused(run: &mut Run, start: &str) -> Verdict {
 /// Listing, counts and processes.
 fn look(run: &mut Run, step: &Step) -> Verdict {
     let tree = run.world.tree();
-    if run.at_boot.is_empty() {
-        run.at_boot = identities(&tree);
+    if run.at_boot.is_none() {
+        run.at_boot = Some(identities(&run.world, &tree));
     }
     let template = tree["strategy"] == "simple_one_for_one";
     let loose = run.case.timing_sensitive;
@@ -151,7 +151,8 @@ fn look(run: &mut Run, step: &Step) -> Verdict {
         let expected: Vec<_> =
             children.iter().map(|(name, state, number)| entry(name, state, (*number).into())).collect();
         let got = tree["children"].as_array().ok_or("no children")?.iter().map(|node| {
-            entry(node["name"].as_str().unwrap_or_default(), state(node), node["run"].as_u64().unwrap_or(0))
+            let label = run.world.label(node["name"].as_str().unwrap_or_default());
+            entry(&label, state(node), run.world.number(&label).into())
         });
         let got: Vec<_> = got.collect();
         // The order of instances is free.
@@ -162,6 +163,10 @@ fn look(run: &mut Run, step: &Step) -> Verdict {
     }
     if let Some(expected) = &step.counts {
         same("counts", expected, &counts(&tree))?;
+        let told = run.world.control.get("/v1/counts").ok_or("no answer")?.body;
+        let told =
+            ["specs", "active", "supervisors", "workers"].map(|what| told[what].as_u64().unwrap_or(u64::MAX));
+        same("counts, as provost counts them", expected, &told)?;
     }
     processes(run, &tree)
 }
@@ -196,12 +201,15 @@ fn processes(run: &mut Run, tree: &Value) -> Verdict {
             continue;
         }
         expected.push(pid);
-        let life = run.world.log.life(name, number as u32).ok_or(format!("{name} wrote nothing"))?;
+        let life = run.world.log.newest(&run.world.label(name)).ok_or(format!("{name} wrote nothing"))?;
         same(
-            &format!("the pid of {name}, and that it lives and is ready"),
-            &(pid, true, false),
-            &(life.pid, life.ready, life.ended),
+            &format!("the pid and run of {name}, and that it lives and is ready"),
+            &(pid, number, true, false),
+            &(life.pid, life.run.into(), life.ready, life.ended),
         )?;
+        if tree["strategy"] != "simple_one_for_one" {
+            same("runs and attempts", &number, &run.world.number(name).into())?;
+        }
         let stat = support::stat(pid).ok_or(format!("{name} is no process"))?;
         same(&format!("parent and session of {name}"), &(keeper, pid), &(stat.ppid, stat.sid))?;
         let environ = fs::read(format!("/proc/{pid}/environ")).map_err(|error| error.to_string())?;
@@ -221,11 +229,11 @@ fn processes(run: &mut Run, tree: &Value) -> Verdict {
 pub(crate) fn end(run: &mut Run) -> Verdict {
     let Some(code) = run.code else {
         same("final state", "up", run.case.end.sup.as_str())?;
-        let now = identities(&run.world.tree());
+        let now = identities(&run.world, &run.world.tree());
         return pids(run, &now);
     };
-    for ((name, number), life) in run.world.log.lives() {
-        check(!support::alive(life.pid), &format!("{name}.{number} is still there"))?;
+    for (label, life) in run.world.log.lives() {
+        check(!support::alive(life.pid), &format!("{label}.{} is still there", life.number))?;
     }
     if run.case.end.sup == "none" {
         return Ok(());
@@ -259,7 +267,7 @@ fn exit_of_significant(run: &Run) -> i32 {
 fn pids(run: &Run, now: &BTreeMap<String, String>) -> Verdict {
     for (what, names) in &run.case.pids {
         for name in names {
-            let got = match (run.at_boot.get(name), now.get(name)) {
+            let got = match (run.at_boot.as_ref().and_then(|at_boot| at_boot.get(name)), now.get(name)) {
                 (_, None) => "not_running",
                 (None, Some(_)) => "added",
                 (Some(before), Some(after)) if before == after => "same",

@@ -13,7 +13,6 @@ pub(crate) const PROJECT: &str = "test";
 pub(crate) struct Event {
     pub(crate) kind: String,
     pub(crate) name: String,
-    pub(crate) run: Option<u32>,
     /// The end of the millisecond that it was told in: what it tells came before.
     pub(crate) at_ns: u64,
     pub(crate) class: Option<String>,
@@ -21,6 +20,17 @@ pub(crate) struct Event {
     requested: bool,
     killed: bool,
     exit: Option<String>,
+}
+
+/// Whom an event is about, as a trace writes it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempt {
+    pub(crate) label: String,
+    /// Which start attempt of this label.
+    pub(crate) number: u32,
+    pub(crate) plan: Plan,
+    /// Whether it came well.
+    pub(crate) started: bool,
 }
 
 /// What an event means.
@@ -42,7 +52,6 @@ impl Event {
         Event {
             kind: text("event").expect("a kind"),
             name: text("name").expect("a name"),
-            run: json["run"].as_u64().map(|run| run as u32),
             at_ns: (json["mono_ms"].as_u64().expect("a time") + 1) * 1_000_000 - 1,
             class: text("class"),
             reason: text("reason"),
@@ -52,13 +61,10 @@ impl Event {
         }
     }
 
-    /// `plan` is that of the run the event is about, `started` whether its start came well.
-    pub(crate) fn meaning(&self, plan: Plan, started: bool) -> Meaning {
-        let Event { kind, name, .. } = self;
-        if name == PROJECT {
-            return Meaning::Nothing;
-        }
-        let run = self.run.unwrap_or_default();
+    /// What it means of this attempt.
+    pub(crate) fn meaning(&self, attempt: &Attempt) -> Meaning {
+        let Event { kind, .. } = self;
+        let Attempt { label: name, number: run, plan, started } = attempt;
         let exit = self.exit.as_deref().unwrap_or("?");
         let of_ours = |sign: char| Meaning::Deed(format!("{sign}{name}.{run}"));
         match kind.as_str() {
@@ -66,7 +72,7 @@ impl Event {
             "start_failed" => of_ours('!'),
             "ignored" => of_ours('~'),
             // The attempt failed, and that is told by an event of its own.
-            "exited" if !started => Meaning::Nothing,
+            "exited" if !*started => Meaning::Nothing,
             "exited" if !self.requested => Meaning::Death(format!("x{name}.{run}({exit})")),
             "exited" if self.killed && exit == "KILL" => of_ours('K'),
             "exited" => match (plan, exit) {

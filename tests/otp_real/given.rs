@@ -15,9 +15,8 @@ pub(crate) const SUCCESS: u8 = 77;
 pub(crate) fn config(given: &Supervisor, dir: &Path) -> String {
     let mut text = "[supervisor]\n".to_owned();
     flags(&mut text, &given.flags);
-    let template = given.flags.strategy == "simple_one_for_one";
     for child in &given.children {
-        add_child(&mut text, child, None, dir, template);
+        add_child(&mut text, child, None, dir);
     }
     text
 }
@@ -25,30 +24,30 @@ pub(crate) fn config(given: &Supervisor, dir: &Path) -> String {
 /// One child of its own.
 pub(crate) fn child(child: &Child, dir: &Path) -> String {
     let mut text = String::new();
-    add_child(&mut text, child, None, dir, false);
+    add_child(&mut text, child, None, dir);
     text
 }
 
 /// One child, as a table of its own.
-fn add_child(text: &mut String, child: &Child, parent: Option<&str>, dir: &Path, template: bool) {
+fn add_child(text: &mut String, child: &Child, parent: Option<&str>, dir: &Path) {
     *text += "[[child]]\n";
     let mut key = |key: &str, value: &str| writeln!(text, "{key} = {value}").unwrap();
     if let Some(parent) = parent {
         key("parent", &quoted(parent));
     }
-    for (name, value) in settings(child, dir, template) {
+    for (name, value) in settings(child, dir) {
         key(name, &value);
     }
     if let Some(sub) = &child.sub {
         flags(text, &sub.flags);
         for below in &sub.children {
-            add_child(text, below, Some(&child.id), dir, sub.flags.strategy == "simple_one_for_one");
+            add_child(text, below, Some(&child.id), dir);
         }
     }
 }
 
 /// The keys of one child, each with its value as TOML.
-fn settings(child: &Child, dir: &Path, template: bool) -> Vec<(&'static str, String)> {
+fn settings(child: &Child, dir: &Path) -> Vec<(&'static str, String)> {
     let mut keys = vec![("name", quoted(&child.id))];
     if child.restart != "permanent" {
         keys.push(("restart", quoted(&child.restart)));
@@ -68,13 +67,12 @@ fn settings(child: &Child, dir: &Path, template: bool) -> Vec<(&'static str, Str
     }
     let program = std::env::current_exe().unwrap();
     let (program, dir) = (program.display(), dir.display());
-    let condition = if template { "${NAME}" } else { &child.id };
     keys.extend([
         ("command", format!("[{:?}]", program.to_string())),
         ("env", format!("{{ {} = {:?} }}", probe::DIR, dir.to_string())),
         ("ready", "{ notify = true }".into()),
         ("success_codes", format!("[{SUCCESS}]")),
-        ("condition", format!("{{ exists = {:?} }}", format!("{dir}/here/{condition}"))),
+        ("condition", format!("{{ exists = {:?} }}", format!("{dir}/here/{}", child.id))),
         ("log", quoted("null")),
     ]);
     keys

@@ -8,20 +8,13 @@ use std::path::Path;
 use crate::probe::Plan;
 use crate::trace::{Token, shown};
 
-/// One line: what a probe wrote about itself.
-#[derive(Clone, Debug)]
-struct Line {
-    at_ns: u64,
-    name: String,
-    run: u32,
-    pid: i32,
-    event: String,
-    detail: String,
-}
-
 /// A life as its own process told it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
+    /// Which life of this label, counted by whoever wrote to the log.
+    pub(crate) number: u32,
+    /// Which run provost called it.
+    pub(crate) run: u32,
     pub(crate) pid: i32,
     pub(crate) plan: Plan,
     pub(crate) ready: bool,
@@ -33,7 +26,7 @@ pub(crate) struct Life {
 pub(crate) struct Log {
     file: File,
     text: String,
-    lives: BTreeMap<(String, u32), Life>,
+    lives: BTreeMap<String, Vec<Life>>,
     /// What the lines since the last `take` stand for in a trace.
     tokens: Vec<Token>,
 }
@@ -46,16 +39,17 @@ impl Log {
         Log { file, text: String::new(), lives: BTreeMap::new(), tokens: Vec::new() }
     }
 
-    /// The life of this run, if its process came so far as to say so.
-    pub(crate) fn life(&mut self, name: &str, run: u32) -> Option<Life> {
+    /// The newest life of this label.
+    pub(crate) fn newest(&mut self, label: &str) -> Option<Life> {
         self.read();
-        self.lives.get(&(name.to_owned(), run)).copied()
+        self.lives.get(label)?.last().copied()
     }
 
     /// Every life so far.
-    pub(crate) fn lives(&mut self) -> Vec<((String, u32), Life)> {
+    pub(crate) fn lives(&mut self) -> Vec<(String, Life)> {
         self.read();
-        self.lives.iter().map(|(key, life)| (key.clone(), *life)).collect()
+        let lives = self.lives.iter();
+        lives.flat_map(|(label, lives)| lives.iter().map(|life| (label.clone(), *life))).collect()
     }
 
     /// The tokens since the last call.
@@ -65,31 +59,34 @@ impl Log {
     }
 
     fn read(&mut self) {
-        self.file.read_to_string(&mut self.text).unwrap();
         // Each line is one write, so there is never a part of one.
+        self.file.read_to_string(&mut self.text).unwrap();
         for line in std::mem::take(&mut self.text).lines() {
-            let line = parse(line);
-            if let Some(text) = self.understand(&line) {
-                self.tokens.push(Token { at_ns: line.at_ns, text });
+            let words: Vec<&str> = line.split(' ').collect();
+            let [at_ns, label, run, pid, event, detail] = words[..] else {
+                panic!("a line of the log: {line}")
+            };
+            let (run, pid) = (run.parse().unwrap(), pid.parse().unwrap());
+            if let Some(text) = self.understand(label, run, pid, event, detail) {
+                self.tokens.push(Token { at_ns: at_ns.parse().unwrap(), text });
             }
         }
     }
 
-    fn understand(&mut self, line: &Line) -> Option<String> {
-        let Line { name, run, pid, event, detail, .. } = line;
-        let key = (name.clone(), *run);
+    fn understand(&mut self, label: &str, run: u32, pid: i32, event: &str, detail: &str) -> Option<String> {
+        let lives = self.lives.entry(label.to_owned()).or_default();
         if event == "start" {
-            let plan = detail.parse().unwrap();
-            let life = Life { pid: *pid, plan, ready: false, asked: false, ended: false };
-            assert!(self.lives.insert(key, life).is_none(), "{name} runs a second run {run}");
+            let (number, plan) = (lives.len() as u32 + 1, detail.parse().unwrap());
+            lives.push(Life { number, run, pid, plan, ready: false, asked: false, ended: false });
             return None;
         }
-        let life = self.lives.get_mut(&key).unwrap_or_else(|| panic!("{name} never began run {run}"));
-        assert_eq!(life.pid, *pid, "run {run} of {name} in two processes");
-        match event.as_str() {
+        let life = lives.last_mut().unwrap_or_else(|| panic!("{label} never began"));
+        assert_eq!((life.run, life.pid), (run, pid), "{label} lives twice");
+        let number = life.number;
+        match event {
             "ready" => {
                 life.ready = true;
-                Some(format!("+{name}.{run}"))
+                Some(format!("+{label}.{number}"))
             }
             "term" => {
                 life.asked = true;
@@ -99,26 +96,13 @@ impl Log {
                 life.ended = true;
                 let code = shown(i32::from(detail.parse::<u8>().unwrap()), false);
                 Some(match (life.ready, life.asked, life.plan) {
-                    (false, ..) => format!("!{name}.{run}"),
-                    (true, false, _) => format!("x{name}.{run}({code})"),
-                    (true, true, Plan::StopAs(_)) => format!("-{name}.{run}({code})"),
-                    (true, true, _) => format!("-{name}.{run}"),
+                    (false, ..) => format!("!{label}.{number}"),
+                    (true, false, _) => format!("x{label}.{number}({code})"),
+                    (true, true, Plan::StopAs(_)) => format!("-{label}.{number}({code})"),
+                    (true, true, _) => format!("-{label}.{number}"),
                 })
             }
-            other => panic!("{name} says {other}"),
+            other => panic!("{label} says {other}"),
         }
-    }
-}
-
-fn parse(line: &str) -> Line {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [at, name, run, pid, event, detail] = words[..] else { panic!("a line of the log: {line}") };
-    Line {
-        at_ns: at.parse().unwrap(),
-        name: name.to_owned(),
-        run: run.parse().unwrap(),
-        pid: pid.parse().unwrap(),
-        event: event.to_owned(),
-        detail: detail.to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! The child: it does what the plan of its next start says, and writes down what happens to it.
 //!
-//! Everything lies in one directory: `log` (one line an event, one write a line), `plan/NAME` (one line a start, taken from
-//! the top), `order/NAME` (a FIFO: `exit N`), `gate` (a FIFO at which the first children wait until the test listens).
+//! Everything lies in one directory: `log` (one line an event, one write a line), `plan/LABEL` (one line a start, taken from
+//! the top), `order/LABEL` (a FIFO: `exit N`), `gate` (a FIFO at which the first children wait until the test listens).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -75,8 +75,8 @@ impl FromStr for Plan {
 pub(crate) struct Plans(Flock<File>, PathBuf);
 
 impl Plans {
-    pub(crate) fn lock(dir: &Path, name: &str) -> Plans {
-        let path = dir.join("plan").join(name);
+    pub(crate) fn lock(dir: &Path, label: &str) -> Plans {
+        let path = dir.join("plan").join(label);
         let file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).unwrap();
         Plans(Flock::lock(file, FlockArg::LockExclusive).unwrap(), path)
@@ -110,22 +110,23 @@ pub(crate) fn now_ns() -> u64 {
 
 struct Probe {
     log: File,
-    name: String,
+    label: String,
     run: String,
 }
 
-/// One life.
+/// One life. What it is called here is its argument if it has one, as instances of a template have, else its name.
 pub(crate) fn run(dir: &Path) -> ! {
     let variable = |name: &str| std::env::var(name).unwrap();
     let log = OpenOptions::new().append(true).open(dir.join("log")).unwrap();
-    let probe = Probe { log, name: variable("PROVOST_NAME"), run: variable("PROVOST_RUN") };
+    let label = std::env::args().nth(1).unwrap_or_else(|| variable("PROVOST_NAME"));
+    let probe = Probe { log, label, run: variable("PROVOST_RUN") };
     let signals = SigSet::from(Signal::SIGTERM);
     signals.thread_block().unwrap();
     let signals = SignalFd::new(&signals).unwrap();
-    let orders = orders(dir, &probe.name);
+    let orders = orders(dir, &probe.label);
     // Opening a FIFO to read waits for somebody who opens it to write. No gate: nobody has to wait any more.
     let _ = File::open(dir.join("gate"));
-    let plan = Plans::lock(dir, &probe.name).take();
+    let plan = Plans::lock(dir, &probe.label).take();
     probe.say("start", &plan.to_string());
     if let Plan::Fail(millis) = plan {
         let _ = poll(&mut [], PollTimeout::try_from(millis).unwrap());
@@ -138,8 +139,8 @@ pub(crate) fn run(dir: &Path) -> ! {
 }
 
 /// Open for writing too, so that it does not end when the test has written.
-fn orders(dir: &Path, name: &str) -> File {
-    let path = dir.join("order").join(name);
+fn orders(dir: &Path, label: &str) -> File {
+    let path = dir.join("order").join(label);
     match mkfifo(&path, Mode::S_IRWXU) {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => panic!("cannot make {}: {errno}", path.display()),
@@ -180,8 +181,8 @@ impl Probe {
     }
 
     fn say(&self, event: &str, detail: &str) {
-        let Probe { log, name, run } = self;
-        let line = format!("{} {name} {run} {} {event} {detail}\n", now_ns(), std::process::id());
+        let Probe { log, label, run } = self;
+        let line = format!("{} {label} {run} {} {event} {detail}\n", now_ns(), std::process::id());
         let mut log: &File = log;
         assert_eq!(log.write(line.as_bytes()).unwrap(), line.len());
     }

@@ -19,7 +19,7 @@ pub(crate) struct Run<'a> {
     pub(crate) case: &'a Case,
     pub(crate) world: World,
     /// Who was up at boot: the identity of each.
-    pub(crate) at_boot: BTreeMap<String, String>,
+    pub(crate) at_boot: Option<BTreeMap<String, String>>,
     /// The launcher's exit code, once it has ended.
     pub(crate) code: Option<i32>,
     /// Restart types of all children there ever were.
@@ -34,21 +34,17 @@ pub(crate) fn run(case: &Case) -> Result<(), String> {
     let dir = project.path("probes");
     compare::write_config(case, &project, &dir);
     let log = world::prepare(&dir);
-    for name in names(&case.given) {
-        world::plan(&dir, &name, &[]);
+    let is_template = case.given.flags.strategy == "simple_one_for_one";
+    let template = case.given.children.first().filter(|_| is_template).map(|child| child.id.clone());
+    for child in children(&case.given) {
+        world::plan(&dir, &child.id, &child.id, &[]);
     }
-    for (name, plans) in &case.plan {
-        world::plan(&dir, name, plans);
+    for (label, plans) in &case.plan {
+        world::plan(&dir, label, template.as_deref().unwrap_or(label), plans);
     }
-    let world = World::start(project, log);
-    let mut run = Run {
-        case,
-        world,
-        at_boot: BTreeMap::new(),
-        code: None,
-        restarts: BTreeMap::new(),
-        replies: Vec::new(),
-    };
+    let world = World::start(project, log, template);
+    let mut run =
+        Run { case, world, at_boot: None, code: None, restarts: BTreeMap::new(), replies: Vec::new() };
     for child in children(&case.given) {
         run.restarts.insert(child.id.clone(), child.restart.clone());
     }
@@ -85,7 +81,7 @@ impl Run<'_> {
             Op::Plan(name, plans) => self.world.plan(name, plans),
             Op::Start(under, child) => self.start_child(under.as_deref(), child),
             Op::Terminate(name) | Op::TerminateInstance(name) => self.change(name, "stop"),
-            Op::TerminateForeign => self.change("nobody", "stop"),
+            Op::TerminateForeign => self.change("nobody@1", "stop"),
             Op::Restart(name) => self.change(name, "start"),
             Op::Delete(name) => {
                 let answer = self.world.control.delete(&format!("/v1/children/{name}"));
@@ -103,7 +99,8 @@ impl Run<'_> {
         }
     }
 
-    fn change(&mut self, name: &str, verb: &str) {
+    fn change(&mut self, label: &str, verb: &str) {
+        let name = self.world.name(label);
         let answer = self.world.control.post(&format!("/v1/children/{name}/{verb}"), "");
         self.replies.push(reply(verb, &answer.expect("an answer")));
     }
@@ -114,12 +111,16 @@ impl Run<'_> {
         self.add(&child.id, &json!({ "parent": under, "child": text }));
     }
 
-    fn start_instance(&mut self, name: &str) {
-        self.add(name, &json!({ "name": name }));
+    /// The argument is what the instance is called here. A supervisor takes none, and is known by its number.
+    fn start_instance(&mut self, label: &str) {
+        self.world.next_instance(label);
+        let is_worker = self.case.given.children.iter().all(|child| child.sub.is_none());
+        let args = if is_worker { vec![label] } else { Vec::new() };
+        self.add(label, &json!({ "args": args }));
     }
 
-    fn add(&mut self, name: &str, body: &Value) {
-        self.world.welcome(name);
+    fn add(&mut self, label: &str, body: &Value) {
+        self.world.welcome(label);
         let answer = self.world.control.post("/v1/children", &body.to_string());
         self.replies.push(reply("add", &answer.expect("an answer")));
     }
@@ -144,7 +145,7 @@ impl Run<'_> {
             200 => format!(
                 "restart={} shutdown={} type={} significant={}",
                 word("restart"),
-                shutdown(&child["shutdown"]),
+                shutdown(&child["spec"]["shutdown"]),
                 word("type"),
                 child["significant"]
             ),
@@ -216,20 +217,16 @@ fn child_below(child: &Child) -> Vec<&Child> {
     child.sub.as_ref().map(children).unwrap_or_default()
 }
 
-fn names(given: &Supervisor) -> Vec<String> {
-    children(given).into_iter().map(|child| child.id.clone()).collect()
-}
-
 /// The identity of each child that is up: pid and start time of a process, the run of a supervisor.
-pub(crate) fn identities(tree: &Value) -> BTreeMap<String, String> {
+pub(crate) fn identities(world: &World, tree: &Value) -> BTreeMap<String, String> {
     let up = world::nodes(tree).into_iter().filter(is_up);
     up.map(|node| {
-        let name = node["name"].as_str().expect("a name").to_owned();
+        let label = world.label(node["name"].as_str().expect("a name"));
         let identity = match node["pid"].as_i64() {
             Some(pid) => format!("{pid} {:?}", support::stat(pid as i32).map(|stat| stat.start)),
             None => format!("run {}", node["run"]),
         };
-        (name, identity)
+        (label, identity)
     })
     .collect()
 }

@@ -1,6 +1,6 @@
 //! One launcher with probes, and all that can be seen of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use serde_json::Value;
 
 use crate::control::Control;
-use crate::events::{Event, Meaning, PROJECT};
+use crate::events::{Attempt, Event, Meaning, PROJECT};
 use crate::log::Log;
 use crate::probe::{Plan, Plans, now_ns};
 use crate::support::{self, BOUND, Launcher, Project, eventually, stat};
@@ -30,8 +30,12 @@ pub(crate) struct World {
     /// Whether the tree has told that it is up.
     pub(crate) up: bool,
     dir: PathBuf,
-    /// Runs that came up.
-    started: BTreeSet<(String, u32)>,
+    /// The template, if instances of it are what is started.
+    template: Option<String>,
+    /// What the cases call an instance, by what provost calls it.
+    labels: BTreeMap<String, String>,
+    /// The newest attempt of each label.
+    attempts: BTreeMap<String, Attempt>,
     /// Every event so far.
     heard: Vec<Value>,
     /// `None` when nobody listens, or when the stream has ended.
@@ -65,11 +69,11 @@ pub(crate) fn prepare(dir: &Path) -> Log {
     Log::create(&dir.join("log"))
 }
 
-/// The next starts of `name`. A start that says ignore is one whose condition does not hold.
-pub(crate) fn plan(dir: &Path, name: &str, plans: &[Plan]) {
+/// The next starts of `label`. A start that says ignore is one whose condition does not hold.
+pub(crate) fn plan(dir: &Path, label: &str, condition: &str, plans: &[Plan]) {
     assert!(!plans.iter().skip(1).any(|plan| *plan == Plan::Ignore), "only the next start can be ignored");
-    Plans::lock(dir, name).write(plans);
-    let condition = dir.join("here").join(name);
+    Plans::lock(dir, label).write(plans);
+    let condition = dir.join("here").join(condition);
     match plans.first() {
         Some(Plan::Ignore) => drop(fs::remove_file(condition)),
         _ => drop(File::create(condition).unwrap()),
@@ -77,8 +81,8 @@ pub(crate) fn plan(dir: &Path, name: &str, plans: &[Plan]) {
 }
 
 impl World {
-    /// Starts the launcher and listens from its first event on.
-    pub(crate) fn start(project: Project, log: Log) -> World {
+    /// Starts the launcher and listens from its first event on. Of instances of a template, one condition says ignore.
+    pub(crate) fn start(project: Project, log: Log, template: Option<String>) -> World {
         let dir = project.path("probes");
         let control = Control::new(project.path("run/control.sock"));
         let mut launcher = project.start();
@@ -94,7 +98,9 @@ impl World {
             end: None,
             up: false,
             dir,
-            started: BTreeSet::new(),
+            template,
+            labels: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             heard: Vec::new(),
             events,
             deeds: Vec::new(),
@@ -109,22 +115,43 @@ impl World {
         &self.dir
     }
 
-    pub(crate) fn plan(&self, name: &str, plans: &[Plan]) {
-        plan(&self.dir, name, plans);
+    pub(crate) fn plan(&self, label: &str, plans: &[Plan]) {
+        plan(&self.dir, label, self.template.as_deref().unwrap_or(label), plans);
+    }
+
+    /// What provost will call the next instance of the template.
+    pub(crate) fn next_instance(&mut self, label: &str) {
+        let template = self.template.as_deref().expect("a template");
+        let name = format!("{template}@{}", self.labels.len() + 1);
+        self.labels.insert(name, label.to_owned());
+    }
+
+    /// What provost calls the newest instance of this label, or a child.
+    pub(crate) fn name(&self, label: &str) -> String {
+        let number = |name: &str| name.rsplit('@').next().and_then(|number| number.parse::<u32>().ok());
+        let names = self.labels.iter().filter(|(_, of)| *of == label).map(|(name, _)| name);
+        names.max_by_key(|name| number(name)).cloned().unwrap_or_else(|| label.to_owned())
+    }
+
+    /// What the cases call it.
+    pub(crate) fn label(&self, name: &str) -> String {
+        self.labels.get(name).map_or(name, String::as_str).to_owned()
+    }
+
+    /// The number of the newest start attempt.
+    pub(crate) fn number(&self, label: &str) -> u32 {
+        self.attempts.get(label).map_or(0, |attempt| attempt.number)
     }
 
     /// A child may be started that was not there before.
-    pub(crate) fn welcome(&self, name: &str) {
-        if Plans::lock(&self.dir, name).read().first() != Some(&Plan::Ignore) {
-            File::create(self.dir.join("here").join(name)).unwrap();
-        }
+    pub(crate) fn welcome(&self, label: &str) {
+        let plans = Plans::lock(&self.dir, label).read();
+        self.plan(label, &plans);
     }
 
     /// Orders a probe to exit, and waits until it has. Returns its pid.
     pub(crate) fn exit(&mut self, name: &str, code: u8) -> i32 {
-        let lives = self.log.lives().into_iter().rev();
-        let newest = lives.into_iter().find(|((of, _), _)| of == name);
-        let (_, life) = newest.unwrap_or_else(|| panic!("{name} never ran"));
+        let life = self.log.newest(name).unwrap_or_else(|| panic!("{name} never ran"));
         let path = self.dir.join("order").join(name);
         let order = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let mut order = order.unwrap_or_else(|error| panic!("{name} takes no orders: {error}"));
@@ -134,9 +161,10 @@ impl World {
     }
 
     /// `kill -9`: of a worker's process, or of a supervisor node, which has none of its own.
-    pub(crate) fn kill(&mut self, name: &str) {
-        let node = self.node(name).unwrap_or_else(|| panic!("no {name}"));
-        self.deaths.push(Token { at_ns: now_ns(), text: format!("x{name}.{}(KILL)", node["run"]) });
+    pub(crate) fn kill(&mut self, label: &str) {
+        let name = self.name(label);
+        let node = self.node(&name).unwrap_or_else(|| panic!("no {name}"));
+        self.deaths.push(Token { at_ns: now_ns(), text: format!("x{label}.{}(KILL)", self.number(label)) });
         match node["pid"].as_i64() {
             Some(pid) => support::kill(pid as i32, libc::SIGKILL),
             None => {
@@ -253,23 +281,36 @@ impl World {
     }
 
     fn take_in(&mut self, event: Event) {
-        let plan = event.run.and_then(|run| self.log.life(&event.name, run)).map(|life| life.plan);
-        let life = (event.name.clone(), event.run.unwrap_or_default());
-        let started = self.started.contains(&life);
-        match event.meaning(plan.unwrap_or_default(), started) {
+        if event.name == PROJECT {
+            match event.kind.as_str() {
+                "ready" => self.up = true,
+                "stopped" => self.end = Some(event),
+                _ => {}
+            }
+            return;
+        }
+        let label = self.label(&event.name);
+        let plan = self.log.newest(&label).map(|life| life.plan).unwrap_or_default();
+        let attempt = self.attempts.entry(label.clone()).or_default();
+        match event.kind.as_str() {
+            "starting" => {
+                let number = attempt.number + 1;
+                *attempt = Attempt { label: label.clone(), number, plan: Plan::Ok, started: false };
+            }
+            "started" => attempt.started = true,
+            "exited" => attempt.plan = plan,
+            "ignored" => {
+                assert_eq!(Plans::lock(&self.dir, &label).take(), Plan::Ignore, "{event:?}");
+            }
+            _ => {}
+        }
+        match event.meaning(attempt) {
             Meaning::Deed(text) => self.deeds.push(Token { at_ns: event.at_ns, text }),
             Meaning::Death(text) => self.noticed.push(text),
             Meaning::Nothing => {}
         }
-        match (event.kind.as_str(), event.name == PROJECT) {
-            ("ignored", false) => {
-                assert_eq!(Plans::lock(&self.dir, &event.name).take(), Plan::Ignore, "{event:?}");
-                self.welcome(&event.name);
-            }
-            ("started", false) => drop(self.started.insert(life)),
-            ("ready", true) => self.up = true,
-            ("stopped", true) => self.end = Some(event),
-            _ => {}
+        if event.kind == "ignored" {
+            self.welcome(&label);
         }
     }
 }
