@@ -15,6 +15,8 @@ pub struct EventJson {
     pub mono_ms: u64,
     /// What happened.
     pub event: EventKind,
+    /// How much it matters.
+    pub level: Level,
     /// To whom.
     pub name: String,
     /// Which run of it.
@@ -81,6 +83,23 @@ pub struct Replaced {
     pub exit: ExitJson,
     /// Whether it ended by itself or was killed from outside, that is: not stopped by its supervisor.
     pub by_itself: bool,
+}
+
+/// How much an event matters: to be looked at, to be known, of no account by itself.
+///
+/// As OTP's supervisor and progress reports: the end of a permanent child and every abnormal end is an error, a start at
+/// boot or by itself is information, a start that somebody asked for is not even that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Steps on the way, and what was asked for.
+    Debug,
+    /// What happened by itself, as it should.
+    Info,
+    /// What should not have been necessary.
+    Warning,
+    /// What went wrong.
+    Error,
 }
 
 /// The closed list of events.

@@ -29,7 +29,7 @@ pub use api::{
     VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
-pub use event::{Ending, EventJson, EventKind, Replaced};
+pub use event::{Ending, EventJson, EventKind, Level, Replaced};
 pub use ps::{Totals, ps};
 pub use server::serve;
 pub use signal::{UnknownSignal, parse_signal};

@@ -15,6 +15,7 @@ mod answer;
 mod births;
 mod extras;
 mod journal;
+mod level;
 mod notify;
 mod perform;
 mod reload;

@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal as Posix;
 
 use super::births::{self, Grants};
+use super::level;
+use super::report::Ended;
 use super::supervisor::{Process, RuntimeError, Supervisor};
 use crate::capture::{Log, Tap};
 use crate::config::{self, ProcessSpec};
@@ -165,7 +167,12 @@ impl Supervisor {
             return None;
         }
         let exit = exit(record.status);
-        self.reporter.reaped(node, run, record.pid, exit, record.at_ns);
+        // A node that is gone has been told of already.
+        if let Some(child) = self.world.tree.spec(node) {
+            let weight = level::weight(child, exit);
+            let ended = Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true, weight };
+            self.reporter.reaped(node, run, ended);
+        }
         Some(ExitFact { node, run, exit })
     }
 }

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
-use crate::control::{Ending, EventJson, EventKind, ExitJson, PsJson, Replaced, Response};
+use super::level::{Weight, level, level_of_end};
+use crate::control::{Ending, EventJson, EventKind, ExitJson, Level, PsJson, Replaced, Response};
 use crate::os;
-use crate::rules::{EndClass, Exit, Failure, NodeId, Note, Run, StartError, Tree, View};
+use crate::rules::{Action, EndClass, Exit, Failure, NodeId, Note, Reply, Run, StartError, Tree, View};
 
 /// The terminal of `provost up`, seen from here. It must not block: a stopped terminal costs its lines, nothing else.
 pub trait Console {
@@ -36,6 +37,8 @@ pub(super) struct Reporter {
     failures: BTreeMap<NodeId, String>,
     /// What nodes are called: the tree forgets it before it is told that they are gone.
     names: BTreeMap<NodeId, String>,
+    /// The starts, among what is being performed, that somebody asked for.
+    requested: Vec<(NodeId, Run)>,
 }
 
 /// The newest process of a node, and its predecessor's end.
@@ -48,11 +51,14 @@ struct Life {
     ended: Option<Ended>,
 }
 
-struct Ended {
-    pid: Pid,
-    exit: Exit,
-    at_ns: u64,
-    by_itself: bool,
+/// How a process ended.
+pub(super) struct Ended {
+    pub(super) pid: Pid,
+    pub(super) exit: Exit,
+    pub(super) at_ns: u64,
+    /// Not because its supervisor had asked for it.
+    pub(super) by_itself: bool,
+    pub(super) weight: Weight,
 }
 
 impl Reporter {
@@ -66,7 +72,17 @@ impl Reporter {
             processes: BTreeMap::new(),
             failures: BTreeMap::new(),
             names: BTreeMap::new(),
+            requested: Vec::new(),
         }
+    }
+
+    /// These starts come of requests.
+    pub(super) fn requested(&mut self, actions: &[Action]) {
+        let started = |action: &Action| match action {
+            Action::Reply(_, Ok(Reply::Started(node, run))) => Some((*node, *run)),
+            _ => None,
+        };
+        self.requested = actions.iter().filter_map(started).collect();
     }
 
     /// These nodes exist.
@@ -115,9 +131,9 @@ impl Reporter {
     }
 
     /// The process of this run was reaped at `at_ns`. Told before the rules hear of it.
-    pub(super) fn reaped(&mut self, node: NodeId, run: Run, pid: Pid, exit: Exit, at_ns: u64) {
+    pub(super) fn reaped(&mut self, node: NodeId, run: Run, ended: Ended) {
         let life = self.processes.entry(node).or_default();
-        life.ended = Some(Ended { pid, exit, at_ns, by_itself: true });
+        life.ended = Some(ended);
         if life.run <= run {
             (life.run, life.pid) = (run, None);
         }
@@ -142,6 +158,7 @@ impl Reporter {
     /// The tree has ended.
     pub(super) fn finished(&mut self, tree: &Tree, class: EndClass) {
         let mut event = self.blank(EventKind::Stopped, self.project.clone());
+        event.level = level_of_end(class);
         event.class = Some(ending(class));
         event.reason = Some(match class {
             EndClass::GaveUp => "too many restarts: the root supervisor gave up".into(),
@@ -183,6 +200,9 @@ impl Reporter {
             Note::Started(node, run) => self.started(tree, *node, *run),
             Note::StartFailed(node, run, failure) => {
                 let mut event = self.about(EventKind::StartFailed, tree, *node, *run);
+                if *failure == Failure::Stopped {
+                    event.level = Level::Info;
+                }
                 event.reason = Some(self.sentence(tree, *node, *failure));
                 event
             }
@@ -197,6 +217,7 @@ impl Reporter {
                     && let Some(ended) = &mut life.ended
                 {
                     ended.by_itself = !requested;
+                    event.level = if *requested { ended.weight.asked } else { ended.weight.by_itself };
                     event.pid = Some(ended.pid.as_raw());
                     event.took_ms = life.began_ns.map(|began| millis(ended.at_ns.saturating_sub(began)));
                 }
@@ -204,6 +225,7 @@ impl Reporter {
             }
             Note::Ended(node, run, class) => {
                 let mut event = self.about(EventKind::Stopped, tree, *node, *run);
+                event.level = level_of_end(*class);
                 event.class = Some(ending(*class));
                 event.reason = Some(self.end_text(tree, *class));
                 event
@@ -228,6 +250,7 @@ impl Reporter {
             }
             Note::ResourceWait(node, _) => {
                 let mut event = self.blank(EventKind::StartFailed, name(*node));
+                event.level = Level::Warning;
                 event.reason =
                     self.failure(*node).map(|why| format!("{why}; tried again shortly, not counted"));
                 event
@@ -253,6 +276,9 @@ impl Reporter {
 
     fn started(&self, tree: &Tree, node: NodeId, run: Run) -> EventJson {
         let mut event = self.about(EventKind::Started, tree, node, run);
+        if self.requested.contains(&(node, run)) {
+            event.level = Level::Debug;
+        }
         if let Some(life) = self.processes.get(&node)
             && let Some(ended) = &life.ended
         {
@@ -304,6 +330,7 @@ impl Reporter {
             at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             mono_ms: os::clock::monotonic_ns() / 1_000_000,
             event,
+            level: level(event),
             name: if name.is_empty() { self.project.clone() } else { name },
             run: None,
             pid: None,

@@ -64,7 +64,13 @@ impl Project {
 
     /// Starts `provost up` in the foreground and does not wait.
     pub fn start(self) -> Launcher {
-        let mut child = self.provost(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let up = self.provost(&["up"]);
+        self.start_by(up)
+    }
+
+    /// Starts `provost up` by this command and does not wait.
+    pub fn start_by(self, mut up: Command) -> Launcher {
+        let mut child = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let streams: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
