@@ -178,6 +178,13 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
         }
         Request::Down | Request::Health => Ok(Response::Done),
         Request::Events => Ok(Response::Events(events.subscribe())),
+        Request::Why(_)
+        | Request::Counts(_)
+        | Request::Add(_)
+        | Request::Remove(_)
+        | Request::Scale(..)
+        | Request::Plan
+        | Request::Reload(_) => Err(refusal(ErrorCode::BadRequest)),
     }
 }
 
@@ -190,7 +197,7 @@ fn known(name: &str) -> Result<(), ApiError> {
 }
 
 fn refusal(code: ErrorCode) -> ApiError {
-    ApiError { code, message: "no".into(), name: Some("engine".into()) }
+    ApiError { name: Some("engine".into()), ..ApiError::new(code, "no") }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::config::{self, Context, Diagnostic, Loaded, Project, Settings, When};
 use crate::control::{
     self, ApiError, Apply, ChangeJson, ChangeKind, ErrorCode, KeyJson, PlanJson, ReloadJson, Response,
 };
-use crate::rules::{Action, Call, ChildSpec, NodeId, Refusal, SpecError, Ticket, View};
+use crate::rules::{Action, Call, ChildSpec, NodeId, Phase, Refusal, SpecError, Ticket, View};
 
 /// What the file is read for.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub(super) struct FileRead {
 struct Comparison {
     changes: Vec<ChangeJson>,
     unchanged: usize,
-    /// New children whose supervisor runs, without those below new supervisors.
+    /// Children that were never started and whose supervisor runs, without those below new supervisors.
     new: Vec<NodeId>,
     missing: Vec<NodeId>,
     /// Running, and differing in what takes effect at the next start.
@@ -209,15 +209,21 @@ impl Comparison {
 
     fn add_known(&mut self, old: &View, new: &View, parent: Option<&View>, before: &World, after: &World) {
         let differences = config::differences(settings(old, before), settings(new, after));
-        let outdated = differences.iter().any(|it| it.when == When::NextStart);
-        if outdated && new.phase.is_active() && new.supervisor.is_none() {
+        let running = new.phase.is_active() && new.supervisor.is_none();
+        let was_outdated = running && before.outdated.contains(&new.id);
+        if was_outdated || running && differences.iter().any(|it| it.when == When::NextStart) {
             self.outdated.push(new.id);
         }
+        let unstarted = old.phase == Phase::Stopped && !before.rests.contains_key(&new.id);
+        self.new
+            .extend((unstarted && parent.is_some_and(|parent| parent.phase.is_active())).then_some(new.id));
         let mut keys: Vec<KeyJson> = differences.into_iter().map(key_json).collect();
         keys.extend(order(old, new));
         match keys.is_empty() {
-            true => self.unchanged += 1,
             false => self.tell(ChangeKind::Changed, new, parent, keys, after),
+            true if unstarted => self.tell(ChangeKind::Unstarted, new, parent, keys, after),
+            true if was_outdated => self.tell(ChangeKind::Outdated, new, parent, keys, after),
+            true => self.unchanged += 1,
         }
         self.add_template(new, before, after);
     }

@@ -1,6 +1,6 @@
 //! What a supervisor process must know and the next one must know too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::series::{Plan, Series, SeriesId, SeriesStep};
 use crate::config::{ProcessSpec, Project};
 use crate::rules::{
     Action, Call, EndClass, Event, Exit, Moment, NodeId, Note, Refusal, Reply, Run, SpecError, Ticket, Tree,
+    View,
 };
 
 /// The remembered state: the project as it was read, the tree, and what was told about each node.
@@ -28,6 +29,8 @@ pub struct World {
     pub last_exits: BTreeMap<NodeId, (Run, Exit)>,
     /// How a node that is not to run came to rest.
     pub rests: BTreeMap<NodeId, Rest>,
+    /// Nodes whose newest run was started with other settings than are in force since a reload.
+    pub outdated: BTreeSet<NodeId>,
     /// Whether the tree has been asked to boot.
     pub booted: bool,
     /// Whether the tree has been up at least once.
@@ -76,6 +79,7 @@ impl World {
             series: BTreeMap::new(),
             last_exits: BTreeMap::new(),
             rests: BTreeMap::new(),
+            outdated: BTreeSet::new(),
             booted: false,
             up: false,
             finished: None,
@@ -155,10 +159,25 @@ impl World {
                 self.extras.retain(exists);
                 self.last_exits.retain(|node, _| exists(node));
                 self.rests.retain(|node, _| exists(node));
+                self.outdated.retain(exists);
             }
             Action::Reply(ticket, answer) => self.answered(now, *ticket, answer),
             Action::Finished(class) => self.finished = Some(*class),
             Action::Start(..) | Action::Signal(..) | Action::Kill(..) => {}
+        }
+    }
+
+    /// The rules have taken this configuration in.
+    fn reloaded(&mut self, project: Project, view: &View) {
+        let nodes = nodes(view);
+        let before: Vec<Option<ProcessSpec>> =
+            nodes.iter().map(|node| self.process(*node).cloned()).collect();
+        let old = std::mem::replace(&mut self.project, project);
+        self.extras.reloaded(&old, &self.project, &self.tree, view);
+        for (node, before) in nodes.into_iter().zip(before) {
+            if before.as_ref() != self.process(node) {
+                self.outdated.insert(node);
+            }
         }
     }
 
@@ -169,6 +188,7 @@ impl World {
             }
             Note::Starting(node, _) => {
                 self.rests.remove(node);
+                self.outdated.remove(node);
             }
             Note::Stopping(node, _) => {
                 self.rests.insert(*node, Rest::Stopped);
@@ -195,11 +215,16 @@ impl World {
                 self.rests.insert(node, Rest::Requested);
             }
             (Call::Reload(_), Offer::Project(project, then)) if answer.is_ok() => {
-                let old = std::mem::replace(&mut self.project, *project);
-                self.extras.reloaded(&old, &self.project, &self.tree, &self.tree.view(now));
+                self.reloaded(*project, &self.tree.view(now));
                 then.into_iter().for_each(|plan| self.begin(plan));
             }
             _ => {}
         }
     }
+}
+
+/// A node and all below it.
+fn nodes(view: &View) -> Vec<NodeId> {
+    let children = view.supervisor.iter().flat_map(|supervisor| &supervisor.children);
+    std::iter::once(view.id).chain(children.flat_map(nodes)).collect()
 }
