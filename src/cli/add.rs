@@ -8,8 +8,8 @@ use crate::config::{self, Context};
 use crate::control::{Add, Client};
 
 pub(super) async fn run(client: &Client, args: AddArgs) -> Result<Exit, Failure> {
-    let AddArgs { child, parent, name, args, output } = args;
-    let add = match child {
+    let AddArgs { child, child_option, parent, name, args, output, .. } = args;
+    let add = match child.or(child_option) {
         Some(file) => {
             let text = config::read_addition(&file, &Context::of_process()).map_err(Failure::BadFile)?;
             Add::Child { parent, file: file.display().to_string(), text }

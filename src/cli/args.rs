@@ -1,12 +1,12 @@
 //! The command line: the one definition behind parsing and help.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand};
 
 use super::exit;
-use crate::control::parse_signal;
+use crate::control::{parse_signal, parse_since};
 
 /// Erlang/OTP's supervision for operating-system processes: one config file, one launcher command.
 ///
@@ -82,8 +82,6 @@ pub(super) enum Verb {
     ///
     /// Without CHILD.toml an instance of the simple_one_for_one supervisor --parent is added: its template's command with
     /// ARGS appended, under the name TEMPLATE@K, with a K that is never given again.
-    ///
-    /// (-f names the project's config file here as everywhere.)
     Add(AddArgs),
     /// Make so many instances of a child there (NAME is its name without @)
     ///
@@ -109,6 +107,17 @@ pub(super) enum Verb {
     /// What follows is up to the child and its restart type. A child without a process is an error (3). All names are
     /// tried in the order given; the exit code is the highest of all.
     Kill(KillArgs),
+    /// Show what children have written, with times
+    ///
+    /// Without a name of all children, together in the order of time; `client` means `client@1` and all the others. A
+    /// stderr with a file of its own is called NAME.err. Reads the log files themselves, so it also works when no
+    /// launcher is running. Control characters are shown as \x1b; `…` ends what is longer than 16 KiB or has no end yet.
+    Logs(LogsArgs),
+    /// Show how children have ended, and what followed
+    ///
+    /// Kept over launchers, newest last. With a name: in full, with the last lines of output. Works when no launcher is
+    /// running.
+    History(HistoryArgs),
     /// Print what happens from now on, one JSON object a line
     ///
     /// Goes on when the supervisor process is replaced; ends when the launcher does.
@@ -136,6 +145,8 @@ impl Verb {
             Verb::Scale(args) => args.output,
             Verb::Reload(args) => args.output,
             Verb::Wait(args) => args.output,
+            Verb::Logs(args) => args.output,
+            Verb::History(args) => args.output,
             Verb::Up(_) | Verb::Down(_) | Verb::Events | Verb::Check | Verb::Supervise => JsonArgs::default(),
         };
         args.format()
@@ -192,6 +203,51 @@ pub(super) struct JsonArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct LogsArgs {
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Config file of the project; -f FILE stands before the verb here
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Begin with the last N lines of each child, or "all" [default: 10, with --since: all]
+    #[arg(short = 'n', long, value_name = "N", value_parser = Lines::parse)]
+    pub(super) lines: Option<Lines>,
+    /// Nothing older than this: 10min for ten minutes ago, or 2026-11-23T08:30:00Z
+    #[arg(long, value_name = "T", value_parser = parse_since)]
+    pub(super) since: Option<SystemTime>,
+    /// The children
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct HistoryArgs {
+    /// Only of this child
+    pub(super) name: Option<String>,
+    /// The last N exits, or "all" [default: 20]
+    #[arg(short = 'n', long, value_name = "N", value_parser = Lines::parse)]
+    pub(super) lines: Option<Lines>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+/// How many; `None`: all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lines(pub(super) Option<usize>);
+
+impl Lines {
+    fn parse(text: &str) -> Result<Lines, String> {
+        if text == "all" {
+            return Ok(Lines(None));
+        }
+        text.parse().map(|lines| Lines(Some(lines))).map_err(|_| "write a number or all".to_owned())
+    }
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
     /// The child
     pub(super) name: String,
@@ -221,6 +277,12 @@ pub(super) struct AddArgs {
     /// The file that describes the child
     #[arg(value_name = "CHILD.toml", conflicts_with_all = ["name", "args"])]
     pub(super) child: Option<PathBuf>,
+    /// The same, as an option; so the project's -f FILE stands before the verb here
+    #[arg(short = 'f', long = "child", value_name = "CHILD.toml", conflicts_with_all = ["child", "name", "args"])]
+    pub(super) child_option: Option<PathBuf>,
+    /// Config file of the project; -f FILE stands before the verb here
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// The supervisor [default: the one CHILD.toml names, else the root]
     #[arg(long, value_name = "SUPERVISOR")]
     pub(super) parent: Option<String>,
@@ -314,6 +376,34 @@ mod tests {
     }
 
     #[test]
+    fn after_logs_f_means_follow() {
+        for line in ["provost -f a.toml logs -f", "provost logs --follow --file a.toml"] {
+            let args = parse(line).unwrap();
+            assert_eq!(args.file, Some("a.toml".into()), "{line}");
+            assert!(matches!(args.verb, Some(Verb::Logs(LogsArgs { follow: true, .. }))), "{line}");
+        }
+    }
+
+    #[test]
+    fn after_add_f_means_the_child_file() {
+        for line in [
+            "provost -f a.toml add b.toml",
+            "provost -f a.toml add -f b.toml",
+            "provost -f a.toml add --child b.toml",
+            "provost add --file a.toml -f b.toml",
+        ] {
+            let args = parse(line).unwrap();
+            let Some(Verb::Add(AddArgs { child, child_option, .. })) = args.verb else { panic!("{line}") };
+            assert_eq!(
+                (args.file, child.or(child_option)),
+                (Some("a.toml".into()), Some("b.toml".into())),
+                "{line}"
+            );
+        }
+        assert!(parse("provost add -f b.toml c.toml").is_err());
+    }
+
+    #[test]
     fn signals_are_understood() {
         let signal = |line| match parse(line).unwrap().verb {
             Some(Verb::Kill(KillArgs { signal, .. })) => signal,
@@ -335,6 +425,8 @@ mod tests {
             ("provost add a.toml -- x", "cannot be used with"),
             ("provost wait engine --for redy", "ready"),
             ("provost scale client", "<N>"),
+            ("provost logs --since yesterday", "10min for ten minutes ago"),
+            ("provost logs -n few", "a number or all"),
             ("provost down --timeout soon", "'--timeout <DURATION>'"),
         ];
         for (line, hint) in cases {

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use super::admin::{bad_config, diagnostic_json};
 use super::extras::{self, Offer};
+use super::history::History;
 use super::requests::Way;
 use super::series::{OnRefusal, Plan, SeriesId, SeriesStep};
 use super::supervisor::{RuntimeError, Supervisor, now};
@@ -90,12 +91,14 @@ impl Supervisor {
             let _ = way.send(Err(ApiError::new(ErrorCode::BadConfig, message)));
             return Ok(());
         }
+        let moves = self.world.project.log_dir != project.log_dir;
         let (ticket, id) = (Ticket(self.number()), then.id);
         let call = Call::Reload(project.tree.clone());
         let offer = Offer::Project(Box::new(project), Some(then));
         self.take(Record::Call(now(), ticket, Box::new(call), offer))?;
-        // Settings of a log count from its next opening.
-        self.logs.clear();
+        if moves {
+            self.history = History::new(&self.world.project.log_dir);
+        }
         self.await_series(id, way, |done| Response::Reload(ReloadJson { plan, done }));
         Ok(())
     }
