@@ -319,11 +319,12 @@ fn instances_of_a_template_have_names_arguments_and_logs_of_their_own() {
     // A restart uses the same arguments, whoever decides it.
     replace_supervisor(&launcher);
     let first = launcher.pid_of("job@1").unwrap();
-    fs::remove_file(launcher.project.path("log/job@1.log")).unwrap();
-    replace_supervisor(&launcher);
     kill(first, libc::SIGKILL);
     launcher.wait_new_pid("job@1", first);
-    said("job@1", "job@1 1: one --two");
+    let log = launcher.project.path("log/job@1.log");
+    let twice = "job@1 1: one --two\n".repeat(2);
+    eventually("it says the same again", || (read(&log) == twice).then_some(()));
+    assert_eq!(launcher.ok(&["logs", "job@1"]).lines().count(), 2, "its log is found");
     // Stopped means gone, and its number is not given again.
     launcher.ok(&["stop", "job@2"]);
     assert_eq!(children(&launcher, "pool"), ["job@1", "special"]);
