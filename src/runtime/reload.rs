@@ -222,11 +222,14 @@ impl Comparison {
             .extend((unstarted && parent.is_some_and(|parent| parent.phase.is_active())).then_some(new.id));
         let mut keys: Vec<KeyJson> = differences.into_iter().map(key_json).collect();
         keys.extend(order(old, new));
-        match keys.is_empty() {
-            false => self.tell(ChangeKind::Changed, new, parent, keys, after),
-            true if unstarted => self.tell(ChangeKind::Unstarted, new, parent, keys, after),
-            true if was_outdated => self.tell(ChangeKind::Outdated, new, parent, keys, after),
-            true => self.unchanged += 1,
+        if !keys.is_empty() {
+            self.tell(ChangeKind::Changed, new, parent, keys, after);
+        } else if unstarted {
+            self.tell(ChangeKind::Unstarted, new, parent, keys, after);
+        } else if was_outdated {
+            self.tell(ChangeKind::Outdated, new, parent, keys, after);
+        } else {
+            self.unchanged += 1;
         }
         self.add_template(new, before, after);
     }
