@@ -109,6 +109,7 @@ fn live(
 
 fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Result<Response, ApiError> {
     match request {
+        Request::Logs(_) | Request::History => Err(refusal(ErrorCode::NotFound)),
         Request::Tree => {
             let root = child("demo", Phase::Running);
             Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root }))
@@ -140,6 +141,13 @@ fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Resul
         // The sender is gone at once, so the stream ends.
         Request::Events { .. } => Ok(Response::Events { past: Vec::new(), coming: broadcast::channel(1).1 }),
         Request::Health => Ok(Response::Done),
+        Request::Why(_)
+        | Request::Counts(_)
+        | Request::Add(_)
+        | Request::Remove(_)
+        | Request::Scale(..)
+        | Request::Plan
+        | Request::Reload(_) => Err(refusal(ErrorCode::BadRequest)),
     }
 }
 

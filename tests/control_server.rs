@@ -143,6 +143,7 @@ async fn answer_all(
 fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Response, ApiError> {
     let me = std::process::id().cast_signed();
     match request {
+        Request::Logs(_) | Request::History => Err(refusal(ErrorCode::NotFound)),
         Request::Tree => {
             Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root: root() }))
         }
@@ -179,6 +180,13 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
         }
         Request::Down | Request::Health => Ok(Response::Done),
         Request::Events { .. } => Ok(Response::Events { past: Vec::new(), coming: events.subscribe() }),
+        Request::Why(_)
+        | Request::Counts(_)
+        | Request::Add(_)
+        | Request::Remove(_)
+        | Request::Scale(..)
+        | Request::Plan
+        | Request::Reload(_) => Err(refusal(ErrorCode::BadRequest)),
     }
 }
 
@@ -191,7 +199,7 @@ fn known(name: &str) -> Result<(), ApiError> {
 }
 
 fn refusal(code: ErrorCode) -> ApiError {
-    ApiError { code, message: "no".into(), name: Some("engine".into()) }
+    ApiError { name: Some("engine".into()), ..ApiError::new(code, "no") }
 }
 
 #[tokio::test]

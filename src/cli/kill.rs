@@ -16,7 +16,7 @@ pub(super) async fn run(client: &Client, args: &KillArgs) -> Result<Exit, Failur
             Some(pid) => format!("{name}: {signal} sent to pid {pid}\n"),
             None => format!("{name}: {signal} sent\n"),
         };
-        worst = worst.worse(settle(answer, line)?);
+        worst = worst.worse(settle(answer, args.children.output.format(), line)?);
     }
     Ok(worst)
 }

@@ -3,7 +3,9 @@
 use super::Exit;
 use super::console::Console;
 use crate::keeper::{self, Link};
-use crate::os::process;
+use nix::sys::signal::Signal;
+
+use crate::os::{self, process};
 use crate::runtime;
 
 /// The name in the process table beside the keeper's `provost`.
@@ -19,6 +21,8 @@ pub fn run() -> Exit {
             return Exit::Usage;
         }
     };
+    // A file size limit is a reason to wait with output, not to die.
+    os::signals::ignore(Signal::SIGXFSZ);
     // Only a name: without it the process is still found by its command line.
     let _ = process::set_name(NAME);
     match runtime::run(link, journal, Box::new(Console::default())) {

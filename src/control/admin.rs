@@ -1,5 +1,7 @@
 //! Shapes of administration: adding, scaling, counting, reloading, and why a child is where it is.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -72,6 +74,17 @@ pub struct DiagnosticJson {
     pub hint: String,
 }
 
+impl fmt::Display for DiagnosticJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
+    }
+}
+
 /// What a reload does or would do: `GET /v1/plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanJson {
@@ -115,6 +128,10 @@ pub enum ChangeKind {
     Removed,
     /// Some settings differ.
     Changed,
+    /// An earlier reload added it, and it has not been started since.
+    Unstarted,
+    /// An earlier reload changed settings that count from its next start, and it has run since before.
+    Outdated,
 }
 
 /// A setting that differs.

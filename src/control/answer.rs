@@ -1,5 +1,6 @@
 //! One request, from HTTP to the supervisor's loop and back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,16 +11,21 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::api::{
-    ApiError, Call, DoneJson, ErrorCode, ErrorJson, Request, Response, StatusJson, TreeJson, VERSION,
+    ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, OutputState, Request, Response, StatusJson,
+    TreeJson, VERSION,
 };
 use super::body;
+use super::history::{DEFAULT_EXITS, HistoryJson, read_history};
+use super::logs::{DEFAULT_LINES, LogLineJson, LogQuery, pump};
 use super::ps::ps;
-use super::route::{Refused, Route, route};
+use super::route::{Refused, Route, decode, route};
 use super::signal::parse_signal;
-use super::stream::EventBody;
+use super::stream::{StreamBody, events};
+use crate::capture::{Reader, Start};
 
 /// Largest request body.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -28,7 +34,7 @@ pub(super) const REQUEST_WAIT: Duration = Duration::from_secs(5);
 /// How long the loop may take to answer what it can answer at once.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
-pub(super) type HttpResponse = hyper::Response<Either<Full<Bytes>, EventBody>>;
+pub(super) type HttpResponse = hyper::Response<Either<Full<Bytes>, StreamBody>>;
 
 /// Answers requests; one for all connections.
 #[derive(Clone)]
@@ -67,10 +73,9 @@ impl Desk {
     where
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
+        let query = request.uri().query().unwrap_or_default().to_owned();
         let route = match route(request.method(), request.uri().path())? {
-            Route::Ask(Request::Events { .. }) => {
-                Route::Ask(Request::Events { since: since(request.uri().query())? })
-            }
+            Route::Ask(Request::Events { .. }) => Route::Ask(Request::Events { since: since(&query)? }),
             route => route,
         };
         let body = if request.method() == Method::POST {
@@ -80,16 +85,18 @@ impl Desk {
         };
         asked.store(true, Ordering::Relaxed);
         match route {
-            Route::Ask(request) => self.ask(request).await,
-            Route::Ps => self.ask(Request::Members).await,
-            Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?)).await,
-            Route::Add => self.ask(body::add(&body)?).await,
-            Route::Scale => self.ask(body::scale(&body)?).await,
-            Route::Reload => self.ask(body::reload(&body)?).await,
+            Route::Ask(request) => self.ask(request, &query).await,
+            Route::Ps => self.ask(Request::Members, &query).await,
+            Route::Logs(name) => self.ask(Request::Logs(name), &query).await,
+            Route::History => self.ask(Request::History, &query).await,
+            Route::Add => self.ask(body::add(&body)?, &query).await,
+            Route::Scale => self.ask(body::scale(&body)?, &query).await,
+            Route::Reload => self.ask(body::reload(&body)?, &query).await,
+            Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?), &query).await,
         }
     }
 
-    async fn ask(&self, request: Request) -> Result<HttpResponse, Refused> {
+    async fn ask(&self, request: Request, query: &str) -> Result<HttpResponse, Refused> {
         let permit = self.permit_for(&request)?;
         let (reply, answer) = oneshot::channel();
         match timeout(ANSWER_WAIT, self.calls.send(Call { request, reply })).await {
@@ -110,7 +117,8 @@ impl Desk {
                 Ok(json(StatusCode::OK, &TreeJson { version: VERSION, project, root }))
             }
             Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
-            Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson { version: VERSION, child })),
+            Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson::new(child))),
+            Response::Status(child, output) => Ok(json(StatusCode::OK, &status(child, output).await)),
             Response::Why(why) => Ok(json(StatusCode::OK, &why)),
             Response::Counts(counts) => Ok(json(StatusCode::OK, &counts)),
             Response::Scale(scale) => Ok(json(StatusCode::OK, &scale)),
@@ -118,9 +126,19 @@ impl Desk {
             Response::Reload(reload) => Ok(json(StatusCode::OK, &reload)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
             Response::Events { past, coming } => match permit {
-                Some(permit) => Ok(stream(EventBody::new(past, coming, permit))),
+                Some(permit) => {
+                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(events(past, coming, sink)))))
+                }
                 None => Err(ApiError::new(ErrorCode::Internal, "events answer another question").into()),
             },
+            Response::Logs(sources) => match permit {
+                Some(permit) => {
+                    let query = LogQuery::parse(query)?;
+                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(pump(sources, query, sink)))))
+                }
+                None => Err(ApiError::new(ErrorCode::Internal, "logs answer another question").into()),
+            },
+            Response::History(log_dir) => Ok(json(StatusCode::OK, &history(log_dir, query).await?)),
         }
     }
 
@@ -135,7 +153,8 @@ impl Desk {
             | Request::Scale(..)
             | Request::Plan
             | Request::Reload(_)
-            | Request::Events { .. } => {
+            | Request::Events { .. }
+            | Request::Logs(_) => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
                 permit
                     .map(Some)
@@ -148,8 +167,48 @@ impl Desk {
             | Request::Counts(_)
             | Request::Signal(..)
             | Request::Down
+            | Request::History
             | Request::Health => Ok(None),
         }
+    }
+}
+
+/// A child with what is read from files: its last exit and its last lines.
+async fn status(child: ChildJson, output: OutputState) -> StatusJson {
+    let name = child.name.clone();
+    let mut status = StatusJson::new(child);
+    (status.log_stalled, status.log_stalls) = (output.stalled, output.stalls);
+    let read = spawn_blocking(move || {
+        let exits = read_history(&output.log_dir, Some(&name), 1).unwrap_or_default();
+        let start = Start { lines: Some(DEFAULT_LINES), since: None };
+        let lines = Reader::tail(&output.sources, start).unwrap_or_default();
+        let tail = lines.iter().map(|line| LogLineJson::new(line, &output.sources)).collect();
+        (exits.into_iter().next_back(), tail)
+    });
+    // Files that cannot be read leave the rest as it is.
+    (status.last_exit, status.log_tail) = read.await.unwrap_or_default();
+    status
+}
+
+/// The query of `GET /v1/history`: `name=NAME`, `lines=N`.
+async fn history(log_dir: PathBuf, query: &str) -> Result<HistoryJson, Refused> {
+    let (mut name, mut limit) = (None, DEFAULT_EXITS);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("name", wanted)) => name = Some(decode(wanted)?),
+            Some(("lines", number)) => {
+                limit = number.parse().map_err(|_| bad(format!("lines={number} is not a number")))?;
+            }
+            _ => return Err(bad(format!("{pair:?} is not known; there are name=NAME and lines=N"))),
+        }
+    }
+    let read = spawn_blocking(move || read_history(&log_dir, name.as_deref(), limit)).await;
+    match read {
+        Ok(Ok(exits)) => Ok(HistoryJson { version: VERSION, exits }),
+        Ok(Err(error)) => {
+            Err(ApiError::new(ErrorCode::Internal, format!("cannot read the history: {error}")).into())
+        }
+        Err(_) => Err(unavailable("the supervisor is going down; it answers nothing any more")),
     }
 }
 
@@ -178,11 +237,14 @@ where
 }
 
 /// `since=SEQ`, the only thing a query can say.
-fn since(query: Option<&str>) -> Result<Option<u64>, Refused> {
-    let number = |query: &str| query.strip_prefix("since=")?.parse().ok();
-    query
-        .map(|query| number(query).ok_or_else(|| bad("the only query here is since=SEQ, a number".into())))
-        .transpose()
+fn since(query: &str) -> Result<Option<u64>, Refused> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let number = query.strip_prefix("since=").and_then(|number| number.parse().ok());
+    number
+        .map(Some)
+        .ok_or_else(|| bad("the only query here is since=SEQ, with the number of an event".into()))
 }
 
 fn signal_of(body: &[u8]) -> Result<i32, Refused> {
@@ -227,11 +289,11 @@ fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
     respond(status, "application/json", Either::Left(Full::new(text.into())))
 }
 
-fn stream(events: EventBody) -> HttpResponse {
+fn stream(events: StreamBody) -> HttpResponse {
     respond(StatusCode::OK, "text/event-stream", Either::Right(events))
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, EventBody>) -> HttpResponse {
+fn respond(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, StreamBody>) -> HttpResponse {
     let mut response = hyper::Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn slips_are_no_defaults() {
-        for body in [r#"{"childs": "x"}"#, r#"{"child": "x", "args": ["y"]}"#, "[]", "", r#"{"args": [1]}"#] {
+        for body in [r#"{"childs": "x"}"#, r#"{"child": "x", "args": ["y"]}"#, "", r#"{"args": [1]}"#] {
             assert_eq!(add(body.as_bytes()).unwrap_err().code, ErrorCode::BadRequest, "{body}");
         }
         for body in [r#"{"name": "web"}"#, r#"{"name": "web", "instances": -1}"#, ""] {

@@ -3,7 +3,7 @@
 //! `api.rs` is the one list of requests and shapes (those of administration are in `admin.rs`, request bodies in
 //! `body.rs`), `event.rs` that of events. `server.rs` lets connections in,
 //! `route.rs` and `answer.rs` turn HTTP into [`Request`]s for the supervisor's loop and back, `ps.rs` joins the loop's account with the kernel's tables,
-//! `client.rs` is what the verbs use. Nothing here decides what happens to a child, and a slow or hostile client costs
+//! `logs.rs` and `history.rs` read what is kept in files, `client.rs` is what the verbs use. Nothing here decides what happens to a child, and a slow or hostile client costs
 //! nobody else anything: every buffer, wait and number of connections is bounded.
 
 mod admin;
@@ -13,6 +13,8 @@ mod body;
 mod client;
 mod deadline;
 mod event;
+mod history;
+mod logs;
 mod ps;
 mod route;
 mod server;
@@ -24,12 +26,14 @@ pub use admin::{
     Reason, ReloadJson, ScaleJson, WhyJson,
 };
 pub use api::{
-    ApiError, BrutalKill, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson,
-    PsJson, Request, Response, Role, ShutdownJson, SpecJson, StatusJson, StepJson, SupervisorJson, TreeJson,
-    VERSION,
+    ApiError, BrutalKill, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, OutputState,
+    ProcessJson, PsJson, Request, Response, Role, ShutdownJson, SpecJson, StatusJson, StepJson,
+    SupervisorJson, TreeJson, VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
 pub use event::{Ending, EventJson, EventKind, Level, Replaced};
+pub use history::{DEFAULT_EXITS, HISTORY, HistoryJson, PastExitJson, UsageJson, read_history};
+pub use logs::{DEFAULT_LINES, LogLineJson, parse_since};
 pub use ps::{Totals, ps};
 pub use server::serve;
 pub use signal::{UnknownSignal, parse_signal};

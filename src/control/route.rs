@@ -19,6 +19,10 @@ pub(super) enum Route {
     Scale,
     /// How far to go stands in the body.
     Reload,
+    /// Ask it where the logs of this child are, then read them as the query says.
+    Logs(String),
+    /// Ask it where the history is, then read it as the query says.
+    History,
 }
 
 /// A request that is refused, with the HTTP status that fits.
@@ -58,6 +62,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refused> {
         ["v1", "tree"] => (Method::GET, Route::Ask(Request::Tree)),
         ["v1", "ps"] => (Method::GET, Route::Ps),
         ["v1", "events"] => (Method::GET, Route::Ask(Request::Events { since: None })),
+        ["v1", "history"] => (Method::GET, Route::History),
+        ["v1", "logs", name] => (Method::GET, Route::Logs(decode(name)?)),
         ["v1", "down"] => (Method::POST, Route::Ask(Request::Down)),
         ["v1", "plan"] => (Method::GET, Route::Ask(Request::Plan)),
         ["v1", "reload"] => (Method::POST, Route::Reload),
@@ -95,8 +101,8 @@ fn about_child(name: String, verb: &str) -> Option<Route> {
 fn unknown() -> Refused {
     ApiError::new(
         ErrorCode::NotFound,
-        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/plan, /v1/counts, \
-         /v1/counts/NAME, /v1/children/NAME, /v1/children/NAME/why, /healthz, POST /v1/children, \
+        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/history, /v1/logs/NAME, \
+         /v1/plan, /v1/counts, /v1/counts/NAME, /v1/children/NAME, /v1/children/NAME/why, /healthz, POST /v1/children, \
          /v1/children/NAME/{start,stop,restart,signal}, /v1/scale, /v1/reload, /v1/down and DELETE \
          /v1/children/NAME",
     )
@@ -104,8 +110,8 @@ fn unknown() -> Refused {
 }
 
 /// Undoes percent encoding (RFC 3986 section 2.1): `client%401` is `client@1`.
-fn decode(segment: &str) -> Result<String, ApiError> {
-    let bad = || ApiError::new(ErrorCode::BadRequest, "the name in the path is not properly percent-encoded");
+pub(super) fn decode(segment: &str) -> Result<String, ApiError> {
+    let bad = || ApiError::new(ErrorCode::BadRequest, "the address is not properly percent-encoded");
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();
     while let Some(byte) = rest.next() {
@@ -156,6 +162,8 @@ mod tests {
         assert_eq!(other(&Method::POST, "/v1/reload"), Ok(Route::Reload));
         assert_eq!(other(&Method::DELETE, "/v1/children/client@1"), ask(Request::Remove("client@1".into())));
         assert_eq!(other(&Method::DELETE, "/v1/children/a/why"), Err(StatusCode::METHOD_NOT_ALLOWED));
+        assert_eq!(get("/v1/logs/client%401"), Ok(Route::Logs("client@1".into())));
+        assert_eq!(get("/v1/history"), Ok(Route::History));
         assert_eq!(get("/v1/children/client%401"), ask(Request::Child("client@1".into())));
         let post = |path| route(&Method::POST, path).unwrap();
         assert_eq!(post("/v1/children/a/stop"), Route::Ask(Request::Stop("a".into())));

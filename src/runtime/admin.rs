@@ -60,12 +60,12 @@ impl Supervisor {
 
     /// A log file or socket that these processes want and another one has.
     fn taken_path(&self, processes: &BTreeMap<String, ProcessSpec>) -> Option<(PathBuf, String)> {
-        let wanted: BTreeSet<&Path> = processes.values().flat_map(paths).collect();
+        let wanted: BTreeSet<PathBuf> = processes.values().flat_map(paths).collect();
         let others = self.world.processes().filter(|(name, _)| !processes.contains_key(*name));
         others
             .flat_map(|(name, spec)| paths(spec).map(move |path| (path, name)))
             .find(|(path, _)| wanted.contains(path))
-            .map(|(path, name)| (path.to_owned(), name.clone()))
+            .map(|(path, name)| (path, name.clone()))
     }
 
     fn prepare_instance(
@@ -246,12 +246,12 @@ pub(super) fn diagnostic_json(diagnostic: &Diagnostic) -> DiagnosticJson {
 }
 
 /// The files and sockets that must be a process's alone.
-fn paths(spec: &ProcessSpec) -> impl Iterator<Item = &Path> {
-    let log = match &spec.output {
-        Output::File(log) => Some(log.path.as_path()),
-        Output::Null | Output::Inherit => None,
+fn paths(spec: &ProcessSpec) -> impl Iterator<Item = PathBuf> {
+    let logs = match &spec.output {
+        Output::File(log) => log.paths(),
+        Output::Null | Output::Inherit => Vec::new(),
     };
-    spec.listen.iter().map(|listen| listen.unix.as_path()).chain(log)
+    spec.listen.iter().map(|listen| listen.unix.clone()).chain(logs)
 }
 
 /// The supervisor that configures this child: `Some(None)` is the root.

@@ -5,13 +5,15 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use super::extras::Offer;
+use super::outputs;
 use super::reload::Purpose;
 use super::report::exit_json;
 use super::requests::{Answer, Way, error, gone};
 use super::supervisor::{RuntimeError, Supervisor, now};
+use crate::capture::Source;
 use crate::control::{
-    self, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, Request, Response, Role, ShutdownJson,
-    SpecJson, StepJson, SupervisorJson, TreeJson,
+    self, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, OutputState, Request, Response, Role,
+    ShutdownJson, SpecJson, StepJson, SupervisorJson, TreeJson,
 };
 use crate::os;
 use crate::rules::{self, Event, Exit, ExitFact, NodeId, Shutdown, Signal, StopStep, View};
@@ -24,7 +26,9 @@ impl Supervisor {
         let answer = match request {
             Request::Tree => Ok(Response::Tree(self.tree())),
             Request::Members => Ok(Response::Members(self.world.project.name.clone(), self.members())),
-            Request::Child(name) => self.child_with_spec(&name).map(Response::Child),
+            Request::Child(name) => self.status(&name),
+            Request::Logs(name) => self.find(&name).map(|node| Response::Logs(self.log_sources(node, &name))),
+            Request::History => Ok(Response::History(self.world.project.log_dir.clone())),
             Request::Signal(name, signal) => self.signal_node(&name, signal)?,
             Request::Start(name) => return self.ask(&name, rules::Call::RestartChild, reply),
             Request::Stop(name) => return self.stop(&name, reply),
@@ -101,6 +105,20 @@ impl Supervisor {
         }
     }
 
+    fn status(&self, name: &str) -> Answer {
+        let node = self.find(name)?;
+        let child = self.node_with_spec(node);
+        let spec = self.world.process(node);
+        let (stalled, stalls) = spec.map(|spec| self.outputs.stalls(spec)).unwrap_or_default();
+        let sources = self.log_sources(node, name);
+        let log_dir = self.world.project.log_dir.clone();
+        Ok(Response::Status(child, OutputState { log_dir, sources, stalled, stalls }))
+    }
+
+    fn log_sources(&self, node: NodeId, name: &str) -> Vec<Source> {
+        outputs::sources(self.world.process(node).map(|spec| &spec.output), name)
+    }
+
     fn signal_child(&self, name: &str, signal: i32) -> Answer {
         let node = self.find(name)?;
         let Some(process) = self.processes.get(&node) else {
@@ -134,13 +152,12 @@ impl Supervisor {
         self.find(name).map(|node| self.node(node))
     }
 
-    fn child_with_spec(&self, name: &str) -> Result<ChildJson, ApiError> {
-        let node = self.find(name)?;
+    fn node_with_spec(&self, node: NodeId) -> ChildJson {
         let spec = self.world.tree.spec(node).map(|spec| {
             let command = self.world.process(node).map(|process| process.argv.clone());
             Box::new(SpecJson { command, shutdown: shutdown_json(&spec.shutdown) })
         });
-        Ok(ChildJson { spec, ..self.node(node) })
+        ChildJson { spec, ..self.node(node) }
     }
 
     pub(super) fn node(&self, node: NodeId) -> ChildJson {

@@ -50,8 +50,9 @@ pub(super) fn level(event: EventKind) -> Level {
         | EventKind::Removed
         | EventKind::Added
         | EventKind::Reloaded
+        | EventKind::OutputResumed
         | EventKind::Upgraded => Level::Info,
-        EventKind::Killed | EventKind::Takeover => Level::Warning,
+        EventKind::Killed | EventKind::Takeover | EventKind::OutputStalled => Level::Warning,
         EventKind::StartFailed | EventKind::Unhealthy | EventKind::GaveUp => Level::Error,
     }
 }

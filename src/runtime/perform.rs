@@ -7,15 +7,15 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal as Posix;
 
 use super::births::{self, Grants};
+use super::exit_of;
 use super::level;
-use super::report::Ended;
 use super::supervisor::{Process, RuntimeError, Supervisor};
 use crate::capture::{Log, Tap};
 use crate::config::{self, ProcessSpec};
 use crate::keeper::{ExitRecord, Key, ToKeeper};
 use crate::os;
 use crate::os::spawn::{BirthError, Step};
-use crate::rules::{Action, Event, Exit, ExitFact, NodeId, Note, Run, Signal, StartError};
+use crate::rules::{Action, Event, ExitFact, NodeId, Note, Run, Signal, StartError};
 
 /// A captured output: the end the child writes to, and the tap that empties the other.
 struct Output {
@@ -24,9 +24,9 @@ struct Output {
 }
 
 impl Output {
-    fn open(log: Rc<Log>) -> std::io::Result<Output> {
+    fn open(log: &Rc<Log>) -> std::io::Result<Output> {
         let (read, write) = os::pipe::output()?;
-        Ok(Output { write, tap: Tap::open(read, log)? })
+        Ok(Output { write, tap: Tap::open(read, Rc::clone(log))? })
     }
 }
 
@@ -50,11 +50,9 @@ impl Supervisor {
     pub(super) fn forget(&mut self) -> Result<(), RuntimeError> {
         let tree = &self.world.tree;
         self.processes.retain(|node, _| tree.name(*node).is_some());
+        self.outputs.forget(|node| tree.name(node).is_some());
         self.reporter.forget(tree);
-        self.release_sockets()?;
-        // A log without a writer can be opened again if its child comes back.
-        self.logs.retain(|_, log| Rc::strong_count(log) > 1);
-        Ok(())
+        Ok(self.release_sockets()?)
     }
 
     fn note(&mut self, note: &Note) -> Result<(), RuntimeError> {
@@ -101,19 +99,21 @@ impl Supervisor {
         if spec.ready.is_some() {
             self.notify_socket(node, &name).map_err(|(what, error)| resources(&what, &error))?;
         }
-        let log = self.log(spec).map_err(|(what, error)| resources(&what, &error))?;
-        let output = log.map(Output::open).transpose();
-        let output = output.map_err(|error| resources("cannot make a pipe for its output", &error))?;
+        let logs = self.outputs.open(node, spec).map_err(|(path, error)| {
+            resources(&format!("cannot open its log file {}", path.display()), &error)
+        })?;
+        let outputs: Result<Vec<Output>, _> = logs.iter().map(Output::open).collect();
+        let outputs = outputs.map_err(|error| resources("cannot make a pipe for its output", &error))?;
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let null = self.context.null();
-        let stdio = match (&output, &spec.output) {
-            (Some(output), _) => [null, output.write.as_fd(), output.write.as_fd()],
-            (None, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
-            (None, _) => [null; 3],
+        let stdio = match (outputs.first(), outputs.last(), &spec.output) {
+            (Some(out), Some(err), _) => [null, out.write.as_fd(), err.write.as_fd()],
+            (_, _, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
+            _ => [null; 3],
         };
         let grants = Grants {
             stdio,
-            outputs: output.iter().map(|output| output.tap.pipe()).collect(),
+            outputs: outputs.iter().map(|output| output.tap.pipe()).collect(),
             listen: listen.iter().map(|socket| socket.as_fd()).collect(),
             link: &self.link,
         };
@@ -121,21 +121,8 @@ impl Supervisor {
             .map_err(|sentence| (StartError::Failed, sentence))?;
         let born = os::spawn::spawn(&birth).map_err(|error| birth_failed(spec, &error))?;
         drop(birth);
-        let taps = output.map(|output| output.tap).into_iter().collect();
+        let taps = outputs.into_iter().map(|output| output.tap).collect();
         Ok(Process { run, pid: born.pid, pidfd: born.pidfd, taps })
-    }
-
-    /// The file this child's output goes to; `None` if it is not captured.
-    pub(super) fn log(&mut self, spec: &ProcessSpec) -> Result<Option<Rc<Log>>, (String, std::io::Error)> {
-        let config::Output::File(file) = &spec.output else { return Ok(None) };
-        if let Some(log) = self.logs.get(&file.path) {
-            return Ok(Some(Rc::clone(log)));
-        }
-        let log = Log::open(&file.path, file.max_size, file.max_files)
-            .map_err(|error| (format!("cannot open its log file {}", file.path.display()), error))?;
-        let log = Rc::new(log);
-        self.logs.insert(file.path.clone(), Rc::clone(&log));
-        Ok(Some(log))
     }
 
     /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.
@@ -148,16 +135,13 @@ impl Supervisor {
         }
     }
 
-    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what never came to exec;
-    /// that was told as a failed start.
+    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what never came to exec,
+    /// which was told as a failed start, and for what an earlier supervisor process has told the rules.
     pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<ExitFact> {
         let (node, run) = (NodeId(record.key.node), Run(record.key.run));
-        if let Some(process) = self.processes.get(&node)
-            && process.run == run
-        {
-            process.taps.iter().for_each(|tap| tap.finish());
-            self.processes.remove(&node);
-        }
+        let newest = self.processes.get(&node).is_some_and(|process| process.run == run);
+        let taps = newest.then(|| self.processes.remove(&node)).flatten().map(|process| process.taps);
+        self.departures.add(*record, taps);
         if let Some((step, errno)) = record.birth_failed {
             // Known already, unless the supervisor process that tried was killed in the middle of it.
             if self.reporter.failure(node).is_none() {
@@ -166,12 +150,12 @@ impl Supervisor {
             self.queue.push_back(Event::SpawnFailed(node, run, severity(errno)));
             return None;
         }
-        let exit = exit(record.status);
-        // A node that is gone has been told of already.
+        if self.world.knows_end(node, run) {
+            return None;
+        }
+        let exit = exit_of(record.status);
         if let Some(child) = self.world.tree.spec(node) {
-            let weight = level::weight(child, exit);
-            let ended = Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true, weight };
-            self.reporter.reaped(node, run, ended);
+            self.reporter.reaped(node, run, record, exit, level::weight(child, exit));
         }
         Some(ExitFact { node, run, exit })
     }
@@ -194,15 +178,4 @@ fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) 
         step => format!("cannot {step}: {}", error.errno.desc()),
     };
     (severity(error.errno), format!("{sentence} ({:?})", error.errno))
-}
-
-/// `wait(2)` status to exit.
-fn exit(status: i32) -> Exit {
-    if libc::WIFEXITED(status) {
-        Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
-    } else if libc::WIFSIGNALED(status) {
-        Exit::Signal { signal: Signal(libc::WTERMSIG(status)), core: libc::WCOREDUMP(status) }
-    } else {
-        Exit::Unknown
-    }
 }

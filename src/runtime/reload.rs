@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use super::admin::{bad_config, diagnostic_json};
 use super::extras::{self, Offer};
+use super::history::History;
 use super::requests::Way;
 use super::series::{OnRefusal, Plan, SeriesId, SeriesStep};
 use super::supervisor::{RuntimeError, Supervisor, now};
@@ -16,7 +17,7 @@ use crate::config::{self, Context, Diagnostic, Loaded, Project, Settings, When};
 use crate::control::{
     self, ApiError, Apply, ChangeJson, ChangeKind, ErrorCode, KeyJson, PlanJson, ReloadJson, Response,
 };
-use crate::rules::{Action, Call, ChildSpec, NodeId, Refusal, SpecError, Ticket, View};
+use crate::rules::{Action, Call, ChildSpec, NodeId, Phase, Refusal, SpecError, Ticket, View};
 
 /// What the file is read for.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ pub(super) struct FileRead {
 struct Comparison {
     changes: Vec<ChangeJson>,
     unchanged: usize,
-    /// New children whose supervisor runs, without those below new supervisors.
+    /// Children that were never started and whose supervisor runs, without those below new supervisors.
     new: Vec<NodeId>,
     missing: Vec<NodeId>,
     /// Running, and differing in what takes effect at the next start.
@@ -90,12 +91,14 @@ impl Supervisor {
             let _ = way.send(Err(ApiError::new(ErrorCode::BadConfig, message)));
             return Ok(());
         }
+        let moves = self.world.project.log_dir != project.log_dir;
         let (ticket, id) = (Ticket(self.number()), then.id);
         let call = Call::Reload(project.tree.clone());
         let offer = Offer::Project(Box::new(project), Some(then));
         self.take(Record::Call(now(), ticket, Box::new(call), offer))?;
-        // Settings of a log count from its next opening.
-        self.logs.clear();
+        if moves {
+            self.history = History::new(&self.world.project.log_dir);
+        }
         self.await_series(id, way, |done| Response::Reload(ReloadJson { plan, done }));
         Ok(())
     }
@@ -209,15 +212,24 @@ impl Comparison {
 
     fn add_known(&mut self, old: &View, new: &View, parent: Option<&View>, before: &World, after: &World) {
         let differences = config::differences(settings(old, before), settings(new, after));
-        let outdated = differences.iter().any(|it| it.when == When::NextStart);
-        if outdated && new.phase.is_active() && new.supervisor.is_none() {
+        let running = new.phase.is_active() && new.supervisor.is_none();
+        let was_outdated = running && before.outdated.contains(&new.id);
+        if was_outdated || running && differences.iter().any(|it| it.when == When::NextStart) {
             self.outdated.push(new.id);
         }
+        let unstarted = old.phase == Phase::Stopped && !before.rests.contains_key(&new.id);
+        self.new
+            .extend((unstarted && parent.is_some_and(|parent| parent.phase.is_active())).then_some(new.id));
         let mut keys: Vec<KeyJson> = differences.into_iter().map(key_json).collect();
         keys.extend(order(old, new));
-        match keys.is_empty() {
-            true => self.unchanged += 1,
-            false => self.tell(ChangeKind::Changed, new, parent, keys, after),
+        if !keys.is_empty() {
+            self.tell(ChangeKind::Changed, new, parent, keys, after);
+        } else if unstarted {
+            self.tell(ChangeKind::Unstarted, new, parent, keys, after);
+        } else if was_outdated {
+            self.tell(ChangeKind::Outdated, new, parent, keys, after);
+        } else {
+            self.unchanged += 1;
         }
         self.add_template(new, before, after);
     }

@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use super::level::{Weight, level, level_of_end};
 use crate::control::{Ending, EventJson, EventKind, ExitJson, Level, PsJson, Replaced, Response};
+use crate::keeper::ExitRecord;
 use crate::os;
 use crate::rules::{Action, EndClass, Exit, Failure, NodeId, Note, Reply, Run, StartError, Tree, View};
 
@@ -46,19 +47,19 @@ pub(super) struct Reporter {
 struct Life {
     run: Run,
     pid: Option<Pid>,
-    /// When it was born; `None` if an earlier supervisor process bore it.
+    /// When it was born; `None` if an earlier supervisor process bore it and it lives.
     began_ns: Option<u64>,
     ended: Option<Ended>,
 }
 
 /// How a process ended.
-pub(super) struct Ended {
-    pub(super) pid: Pid,
-    pub(super) exit: Exit,
-    pub(super) at_ns: u64,
+struct Ended {
+    pid: Pid,
+    exit: Exit,
+    at_ns: u64,
     /// Not because its supervisor had asked for it.
-    pub(super) by_itself: bool,
-    pub(super) weight: Weight,
+    by_itself: bool,
+    weight: Weight,
 }
 
 impl Reporter {
@@ -130,13 +131,21 @@ impl Reporter {
         Some(sentence)
     }
 
-    /// The process of this run was reaped at `at_ns`. Told before the rules hear of it.
-    pub(super) fn reaped(&mut self, node: NodeId, run: Run, ended: Ended) {
+    /// The process of this run was reaped. Told before the rules hear of it.
+    pub(super) fn reaped(&mut self, node: NodeId, run: Run, record: &ExitRecord, exit: Exit, weight: Weight) {
         let life = self.processes.entry(node).or_default();
-        life.ended = Some(ended);
+        life.ended = Some(Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true, weight });
         if life.run <= run {
-            (life.run, life.pid) = (run, None);
+            (life.run, life.pid, life.began_ns) = (run, None, Some(record.born_ns));
         }
+    }
+
+    /// Output of this node waits for its log, for this reason, or flows again.
+    pub(super) fn output(&mut self, tree: &Tree, node: NodeId, stalled: Option<String>) {
+        let kind = if stalled.is_some() { EventKind::OutputStalled } else { EventKind::OutputResumed };
+        let mut event = self.blank(kind, self.name(tree, node));
+        event.reason = stalled;
+        self.tell(event);
     }
 
     /// Some nodes are gone.

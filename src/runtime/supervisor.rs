@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,16 +14,19 @@ use tokio::time::Instant;
 
 use super::Said;
 use super::births::Context;
+use super::departures::Departures;
+use super::history::History;
 use super::journal::{Journal, JournalError};
+use super::outputs::Outputs;
 use super::reload::FileRead;
 use super::report::{Console, Reporter};
 use super::requests::{SeriesCaller, Waiting};
 use super::series::SeriesId;
 use super::sockets::Held;
 use super::world::{Record, World};
-use crate::capture::{Log, Tap};
+use crate::capture::Tap;
 use crate::control::{self, Call, PsJson};
-use crate::keeper::{FromKeeper, Key, Link, ToKeeper};
+use crate::keeper::{FromKeeper, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
 
@@ -69,7 +71,12 @@ pub(super) struct Supervisor {
     pub(super) processes: BTreeMap<NodeId, Process>,
     /// What the keeper's store holds, by name.
     pub(super) store: BTreeMap<String, Rc<OwnedFd>>,
-    pub(super) logs: BTreeMap<PathBuf, Rc<Log>>,
+    pub(super) outputs: Outputs,
+    /// Ended runs that are not acknowledged.
+    pub(super) departures: Departures,
+    pub(super) history: History,
+    /// Names this launcher among all there ever were.
+    pub(super) launch: String,
     /// Facts that performing an order brought.
     pub(super) queue: VecDeque<Event>,
     /// Where the tasks that hear children put what these say.
@@ -133,9 +140,12 @@ impl Supervisor {
         requests: &mut mpsc::Receiver<Call>,
     ) -> Result<(), RuntimeError> {
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
+        let alarm = self.outputs.alarm();
         self.resume()?;
         loop {
             self.settle()?;
+            self.settle_departures()?;
+            self.tell_stalls();
             if self.finish()? {
                 return Ok(());
             }
@@ -156,6 +166,7 @@ impl Supervisor {
                 }
                 Some(call) = requests.recv() => self.answer(call)?,
                 Some(read) = files.recv() => self.file_read(read)?,
+                () = alarm.notified() => {}
                 Some(table) = tables.recv() => self.reporter.console.up(&table),
                 () = sleep_until(deadline) => self.handle(Event::Tick)?,
             }
@@ -192,17 +203,13 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Everything the keeper has to say right now. All exits known at this instant go to the rules as one event, and are
-    /// acknowledged only when they are remembered.
+    /// Everything the keeper has to say right now. All exits known at this instant go to the rules as one event; they are
+    /// acknowledged when all of it is safe (`departures.rs`).
     fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
         let mut exits = Vec::new();
-        let mut heard: Vec<Key> = Vec::new();
         while let Some(packet) = self.link.recv()? {
             match packet {
-                FromKeeper::Exited(record) => {
-                    heard.push(record.key);
-                    exits.extend(self.exited(&record));
-                }
+                FromKeeper::Exited(record) => exits.extend(self.exited(&record)),
                 FromKeeper::Stop => self.queue.push_back(Event::Stop),
                 FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
                 FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
@@ -212,9 +219,6 @@ impl Supervisor {
         if !exits.is_empty() {
             self.before_exits(&exits)?;
             self.handle(Event::Exited(exits))?;
-        }
-        for key in heard {
-            self.link.send(&ToKeeper::Ack(key))?;
         }
         Ok(())
     }
@@ -237,9 +241,16 @@ impl Supervisor {
     fn finish(&mut self) -> Result<bool, RuntimeError> {
         let Some(class) = self.world.finished else { return Ok(false) };
         self.reporter.finished(&self.world.tree, class);
+        self.save_output();
         self.remove_sockets();
         self.link.send(&ToKeeper::Finish(super::exit_code(class)))?;
         Ok(true)
+    }
+
+    fn tell_stalls(&mut self) {
+        for news in self.outputs.news() {
+            self.reporter.output(&self.world.tree, news.node, news.stalled);
+        }
     }
 
     /// Reads the process table for the console if it is owed one, beside the loop: a thousand processes take their time.

@@ -1,14 +1,15 @@
 //! What a supervisor process must know and the next one must know too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::extras::{Extras, Offer};
 use super::series::{Plan, Series, SeriesId, SeriesStep};
-use crate::config::{ProcessSpec, Project};
+use crate::config::{Output, ProcessSpec, Project};
 use crate::rules::{
-    Action, Call, EndClass, Event, Exit, Moment, NodeId, Note, Refusal, Reply, Run, SpecError, Ticket, Tree,
+    Action, Call, Decision, EndClass, Event, Exit, Moment, NodeId, Note, Refusal, Reply, Run, SpecError,
+    Ticket, Tree, View,
 };
 
 /// The remembered state: the project as it was read, the tree, and what was told about each node.
@@ -28,6 +29,10 @@ pub struct World {
     pub last_exits: BTreeMap<NodeId, (Run, Exit)>,
     /// How a node that is not to run came to rest.
     pub rests: BTreeMap<NodeId, Rest>,
+    /// Nodes whose newest run was started with other settings than are in force since a reload.
+    pub outdated: BTreeSet<NodeId>,
+    /// Ended runs that are not in the history yet.
+    pub ended: BTreeMap<(NodeId, Run), Ending>,
     /// Whether the tree has been asked to boot.
     pub booted: bool,
     /// Whether the tree has been up at least once.
@@ -49,6 +54,36 @@ pub enum Rest {
     Failed,
 }
 
+/// What the history needs to know of a run that has ended, beside what the keeper remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// The name its node had: a temporary child's node goes with it.
+    pub name: String,
+    /// Where its output went; that is forgotten with the node, too.
+    pub output: Output,
+    /// What the rules made of it; `None` while they have more urgent things to do.
+    pub verdict: Option<Verdict>,
+}
+
+/// What followed from an exit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether its supervisor had begun to stop it.
+    pub requested: bool,
+    /// Whether it was killed by its supervisor.
+    pub killed: bool,
+    /// The decision.
+    pub decision: Decision,
+    /// Siblings that are restarted because of it.
+    pub touched: Vec<String>,
+}
+
+impl Verdict {
+    /// Of an exit that the rules have no use for.
+    const NONE: Verdict =
+        Verdict { requested: false, killed: false, decision: Decision::Absorbed, touched: Vec::new() };
+}
+
 /// One change of a world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
@@ -60,6 +95,8 @@ pub enum Record {
     Begin(Plan),
     /// The call that is due in this series is made.
     Next(Moment, Ticket, SeriesId),
+    /// The ends of these runs are in the history.
+    Recorded(Vec<(NodeId, Run)>),
 }
 
 impl World {
@@ -76,6 +113,8 @@ impl World {
             series: BTreeMap::new(),
             last_exits: BTreeMap::new(),
             rests: BTreeMap::new(),
+            outdated: BTreeSet::new(),
+            ended: BTreeMap::new(),
             booted: false,
             up: false,
             finished: None,
@@ -96,6 +135,10 @@ impl World {
                 let Some(SeriesStep { call, offer }) = series.due().cloned() else { return Vec::new() };
                 series.made(ticket);
                 self.call(now, ticket, call, offer)
+            }
+            Record::Recorded(runs) => {
+                self.ended.retain(|run, _| !runs.contains(run));
+                Vec::new()
             }
         }
     }
@@ -135,26 +178,74 @@ impl World {
     /// Takes one step of the rules and remembers what it said.
     fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
         self.booted |= event == Event::Boot;
+        self.note_ends(&event);
         let mut actions = Vec::new();
         self.tree.step(now, event, &mut actions);
         for action in &actions {
-            self.remember(now, action);
+            self.remember(now, action, &actions);
         }
         actions
     }
 
-    fn remember(&mut self, now: Moment, action: &Action) {
+    /// Runs that are told to have ended now, and not again.
+    fn note_ends(&mut self, event: &Event) {
+        let Event::Exited(facts) = event else { return };
+        for fact in facts {
+            let Some(name) = self.tree.name(fact.node).map(str::to_owned) else { continue };
+            if !self.knows_end(fact.node, fact.run) {
+                self.close(fact.node);
+                let output = self.process(fact.node).map_or(Output::Null, |spec| spec.output.clone());
+                self.ended.insert((fact.node, fact.run), Ending { name, output, verdict: None });
+            }
+        }
+    }
+
+    /// The rules will say nothing more about earlier runs of this node.
+    fn close(&mut self, node: NodeId) {
+        for (_, ending) in self.ended.range_mut((node, Run(0))..=(node, Run(u32::MAX))) {
+            ending.verdict.get_or_insert(Verdict::NONE);
+        }
+    }
+
+    /// Names of the siblings in the round of restarts that this node has caused.
+    fn touched_by(&self, node: NodeId, actions: &[Action]) -> Vec<String> {
+        let set = actions.iter().find_map(|action| match action {
+            Action::Note(Note::Restarting { trigger, set, .. }) if *trigger == node => Some(set),
+            _ => None,
+        });
+        let siblings = set.into_iter().flatten().filter(|sibling| **sibling != node);
+        siblings.filter_map(|sibling| self.tree.name(*sibling)).map(str::to_owned).collect()
+    }
+
+    /// Whether the rules have heard already that this run has ended.
+    #[must_use]
+    pub fn knows_end(&self, node: NodeId, run: Run) -> bool {
+        let ended = self.last_exits.get(&node).is_some_and(|(last, _)| *last >= run);
+        ended || self.ended.contains_key(&(node, run)) || self.tree.name(node).is_none()
+    }
+
+    fn remember(&mut self, now: Moment, action: &Action, actions: &[Action]) {
         match action {
+            Action::Note(Note::Exited { node, run, exit, requested, killed, decision }) => {
+                self.last_exits.insert(*node, (*run, *exit));
+                let touched = self.touched_by(*node, actions);
+                if let Some(ending) = self.ended.get_mut(&(*node, *run)) {
+                    let (requested, killed, decision) = (*requested, *killed, *decision);
+                    ending.verdict = Some(Verdict { requested, killed, decision, touched });
+                }
+            }
             Action::Note(note) => self.remember_note(note),
             Action::Added { node, name, parent } => {
                 self.extras.added(*node, name, *parent, &self.tree, &self.project);
             }
             // Told once for a node and what was below it.
-            Action::Forget(_) => {
+            Action::Forget(node) => {
+                self.close(*node);
                 let exists = |node: &NodeId| self.tree.name(*node).is_some();
                 self.extras.retain(exists);
                 self.last_exits.retain(|node, _| exists(node));
                 self.rests.retain(|node, _| exists(node));
+                self.outdated.retain(exists);
             }
             Action::Reply(ticket, answer) => self.answered(now, *ticket, answer),
             Action::Finished(class) => self.finished = Some(*class),
@@ -162,13 +253,25 @@ impl World {
         }
     }
 
+    /// The rules have taken this configuration in.
+    fn reloaded(&mut self, project: Project, view: &View) {
+        let nodes = nodes(view);
+        let before: Vec<Option<ProcessSpec>> =
+            nodes.iter().map(|node| self.process(*node).cloned()).collect();
+        let old = std::mem::replace(&mut self.project, project);
+        self.extras.reloaded(&old, &self.project, &self.tree, view);
+        for (node, before) in nodes.into_iter().zip(before) {
+            if before.as_ref() != self.process(node) {
+                self.outdated.insert(node);
+            }
+        }
+    }
+
     fn remember_note(&mut self, note: &Note) {
         match note {
-            Note::Exited { node, run, exit, .. } => {
-                self.last_exits.insert(*node, (*run, *exit));
-            }
             Note::Starting(node, _) => {
                 self.rests.remove(node);
+                self.outdated.remove(node);
             }
             Note::Stopping(node, _) => {
                 self.rests.insert(*node, Rest::Stopped);
@@ -195,11 +298,16 @@ impl World {
                 self.rests.insert(node, Rest::Requested);
             }
             (Call::Reload(_), Offer::Project(project, then)) if answer.is_ok() => {
-                let old = std::mem::replace(&mut self.project, *project);
-                self.extras.reloaded(&old, &self.project, &self.tree, &self.tree.view(now));
+                self.reloaded(*project, &self.tree.view(now));
                 then.into_iter().for_each(|plan| self.begin(plan));
             }
             _ => {}
         }
     }
+}
+
+/// A node and all below it.
+fn nodes(view: &View) -> Vec<NodeId> {
+    let children = view.supervisor.iter().flat_map(|supervisor| &supervisor.children);
+    std::iter::once(view.id).chain(children.flat_map(nodes)).collect()
 }
