@@ -36,8 +36,14 @@ impl Supervisor {
             Request::Remove(name) => return self.ask(&name, rules::Call::DeleteChild, reply),
             Request::Add(add) => return self.add(add, reply),
             Request::Scale(name, instances) => return self.scale(&name, instances, reply),
-            Request::Plan => return self.read_file(Purpose::Plan, reply),
-            Request::Reload(apply) => return self.read_file(Purpose::Reload(apply), reply),
+            Request::Plan => {
+                self.read_file(Purpose::Plan, reply);
+                return Ok(());
+            }
+            Request::Reload(apply) => {
+                self.read_file(Purpose::Reload(apply), reply);
+                return Ok(());
+            }
             Request::Why(name) => self.why(&name).map(|why| Response::Why(Box::new(why))),
             Request::Counts(supervisor) => self.counts(supervisor.as_deref()).map(Response::Counts),
             Request::Down => {

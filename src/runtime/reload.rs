@@ -47,14 +47,17 @@ struct Comparison {
 
 impl Supervisor {
     /// Reads the config file; what follows is for [`Supervisor::file_read`].
-    pub(super) fn read_file(&mut self, purpose: Purpose, way: Way) -> Result<(), RuntimeError> {
+    pub(super) fn read_file(&mut self, purpose: Purpose, way: Way) {
         let (file, reads) = (self.world.project.file.clone(), self.reads.clone());
-        std::thread::Builder::new().name("config".into()).spawn(move || {
+        let reading = std::thread::Builder::new().name("config".into()).spawn(move || {
             let loaded = config::load(&file, &Context::of_process());
             // The loop is gone only when the process ends.
             let _ = reads.blocking_send(FileRead { loaded, purpose, way });
-        })?;
-        Ok(())
+        });
+        // The way back went with the thread: whoever asked is told to ask again.
+        if let Err(error) = reading {
+            tracing::warn!(%error, "cannot start a thread that reads the config file");
+        }
     }
 
     /// The config file has been read.
