@@ -122,7 +122,7 @@ pub(super) enum Verb {
     /// Print what happens from now on, one JSON object a line
     ///
     /// Goes on when the supervisor process is replaced; ends when the launcher does.
-    Events,
+    Events(EventsArgs),
     /// Check the config file and change nothing
     ///
     /// Prints every error and warning with file, line and column. Ends with 0 or 78.
@@ -148,7 +148,9 @@ impl Verb {
             Verb::Wait(args) => args.output,
             Verb::Logs(args) => args.output,
             Verb::History(args) => args.output,
-            Verb::Up(_) | Verb::Down(_) | Verb::Events | Verb::Check | Verb::Supervise => JsonArgs::default(),
+            Verb::Up(_) | Verb::Down(_) | Verb::Events(_) | Verb::Check | Verb::Supervise => {
+                JsonArgs::default()
+            }
         };
         args.format()
     }
@@ -341,6 +343,13 @@ pub(super) enum Goal {
     Ready,
     /// Without a process, and none owed
     Stopped,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EventsArgs {
+    /// Begin with what has happened after this event, as far as it is remembered; 0: with all of it
+    #[arg(long, value_name = "SEQ")]
+    pub(super) since: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -117,7 +117,7 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Wait(args) => wait::run(&client, &args).await,
             Verb::Kill(args) => kill::run(&client, &args).await,
             Verb::Down(args) => down::run(&client, &place.name, args).await,
-            Verb::Events => events::run(&client).await,
+            Verb::Events(args) => events::run(&client, &args).await,
             Verb::Up(_) | Verb::Supervise | Verb::Check | Verb::Logs(_) | Verb::History(_) => {
                 unreachable!("handled before anybody is asked")
             }

@@ -47,11 +47,11 @@ fn text(status: &StatusJson) -> String {
         ("restarts", child.restarts.to_string()),
         ("last exit", maybe(last_exit(status))),
         ("policy", policy(child)),
-        ("command", maybe(spec.and_then(|spec| spec.command.as_ref()).map(|command| command.join(" ")))),
-        ("shutdown", maybe(spec.map(|spec| shutdown(&spec.shutdown)))),
     ];
+    let command = spec.and_then(|spec| spec.command.as_ref()).map(|command| ("command", command.join(" ")));
+    let shutdown = spec.map(|spec| ("shutdown", shutdown(&spec.shutdown)));
     let waits = status.log_stalled.iter().map(|reason| ("output", format!("waits: {reason}")));
-    let lines = lines.into_iter().chain(waits);
+    let lines = lines.into_iter().chain(command).chain(shutdown).chain(waits);
     let mut text: String = lines.map(|(key, value)| format!("{key:<9}  {value}\n")).collect();
     for line in &status.log_tail {
         text.push_str(&format!("{} {} | {}\n", line.at, line.name, logs::escaped(line.line.as_bytes())));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Project, eventually};
+use crate::support::{Project, alive, eventually, kill};
 use crate::watched::{Watched, flags, idle};
 
 fn template(command: &str) -> Project {
@@ -75,4 +75,41 @@ fn o22_instances_scale() {
 fn o22_children_scale() {
     let watched = Watched::up(Project::new(&(flags("one_for_one", 0) + &idle("first", ""))));
     scales(&watched, |number| json!({ "child": idle(&format!("c{number}"), "") }));
+}
+
+/// A template may be a supervisor: every instance has its own of all that stands below it, also after a reload and in the
+/// next supervisor process.
+#[test]
+fn instances_of_a_supervisor_have_their_own_of_what_is_below() {
+    let config = |seconds: u32| {
+        format!(
+            "[[child]]\nname = \"pool\"\ntype = \"supervisor\"\nstrategy = \"simple_one_for_one\"\nintensity = 9\n\
+             [[child]]\nname = \"team\"\nparent = \"pool\"\ntype = \"supervisor\"\nintensity = 9\n\
+             [[child]]\nname = \"worker\"\nparent = \"team\"\nlog = \"null\"\ncommand = [\"sleep\", \"{seconds}\"]\n"
+        )
+    };
+    let watched = Watched::up(Project::new(&config(1000)));
+    for team in ["team@1", "team@2"] {
+        let answer = watched.post("/v1/children", &json!({ "parent": "pool" }));
+        assert_eq!(answer.body["child"]["name"], team, "{answer:?}");
+    }
+    let refused = watched.post("/v1/children", &json!({ "parent": "pool", "args": ["x"] }));
+    assert_eq!(refused.body["error"]["code"], "bad_request", "a supervisor has no command");
+    let [first, second] = ["worker@team@1", "worker@team@2"].map(|worker| watched.pid(worker));
+    assert_ne!(first, second);
+    assert_eq!(watched.ask("team@1", "stop").status, 200);
+    assert!(!alive(first) && alive(second));
+
+    watched.launcher.project.configure(&config(2000));
+    let answer = watched.post("/v1/reload", &json!({}));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let supervisor = watched.launcher.pid_of("supervisor").unwrap();
+    kill(supervisor, libc::SIGKILL);
+    watched.launcher.wait_new_pid("supervisor", supervisor);
+    let mut watched = Watched::watch(watched.launcher);
+    assert_eq!(watched.pid("worker@team@2"), second);
+    kill(second, libc::SIGKILL);
+    watched.wait("started", "worker@team@2");
+    let command = fs::read(format!("/proc/{}/cmdline", watched.pid("worker@team@2"))).unwrap();
+    assert_eq!(command, b"sleep\x002000\x00");
 }

@@ -14,6 +14,19 @@ use crate::probe::now_ns;
 use crate::support::{self, Project};
 use crate::world::{self, World};
 
+/// What provost says of a specification that OTP refuses with these words. (OTP answers a wrong number of templates with its
+/// whole table of children.)
+const SPECS: &[(&str, &[&str])] = &[
+    ("error bad_combination [{auto_shutdown,never},{significant,true}]", &["significant", "auto_shutdown"]),
+    ("error {duplicate_child_name,a}", &["\"a\""]),
+    (
+        "error {ok,{[template,b],#{b => {child,undefined,b,{orc2,w,[b]},permanent,false,1000,worker,[orc2]},template => {child,undefined,template,{orc2,w,[]},permanent,false,1000,worker,[orc2]}}}}",
+        &["exactly one child", "2"],
+    ),
+    ("error {ok,{[],#{}}}", &["exactly one child", "0"]),
+    ("error simple_one_for_one", &["simple_one_for_one"]),
+];
+
 /// A case under way.
 pub(crate) struct Run<'a> {
     pub(crate) case: &'a Case,
@@ -63,6 +76,15 @@ impl Run<'_> {
         let given = given::config(&self.case.given, Path::new("DIR"));
         let story = self.world.story();
         format!("{difference}\n\n{given}\n{story}")
+    }
+
+    /// Whether a label is that of a supervisor, which writes no log.
+    pub(crate) fn is_supervisor(&self, label: &str) -> bool {
+        let all = children(&self.case.given);
+        match all.iter().find(|child| child.id == label) {
+            Some(child) => child.sub.is_some(),
+            None => self.world.is_instance(label) && all[0].sub.is_some(),
+        }
     }
 
     /// The answers since the last call.
@@ -177,19 +199,6 @@ fn reply(verb: &str, answer: &Answer) -> String {
         _ => format!("error {code}"),
     }
 }
-
-/// What provost says of a specification that OTP refuses with these words. (OTP answers a wrong number of templates with its
-/// whole table of children.)
-const SPECS: &[(&str, &[&str])] = &[
-    ("error bad_combination [{auto_shutdown,never},{significant,true}]", &["significant", "auto_shutdown"]),
-    ("error {duplicate_child_name,a}", &["\"a\""]),
-    (
-        "error {ok,{[template,b],#{b => {child,undefined,b,{orc2,w,[b]},permanent,false,1000,worker,[orc2]},template => {child,undefined,template,{orc2,w,[]},permanent,false,1000,worker,[orc2]}}}}",
-        &["exactly one child", "2"],
-    ),
-    ("error {ok,{[],#{}}}", &["exactly one child", "0"]),
-    ("error simple_one_for_one", &["simple_one_for_one"]),
-];
 
 /// A shutdown setting in OTP's words: milliseconds, unless it is a word.
 fn shutdown(setting: &Value) -> String {

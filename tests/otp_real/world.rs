@@ -133,6 +133,10 @@ impl World {
         names.max_by_key(|name| number(name)).cloned().unwrap_or_else(|| label.to_owned())
     }
 
+    pub(crate) fn is_instance(&self, label: &str) -> bool {
+        self.labels.values().any(|of| of == label)
+    }
+
     /// What the cases call it.
     pub(crate) fn label(&self, name: &str) -> String {
         self.labels.get(name).map_or(name, String::as_str).to_owned()
