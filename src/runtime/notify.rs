@@ -55,20 +55,25 @@ async fn listen(node: NodeId, socket: AsyncFd<OwnedFd>, said: mpsc::Sender<Said>
     let mut buffer = [0; LONGEST];
     loop {
         let mut ready = socket.readable().await?;
-        let Ok(peeked) = ready.try_io(|socket| Ok(os::socket::peek(socket.get_ref().as_fd(), &mut buffer)?))
-        else {
-            continue;
-        };
-        if let Ok(Received::Packet(Packet { len, sender: Some(sender), .. })) = peeked {
-            let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
-            let (handled, done) = oneshot::channel();
-            if said.send(Said { node, sender: sender.pid, text, handled }).await.is_err() {
-                return Ok(());
+        match os::socket::peek(socket.get_ref().as_fd(), &mut buffer) {
+            Ok(Received::Nothing) => {
+                ready.clear_ready();
+                continue;
             }
-            // An error is the same news: the other end was dropped.
-            let _ = done.await;
+            Ok(Received::Packet(Packet { len, sender: Some(sender), .. })) => {
+                let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+                let (handled, done) = oneshot::channel();
+                if said.send(Said { node, sender: sender.pid, text, handled }).await.is_err() {
+                    return Ok(());
+                }
+                // An error is the same news: the other end was dropped.
+                let _ = done.await;
+            }
+            // Nobody can tell who sent it.
+            Ok(Received::Packet(_) | Received::Closed) | Err(_) => {}
         }
         // Taken from the socket whatever it was, with its descriptors, so that a bad one cannot block the next.
-        let _ = os::socket::receive(socket.get_ref().as_fd(), &mut [0; LONGEST]);
+        let _ = os::socket::receive(socket.get_ref().as_fd(), &mut buffer);
+        tokio::task::yield_now().await;
     }
 }
