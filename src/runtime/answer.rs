@@ -28,7 +28,8 @@ impl Supervisor {
             Request::Stop(name) => return self.ask(&name, rules::Call::TerminateChild, reply),
             Request::Restart(name) => return self.ask(&name, rules::Call::CycleChild, reply),
             Request::Down => {
-                self.queue.push_back(Event::Stop);
+                // Remembered before it is answered: the caller waits for the end from now on.
+                self.handle(Event::Stop)?;
                 Ok(Response::Done)
             }
             Request::Events => Ok(Response::Events(self.reporter.subscribe())),

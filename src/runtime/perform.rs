@@ -15,6 +15,15 @@ use crate::os;
 use crate::os::spawn::{BirthError, Step};
 use crate::rules::{Action, Event, Exit, ExitFact, NodeId, Note, Run, Signal, StartError};
 
+/// What a reaped process was.
+pub(super) enum Ended {
+    /// A run.
+    Run(ExitFact),
+    /// An attempt that never came to exec. Told as a failed start already, unless the supervisor process that tried was
+    /// killed in the middle of it; the rules ignore the repetition.
+    Birth(Event),
+}
+
 /// A captured output: the end the child writes to, and the tap that empties the other.
 struct Output {
     write: OwnedFd,
@@ -137,9 +146,8 @@ impl Supervisor {
         }
     }
 
-    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what never came to exec;
-    /// that was told as a failed start.
-    pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<ExitFact> {
+    /// The keeper says that a run ended: its last output is saved and its end noted.
+    pub(super) fn exited(&mut self, record: &ExitRecord) -> Ended {
         let (node, run) = (NodeId(record.key.node), Run(record.key.run));
         if let Some(process) = self.processes.get(&node)
             && process.run == run
@@ -152,12 +160,11 @@ impl Supervisor {
             if self.reporter.failure(node).is_none() {
                 self.reporter.failed(node, format!("step {step} of its birth failed: {}", errno.desc()));
             }
-            self.queue.push_back(Event::SpawnFailed(node, run, severity(errno)));
-            return None;
+            return Ended::Birth(Event::SpawnFailed(node, run, severity(errno)));
         }
         let exit = exit(record.status);
         self.reporter.reaped(node, run, record.pid, exit, record.at_ns);
-        Some(ExitFact { node, run, exit })
+        Ended::Run(ExitFact { node, run, exit })
     }
 }
 

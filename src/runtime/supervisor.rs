@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::Said;
 use super::births::Context;
 use super::journal::{Journal, JournalError};
+use super::perform::Ended;
 use super::report::{Console, Reporter};
 use super::world::{Record, World};
 use crate::capture::{Log, Tap};
@@ -161,7 +162,10 @@ impl Supervisor {
             match packet {
                 FromKeeper::Exited(record) => {
                     heard.push(record.key);
-                    exits.extend(self.exited(&record));
+                    match self.exited(&record) {
+                        Ended::Run(exit) => exits.push(exit),
+                        Ended::Birth(failure) => self.handle(failure)?,
+                    }
                 }
                 FromKeeper::Stop => self.queue.push_back(Event::Stop),
                 FromKeeper::StopNow => self.queue.push_back(Event::StopNow),

@@ -17,7 +17,7 @@ use super::sockets::stored_name;
 use super::supervisor::{Process, RuntimeError, Supervisor};
 use super::{Said, births};
 use crate::capture::Tap;
-use crate::keeper::{FromKeeper, Link};
+use crate::keeper::{FromKeeper, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, NodeId, Run};
 
@@ -72,6 +72,8 @@ impl Supervisor {
                 }
                 FromKeeper::SnapshotEnd { incarnation, .. } => {
                     self.incarnation = incarnation;
+                    // An answer to somebody who asked an earlier supervisor process must find nobody here.
+                    self.tickets = u64::from(incarnation) << 32;
                     return Ok(());
                 }
                 FromKeeper::Gone => return Err(self.keeper_gone()),
@@ -83,12 +85,22 @@ impl Supervisor {
     }
 
     /// Holds a child that an earlier supervisor process started. Its output goes on where it was.
+    ///
+    /// Of two runs of one node the older has ended, since the younger was started; what it wrote is saved now, because
+    /// its exit will find the younger in its place.
     fn adopt(&mut self, node: NodeId, run: Run, pid: Pid, pidfd: OwnedFd, outputs: Vec<OwnedFd>) {
         let log = self.world.process(node).cloned().and_then(|spec| self.log(&spec).ok().flatten());
         let taps =
             outputs.into_iter().filter_map(|pipe| Tap::open(pipe, Rc::clone(log.as_ref()?)).ok()).collect();
-        self.reporter.adopted(node, run, pid);
-        self.processes.insert(node, Process { run, pid, pidfd, taps });
+        let adopted = Process { run, pid, pidfd, taps };
+        let ended = match self.processes.get(&node) {
+            Some(present) if present.run > run => Some(adopted),
+            _ => {
+                self.reporter.adopted(node, run, pid);
+                self.processes.insert(node, adopted)
+            }
+        };
+        ended.iter().flat_map(|ended| &ended.taps).for_each(|tap| tap.finish());
     }
 
     /// Goes on where the world stopped: boots it, or performs what was ordered and is not done.
@@ -98,6 +110,10 @@ impl Supervisor {
             return self.handle(Event::Boot);
         }
         self.reporter.takeover(self.incarnation, self.processes.len());
+        if self.world.up {
+            // The one that remembered it may not have come to say it.
+            self.link.send(&ToKeeper::Up)?;
+        }
         for order in self.world.tree.open_orders() {
             match order {
                 Action::Start(node, run) if self.has(node, run) => {
