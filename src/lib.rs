@@ -9,6 +9,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod keeper;
+pub mod node;
 pub mod os;
+pub mod reddit;
 pub mod rules;
 pub mod runtime;

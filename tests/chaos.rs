@@ -9,7 +9,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::process::{self, exit};
@@ -129,14 +129,6 @@ fn storm(project: Project, length: Duration, title: &str) {
     assert_eq!(launcher.wait_exit(), 0);
     let said = launcher.rest_of_output();
 
-    if env::var_os("KEEP").is_some() {
-        fs::write("/tmp/chaos.said", said.join("\n")).unwrap();
-        let _ = process::Command::new("cp")
-            .args(["-a"])
-            .arg(launcher.project.dir.path())
-            .arg("/tmp/chaos.keep")
-            .status();
-    }
     let mut lives = 0;
     let mut restarts = 0;
     for name in (0..SLOTS).map(|slot| format!("slot{slot}")).chain([OPERATED.to_owned()]) {

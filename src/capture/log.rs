@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::os::splice::{self, Spliced};
+use crate::os::splice::{self, Moved as Spliced};
 
 /// Most bytes moved by one call: what a pipe holds by default.
 const CHUNK: usize = 64 * 1024;
@@ -66,7 +66,7 @@ impl Log {
                     moved += bytes;
                     self.size.set(self.size.get() + bytes as u64);
                 }
-                Spliced::WouldBlock => return Ok(Moved::Empty(moved)),
+                Spliced::Nothing => return Ok(Moved::Empty(moved)),
                 Spliced::End => return Ok(Moved::End),
             }
         }

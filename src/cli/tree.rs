@@ -123,7 +123,7 @@ pub(super) mod tests {
     fn the_tree_is_exactly_this() {
         let mut engine = worker("engine", Phase::Ready, Some(4242));
         (engine.run, engine.restarts) = (3, 2);
-        engine.last_exit = Some(ExitJson::Signal { signal: 9, name: "KILL".into(), core: false });
+        engine.last_exit = Some(ExitJson::Signal { signal: 9, name: "SIGKILL".into(), core: false });
         let mut client = worker("client@1", Phase::Backoff, None);
         (client.restart, client.significant) = (Restart::Transient, true);
         client.last_exit = Some(ExitJson::Code { code: 1 });

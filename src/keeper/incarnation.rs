@@ -194,11 +194,13 @@ impl Incarnation {
         self.deadline.into_iter().chain(retry).min()
     }
 
-    /// Ends the half that outlived the other for too long.
+    /// Whether one half has outlived the other for too long.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Ends the half that did.
     pub(super) fn settle(&mut self, now: u64, children: &Children) {
-        if self.deadline.is_none_or(|deadline| now < deadline) {
-            return;
-        }
         self.deadline = None;
         match self.phase {
             Phase::Whole | Phase::Mute => self.kill(),

@@ -257,9 +257,15 @@ impl Keeper {
 
     /// Ends what should have ended by itself, and lets go of a supervisor process that is wholly gone.
     fn settle(&mut self) {
-        self.hear();
+        let now = clock::monotonic_ns();
+        if self.supervisor.as_ref().is_some_and(|supervisor| supervisor.is_due(now)) {
+            // Whoever has registered by now is not stuck.
+            self.hear();
+        }
         let Some(supervisor) = &mut self.supervisor else { return };
-        supervisor.settle(clock::monotonic_ns(), &self.children);
+        if supervisor.is_due(now) {
+            supervisor.settle(now, &self.children);
+        }
         if supervisor.is_over() {
             self.supervisor = None;
         }
@@ -301,7 +307,8 @@ fn timeout(deadline: Option<u64>) -> PollTimeout {
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
-/// CHLD and requests to stop; a stray signal of another kind must not end the tree. What whoever started us had ignored (`nohup`, `&` in a script) stays ignored; TERM never is.
+/// CHLD and requests to stop; a stray signal of another kind must not end the tree. What whoever started us had ignored
+/// (`nohup`, `&` in a script) stays ignored; TERM never is.
 fn open_inbox() -> io::Result<Inbox> {
     for harmless in [Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM] {
         signals::ignore(harmless);
@@ -309,7 +316,7 @@ fn open_inbox() -> io::Result<Inbox> {
     signals::reset(Signal::SIGCHLD);
     let mut wanted = vec![Signal::SIGCHLD, Signal::SIGTERM];
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
-        if !signals::is_ignored(signal)? {
+        if !signals::is_ignored(signal) {
             wanted.push(signal);
         }
     }

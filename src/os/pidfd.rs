@@ -91,3 +91,49 @@ fn send(pidfd: BorrowedFd, signal: c_int, flags: u32) -> nix::Result<()> {
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, flags) };
     Errno::result(answer).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(10);
+
+    /// Leads a process group of its own; says "y" once it is there.
+    fn shell(script: &str) -> (Child, OwnedFd) {
+        let mut child =
+            Command::new("sh").args(["-c", script]).process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        let mut byte = [0];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        let pidfd = open(Pid::from_raw(child.id().cast_signed())).unwrap();
+        (child, pidfd)
+    }
+
+    #[test]
+    fn a_stopped_process_acts_on_what_it_is_asked() {
+        let (mut child, pidfd) = shell("echo y; kill -STOP $$; exec tail -f /dev/null");
+        ask(pidfd.as_fd(), libc::SIGTERM).unwrap();
+        assert!(wait(pidfd.as_fd(), BOUND).unwrap());
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        assert_eq!(signal(pidfd.as_fd(), 0), Err(Errno::ESRCH));
+    }
+
+    #[test]
+    fn a_group_is_asked_as_a_whole() {
+        let (mut child, pidfd) = shell("tail -f /dev/null & echo y; wait");
+        assert!(!wait(pidfd.as_fd(), Duration::ZERO).unwrap());
+        ask_group(pidfd.as_fd(), Pid::from_raw(child.id().cast_signed()), libc::SIGTERM).unwrap();
+        assert!(wait(pidfd.as_fd(), BOUND).unwrap());
+        // The pipe ends when the background process, its last writer, is gone too.
+        let mut rest = String::new();
+        std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn a_number_without_a_process_is_not_opened() {
+        assert_eq!(open(Pid::from_raw(i32::MAX)).map(drop), Err(Errno::ESRCH));
+    }
+}

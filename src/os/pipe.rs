@@ -1,27 +1,53 @@
-//! Pipes for output (`pipe2(2)`).
+//! Pipes for the output of children (`pipe(7)`).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
 
-/// Both ends of a pipe.
-#[derive(Debug)]
-pub struct Pipe {
-    /// Non-blocking: whoever empties it has other things to do.
-    pub read: OwnedFd,
-    /// Blocking: the writer waits while it is full.
-    pub write: OwnedFd,
-}
-
-/// A pipe for a child's output, both ends CLOEXEC.
-///
-/// Of the default size: larger ones are accounted to the user, and beyond a small total every new pipe of that user shrinks
-/// to 8 KiB (`pipe-user-pages-soft`, pipe(7)).
+/// A pipe: read end, which never waits, and write end, which does, as programs expect of their output.
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`.
-pub fn for_output() -> nix::Result<Pipe> {
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+pub fn output() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(Pipe { read, write })
+    Ok((read, write))
+}
+
+/// Asks for a size in bytes and returns what the kernel granted (it rounds up to pages, 64 KiB is usual).
+///
+/// # Errors
+/// `EPERM`: more than an ordinary user may have. An ordinary user whose pipes together exceed `pipe-user-pages-soft` gets
+/// new pipes of 8 KiB only, the children's own included: enlarge few.
+pub fn resize(pipe: BorrowedFd, bytes: usize) -> nix::Result<usize> {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    Ok(fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes))?.unsigned_abs() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn only_the_read_end_does_not_wait() {
+        let (read, write) = output().unwrap();
+        let flags = fcntl(&write, FcntlArg::F_GETFL).unwrap();
+        assert!(!OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK));
+        let (mut read, mut write) = (File::from(read), File::from(write));
+        let mut byte = [0];
+        assert_eq!(read.read(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock);
+        write.write_all(b"x").unwrap();
+        assert_eq!(read.read(&mut byte).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_size_is_granted_in_pages() {
+        let (read, _write) = output().unwrap();
+        assert_eq!(resize(read.as_fd(), 10_000).unwrap(), 16_384);
+    }
 }

@@ -1,36 +1,120 @@
-//! Moving bytes from a pipe to a file inside the kernel (`splice(2)`): they are in the one or in the other, never in a
-//! process that can be killed.
+//! From a pipe into a file without passing through this process (`splice(2)`): what was not written is still in the pipe,
+//! so a writer that is killed between the two loses nothing.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{SpliceFFlags, splice};
+use nix::unistd::{read, write};
 
-/// What one call did.
+use super::fallback;
+
+/// What one move did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spliced {
-    /// So many bytes moved.
+pub enum Moved {
+    /// This many bytes.
     Bytes(usize),
-    /// The pipe is empty.
-    WouldBlock,
-    /// The pipe is empty and nobody has its other end.
+    /// The pipe is empty at the moment.
+    Nothing,
+    /// The pipe is empty and nobody can write to it any more.
     End,
 }
 
-/// Moves at most `most` bytes to the file's position, without waiting for the pipe.
+/// Piece size of the path without splice.
+const PIECE: usize = 16 * 1024;
+
+/// Moves up to `most` bytes to the file's position. The file must not be open for appending; the pipe is not waited for.
+///
+/// Where the filesystem cannot splice, the bytes are copied, and a write that fails half-way loses the rest of one piece.
 ///
 /// # Errors
-/// The file's: `ENOSPC`, `EIO`, `EFBIG`, or `EINVAL` if it was opened with `O_APPEND`. Nothing is lost: the bytes stay in
-/// the pipe.
-pub fn pipe_to_file(pipe: BorrowedFd, file: BorrowedFd, most: usize) -> nix::Result<Spliced> {
+/// Those of `write(2)`: `ENOSPC`, `EIO`. What was not moved is still in the pipe.
+pub fn pipe_to_file(pipe: BorrowedFd, file: BorrowedFd, most: usize) -> io::Result<Moved> {
     let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
-    loop {
-        return match splice(pipe, None, file, None, most, flags) {
-            Ok(0) => Ok(Spliced::End),
-            Ok(bytes) => Ok(Spliced::Bytes(bytes)),
-            Err(Errno::EAGAIN) => Ok(Spliced::WouldBlock),
-            Err(Errno::EINTR) => continue,
-            Err(errno) => Err(errno),
-        };
+    let moved = match fallback::forced("splice") {
+        true => copy(pipe, file, most),
+        false => match splice(pipe, None, file, None, most, flags) {
+            Err(Errno::EINVAL) => copy(pipe, file, most),
+            moved => moved,
+        },
+    };
+    match moved {
+        Ok(0) => Ok(Moved::End),
+        Ok(bytes) => Ok(Moved::Bytes(bytes)),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(Moved::Nothing),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn copy(pipe: BorrowedFd, file: BorrowedFd, most: usize) -> nix::Result<usize> {
+    let mut piece = [0; PIECE];
+    let len = read(pipe, piece.get_mut(..most.min(PIECE)).unwrap_or_default())?;
+    let mut rest = piece.get(..len).unwrap_or_default();
+    while !rest.is_empty() {
+        let written = write(file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::poll::{PollFd, PollFlags, poll};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+    use crate::os::pipe;
+
+    #[test]
+    fn everything_arrives_in_order_and_the_end_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (read, write) = pipe::output().unwrap();
+        let mut write = File::from(write);
+        assert_eq!(pipe_to_file(read.as_fd(), file.as_fd(), 100).unwrap(), Moved::Nothing);
+        write.write_all(b"one two").unwrap();
+        assert_eq!(pipe_to_file(read.as_fd(), file.as_fd(), 4).unwrap(), Moved::Bytes(4));
+        assert_eq!(pipe_to_file(read.as_fd(), file.as_fd(), 100).unwrap(), Moved::Bytes(3));
+        drop(write);
+        // A process that another test is just starting may still hold a copy.
+        poll(&mut [PollFd::new(read.as_fd(), PollFlags::empty())], 10_000_u16).unwrap();
+        assert_eq!(pipe_to_file(read.as_fd(), file.as_fd(), 100).unwrap(), Moved::End);
+        assert_eq!(fs::read(file.path()).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn a_file_open_for_appending_is_copied_to() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let appending = File::options().append(true).open(file.path()).unwrap();
+        let (read, write) = pipe::output().unwrap();
+        File::from(write).write_all(&[7; 40_000]).unwrap();
+        let mut total = 0;
+        while let Moved::Bytes(bytes) = pipe_to_file(read.as_fd(), appending.as_fd(), 1 << 20).unwrap() {
+            total += bytes;
+        }
+        assert_eq!(total, 40_000);
+        assert_eq!(fs::read(file.path()).unwrap(), [7; 40_000]);
+    }
+
+    /// A file that must not grow refuses as a full disk does.
+    #[test]
+    fn what_is_refused_stays_in_the_pipe() {
+        let full = memfd_create(c"full", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        fcntl(&full, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
+        let (read, write) = pipe::output().unwrap();
+        File::from(write).write_all(b"kept").unwrap();
+        let refused = pipe_to_file(read.as_fd(), full.as_fd(), 100).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(Errno::EPERM as i32));
+        if fallback::forced("splice") {
+            return;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(pipe_to_file(read.as_fd(), file.as_fd(), 100).unwrap(), Moved::Bytes(4));
+        assert_eq!(fs::read(file.path()).unwrap(), b"kept");
     }
 }

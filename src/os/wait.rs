@@ -4,7 +4,7 @@
 #![allow(unsafe_code)] // nix knows neither rusage in wait nor a status with a real-time signal.
 
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -42,15 +42,6 @@ pub fn is_child(pid: Pid) -> bool {
 /// `ECHILD`: not a child of this process, or reaped before.
 pub fn reap_by_pidfd(pidfd: &impl AsRawFd) -> nix::Result<()> {
     look(libc::P_PIDFD, pidfd.as_raw_fd().unsigned_abs(), libc::WEXITED | libc::__WALL).map(drop)
-}
-
-/// Whether the child of this pidfd, alive or dead, belongs to this process and has ended.
-///
-/// # Errors
-/// `ECHILD`: not a child of this process, or reaped before.
-pub fn has_ended(pidfd: BorrowedFd) -> nix::Result<bool> {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    Ok(look(libc::P_PIDFD, pidfd.as_raw_fd().unsigned_abs(), options)?.is_some())
 }
 
 /// Reaps a child that has ended; `None`: it has not.
@@ -96,4 +87,41 @@ fn look(kind: libc::idtype_t, id: libc::id_t, options: libc::c_int) -> nix::Resu
     // SAFETY: waitid fills in the child's fields, or they are zero.
     let pid = unsafe { info.si_pid() };
     Ok((pid != 0).then(|| Pid::from_raw(pid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::pidfd;
+
+    /// Not through [`ended`], which would find the children of other tests too.
+    #[test]
+    fn an_end_is_looked_at_and_then_taken_once() {
+        let mut child = Command::new("sh").args(["-c", "kill -RTMIN+2 $$"]).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let held = pidfd::open(pid).unwrap();
+        assert!(is_child(pid));
+        assert!(pidfd::wait(std::os::fd::AsFd::as_fd(&held), Duration::from_secs(10)).unwrap());
+        assert!(is_child(pid), "looking reaped it");
+        let end = reap(pid).unwrap().unwrap();
+        assert!(libc::WIFSIGNALED(end.status));
+        assert_eq!(libc::WTERMSIG(end.status), libc::SIGRTMIN() + 2);
+        assert!(end.max_rss_kib > 0);
+        assert!(!is_child(pid));
+        assert_eq!(reap(pid), Err(Errno::ECHILD));
+        assert!(child.wait().is_err(), "it could be taken twice");
+    }
+
+    #[test]
+    fn a_stranger_is_no_child_and_the_living_are_not_reaped() {
+        assert!(!is_child(Pid::from_raw(1)));
+        let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        assert_eq!(reap(pid), Ok(None));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
 }

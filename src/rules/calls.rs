@@ -7,7 +7,7 @@ use super::attempt::Attempted;
 use super::check;
 use super::event::{Call, Ticket};
 use super::layout::collect_names;
-use super::node::{After, Attempt, Down, Life, Origin, Purpose, Stop};
+use super::node::{After, Attempt, Down, Life, Origin, Purpose};
 use super::spec::{ChildSpec, SpecError};
 use super::stop::Stopped;
 use super::supervisor::{Errand, Op};
@@ -235,14 +235,14 @@ impl Turn<'_> {
             }
             // As long as there is a process, its child is not forgotten.
             Attempted::Stuck(failure) => {
-                self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(After::Rest)));
+                self.leave_attempt(c, failure, After::Rest);
                 Some(Err(Refusal::StartFailed(failure)))
             }
         }
     }
 
     fn leave_stuck(&mut self, c: NodeId) -> Answer {
-        self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(After::Rest)));
+        self.leave(c, After::Rest);
         Err(Refusal::Stuck)
     }
 

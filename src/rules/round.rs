@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::action::Note;
 use super::attempt::Attempted;
-use super::node::{After, Life, Owed, Purpose, Stop, Toll};
+use super::node::{After, Life, Owed, Toll};
 use super::spec::Strategy;
 use super::stop::Stopped;
 use super::supervisor::{Op, Round, RoundPhase};
@@ -86,24 +86,18 @@ impl Turn<'_> {
         }
     }
 
-    /// A member that cannot be killed: the round is a failed attempt, and comes again.
+    /// A member that cannot be killed: the round is a failed attempt of the trigger, and comes again.
     fn round_is_stuck(&mut self, s: NodeId, trigger: NodeId, c: NodeId) {
-        let after = if c == trigger { After::Retry } else { After::Rest };
-        self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(after)));
         if c != trigger {
-            // It may be a stuck process's own round: then it is stopped only now.
-            self.owe(trigger);
+            self.leave(c, After::Rest);
+        }
+        // The trigger has a process only if it is stuck itself, left by an earlier round.
+        if self.life(trigger).is_alive() {
+            self.leave(trigger, After::Retry);
+        } else {
+            self.enter(trigger, Life::Owed(Owed::Queued(Toll::Due)));
         }
         self.queue_retry(s, trigger);
-    }
-
-    fn owe(&mut self, c: NodeId) {
-        if !self.life(c).is_alive() {
-            self.enter(c, Life::Owed(Owed::Queued(Toll::Due)));
-        } else if let Life::Ending(ref stop, _) = *self.life(c) {
-            let stop = stop.clone();
-            self.enter(c, Life::Ending(stop, Purpose::Left(After::Retry)));
-        }
     }
 
     /// The round is over; this child will be tried again behind everything that waits already.
@@ -150,8 +144,8 @@ impl Turn<'_> {
                 self.queue_retry(s, c);
                 return Progress::Made;
             }
-            Attempted::Stuck(_) => {
-                self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(After::Retry)));
+            Attempted::Stuck(failure) => {
+                self.leave_attempt(c, failure, After::Retry);
                 self.queue_retry(s, c);
                 return Progress::Made;
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::action::{Action, Decision, Failure, Note};
-use super::node::{Attempt, Down, Life, Over, Purpose, Stop};
+use super::node::{After, Attempt, Down, Life, Over, Purpose, Stop};
 use super::spec::{Shutdown, StopStep};
 use super::tree::NodeId;
 use super::turn::Turn;
@@ -124,6 +124,17 @@ impl Turn<'_> {
     pub(super) fn stick(&mut self, c: NodeId, purpose: Purpose) {
         self.note(Note::Stuck(c, self.node(c).run));
         self.enter(c, Life::Ending(Stop::Stuck, purpose));
+    }
+
+    /// No operation waits for this stuck child any more.
+    pub(super) fn leave(&mut self, c: NodeId, after: After) {
+        self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(after)));
+    }
+
+    /// ... whose start attempt has failed by that.
+    pub(super) fn leave_attempt(&mut self, c: NodeId, failure: Failure, after: After) {
+        self.note(Note::StartFailed(c, self.node(c).run, failure));
+        self.leave(c, after);
     }
 
     /// A run that is over, or a restart that is owed, means nothing any more.

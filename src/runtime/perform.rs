@@ -32,8 +32,8 @@ struct Output {
 
 impl Output {
     fn open(log: Rc<Log>) -> std::io::Result<Output> {
-        let pipe = os::pipe::for_output()?;
-        Ok(Output { write: pipe.write, tap: Tap::open(pipe.read, log)? })
+        let (read, write) = os::pipe::output()?;
+        Ok(Output { write, tap: Tap::open(read, log)? })
     }
 }
 

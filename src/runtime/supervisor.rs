@@ -94,17 +94,33 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
 }
 
 impl Supervisor {
-    async fn live(mut self, mut heard: mpsc::Receiver<Said>) -> Result<(), RuntimeError> {
+    async fn live(mut self, heard: mpsc::Receiver<Said>) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
-        let (show, mut tables) = mpsc::channel::<PsJson>(1);
         let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
+        match self.work(heard, &mut requests).await {
+            Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Err(self.keeper_gone());
+            }
+            Err(RuntimeError::KeeperGone) => return Err(self.keeper_gone()),
+            other => other?,
+        }
+        // The last answers and events are on their way: the server ends when nobody can answer it any more.
+        drop((self, requests));
+        let _ = server.await;
+        Ok(())
+    }
+
+    /// The loop proper, until the tree has ended.
+    async fn work(
+        &mut self,
+        mut heard: mpsc::Receiver<Said>,
+        requests: &mut mpsc::Receiver<Call>,
+    ) -> Result<(), RuntimeError> {
+        let (show, mut tables) = mpsc::channel::<PsJson>(1);
         self.resume()?;
         loop {
             self.settle()?;
             if self.finish()? {
-                // The last answers and events are on their way: the server ends when nobody can answer it any more.
-                drop((self, requests));
-                let _ = server.await;
                 return Ok(());
             }
             self.read_table(&show);
@@ -169,7 +185,7 @@ impl Supervisor {
                 }
                 FromKeeper::Stop => self.queue.push_back(Event::Stop),
                 FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
-                FromKeeper::Gone => return Err(self.keeper_gone()),
+                FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
                 FromKeeper::Child { .. } | FromKeeper::Stored { .. } | FromKeeper::SnapshotEnd { .. } => {}
             }
         }

@@ -4,6 +4,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
+use nix::poll::{PollFd, PollFlags, poll};
+
 use super::*;
 
 fn packet(received: nix::Result<Received>) -> Packet {
@@ -11,6 +13,11 @@ fn packet(received: nix::Result<Received>) -> Packet {
         Received::Packet(packet) => packet,
         other => panic!("expected a packet, got {other:?}"),
     }
+}
+
+/// Waits until the peer is gone: a process that another test is just starting may still hold a copy of its end.
+fn hung_up(socket: &OwnedFd) {
+    poll(&mut [PollFd::new(socket.as_fd(), PollFlags::empty())], 10_000_u16).unwrap();
 }
 
 #[test]
@@ -45,6 +52,7 @@ fn an_empty_packet_is_not_the_end() {
     pass_credentials(ours.as_fd()).unwrap();
     send(theirs.as_fd(), b"", &[]).unwrap();
     drop(theirs);
+    hung_up(&ours);
     let mut buffer = [0; 8];
     assert_eq!(packet(receive(ours.as_fd(), &mut buffer)).len, 0);
     assert!(matches!(receive(ours.as_fd(), &mut buffer), Ok(Received::Closed)));
@@ -58,6 +66,7 @@ fn what_a_dead_peer_sent_is_read_before_its_end() {
     send(theirs.as_fd(), b"last words", &[]).unwrap();
     send(ours.as_fd(), b"never read", &[]).unwrap();
     drop(theirs);
+    hung_up(&ours);
     let mut buffer = [0; 16];
     let last = packet(receive(ours.as_fd(), &mut buffer));
     assert_eq!(&buffer[..last.len], b"last words");

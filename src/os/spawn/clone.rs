@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::newborn::Newborn;
+use super::newborn::{Handlers, Newborn};
 use super::{Born, Parent};
 use crate::os::{fallback, signals};
 
@@ -28,10 +29,10 @@ pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
         flags |= libc::CLONE_PARENT as u64;
         exit_signal = 0;
     }
-    let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
-    let stack = match *stack {
+    let mut shared = STACK.lock().unwrap_or_else(PoisonError::into_inner);
+    let stack = match *shared {
         Some(stack) => stack,
-        None => *stack.insert(Stack::map()?),
+        None => *shared.insert(Stack::map()?),
     };
     let mut call = Call { flags, exit_signal, stack, newborn, pidfd: -1 };
 
@@ -40,10 +41,15 @@ pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
     let pid = call.make();
     drop(blocked);
 
-    let pid = pid?;
+    let pid = Pid::from_raw(pid?);
+    if call.pidfd < 0 {
+        // Before Linux 5.2, and in some imitations of it, the flag for a pidfd is passed over in silence.
+        let _ = kill(pid, Signal::SIGKILL);
+        return Err(Errno::ENOSYS);
+    }
     // SAFETY: the kernel stored a new descriptor there that nobody else knows.
     let pidfd = unsafe { OwnedFd::from_raw_fd(call.pidfd) };
-    Ok(Born { pid: Pid::from_raw(pid), pidfd })
+    Ok(Born { pid, pidfd })
 }
 
 /// One stack for all births; the lock is held until the child has left it. Mapped on first use, never unmapped.
@@ -138,11 +144,19 @@ impl Call<'_> {
     }
 }
 
-/// Where the child begins.
+/// Where the child of `clone` begins.
 extern "C" fn live(newborn: *mut c_void) -> c_int {
     // SAFETY: `start` passed a reference to a `Newborn`, and waits with it until this process has exec'ed or ended.
     let newborn = unsafe { &*newborn.cast::<Newborn>() };
-    newborn.live()
+    newborn.live(Handlers::Inherited)
+}
+
+/// Where the child of `clone3` begins.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+extern "C" fn live_cleared(newborn: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    let newborn = unsafe { &*newborn.cast::<Newborn>() };
+    newborn.live(Handlers::Cleared)
 }
 
 /// `struct clone_args` of `linux/sched.h`, first published version (64 bytes).
@@ -160,10 +174,10 @@ struct CloneArguments {
 }
 
 /// The call proper. The child finds itself after the system call with the new stack and nothing else changed, so it goes
-/// straight into `live`, which never returns; the parent goes on behind that call.
+/// straight into `live_cleared`, which never returns; the parent goes on behind that call.
 ///
 /// # Safety
-/// `arguments` must describe an unused stack and live across the call; `newborn` must be what `live` expects.
+/// `arguments` must describe an unused stack and live across the call; `newborn` must be what `live_cleared` expects.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
     let answer: c_long;
@@ -182,7 +196,7 @@ unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
             in("rdi") ptr::from_ref(arguments),
             in("rsi") mem::size_of::<CloneArguments>(),
             in("r12") newborn,
-            in("r13") live as extern "C" fn(*mut c_void) -> c_int,
+            in("r13") live_cleared as extern "C" fn(*mut c_void) -> c_int,
             lateout("rcx") _,
             lateout("r11") _,
         );
@@ -212,7 +226,7 @@ unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
             in("x1") mem::size_of::<CloneArguments>(),
             in("x8") libc::SYS_clone3,
             in("x20") newborn,
-            in("x21") live as extern "C" fn(*mut c_void) -> c_int,
+            in("x21") live_cleared as extern "C" fn(*mut c_void) -> c_int,
         );
     }
     answer

@@ -10,6 +10,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -23,6 +24,15 @@ const FAILED_PACKET: usize = 64;
 /// One step.
 type Act<'a> = fn(&Newborn<'a>) -> nix::Result<()>;
 
+/// What the clone did with the parent's signal handlers.
+#[derive(Clone, Copy)]
+pub(super) enum Handlers {
+    /// The default disposition in place of each.
+    Cleared,
+    /// They would run in the child, were it not for the mask.
+    Inherited,
+}
+
 /// A birth in the form the child can use, and the two numbers it leaves behind.
 pub(super) struct Newborn<'a> {
     birth: &'a Birth<'a>,
@@ -34,6 +44,8 @@ pub(super) struct Newborn<'a> {
     sources: Vec<Cell<RawFd>>,
     /// The child's way to the keeper.
     socket: Cell<RawFd>,
+    /// What the kernel leaves ignored.
+    ignored: signals::Ignored,
     /// Descriptors to mark CLOEXEC one by one, where `close_range` is missing.
     open: Vec<RawFd>,
     /// The step the child is at.
@@ -90,6 +102,7 @@ impl<'a> Newborn<'a> {
             listen_pid,
             sources: birth.stdio.iter().chain(&birth.pass).map(|fd| Cell::new(fd.as_raw_fd())).collect(),
             socket: Cell::new(socket),
+            ignored: signals::Ignored::now(),
             open,
             stage: Cell::new(Step::Clone),
             errno: Cell::new(None),
@@ -109,8 +122,11 @@ impl<'a> Newborn<'a> {
     }
 
     /// The child's whole life up to exec.
-    pub(super) fn live(&self) -> ! {
-        signals::reset_all();
+    pub(super) fn live(&self, handlers: Handlers) -> ! {
+        match handlers {
+            Handlers::Cleared => self.ignored.reset(),
+            Handlers::Inherited => signals::reset_all(),
+        }
         for (step, act) in Self::STEPS {
             self.stage.set(step);
             if let Err(errno) = act(self) {
@@ -236,7 +252,8 @@ fn close_on_exec_from(first: u32) -> nix::Result<()> {
 
 /// Whether `close_range(2)` with CLOEXEC exists (Linux 5.11) and is allowed here.
 fn close_range_works() -> bool {
-    !fallback::forced("close_range") && close_on_exec_from(u32::MAX).is_ok()
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    *WORKS.get_or_init(|| !fallback::forced("close_range") && close_on_exec_from(u32::MAX).is_ok())
 }
 
 /// Every descriptor of this process: what a launcher left open without CLOEXEC can be anywhere.

@@ -1,0 +1,17 @@
+//! The rules in a simulated world: every case that was measured on OTP's own supervisor, the cases that only operating-system
+//! processes have, and what each combination of settings comes to.
+
+#[path = "otp/calls.rs"]
+mod calls;
+#[path = "otp/extensions.rs"]
+mod extensions;
+#[path = "otp/measured.rs"]
+mod measured;
+#[path = "otp/specs.rs"]
+mod specs;
+#[path = "otp/stops.rs"]
+mod stops;
+#[path = "otp/table.rs"]
+mod table;
+#[path = "otp/world.rs"]
+mod world;
