@@ -178,11 +178,15 @@ const FORKED_NO_EXEC: u64 = 0x40;
 fn operate(project: &Project, over: &AtomicBool) -> usize {
     let lock = project.path(&format!("lock.{OPERATED}"));
     let confirmed = |verb: &str| {
-        eventually(&format!("{verb} is confirmed"), || {
+        let until = Instant::now() + support::BOUND;
+        loop {
             let output = project.run(&[verb, OPERATED]);
-            let already = String::from_utf8_lossy(&output.stderr).contains("is running already");
-            (output.status.success() || already).then_some(())
-        });
+            let said = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() || said.contains("operated is running") {
+                return;
+            }
+            assert!(Instant::now() < until, "{verb} was never confirmed: {said}");
+        }
     };
     let mut orders = 0;
     while !over.load(Ordering::Relaxed) {

@@ -176,8 +176,9 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
             child.run = signal.cast_unsigned();
             Ok(Response::Child(child))
         }
-        Request::Down | Request::Health => Ok(Response::Done),
+        Request::Down | Request::Health | Request::Upgrade(_) => Ok(Response::Done),
         Request::Events => Ok(Response::Events(events.subscribe())),
+        Request::About => Err(refusal(ErrorCode::NotRunning)),
     }
 }
 

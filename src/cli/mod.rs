@@ -15,18 +15,21 @@ mod events;
 mod exit;
 mod human;
 mod kill;
+mod leftovers;
 pub mod ps;
+mod run_command;
 mod screen;
 mod status;
 pub mod supervise;
 mod table;
 mod tree;
 pub mod up;
+mod upgrade;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-pub use args::{Args, UpArgs};
+pub use args::{Args, SuperviseArgs, UpArgs};
 pub use exit::Exit;
 pub use screen::{Colour, Screen};
 
@@ -40,7 +43,7 @@ pub enum Launch {
     /// `provost up`.
     Up(UpArgs),
     /// `provost supervise`: the entry of the supervisor process.
-    Supervise,
+    Supervise(SuperviseArgs),
 }
 
 /// Does what was asked. `launch` is called for what starts processes, with the config file that was named, if one was.
@@ -49,7 +52,8 @@ pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Ex
     let file = args.file.or(variable.map(PathBuf::from));
     let verb = match args.verb.unwrap_or(Verb::Up(UpArgs::default())) {
         Verb::Up(up) => return launch(file.as_deref(), Launch::Up(up)),
-        Verb::Supervise => return launch(None, Launch::Supervise),
+        Verb::Run(args) => return run_command::run(&args),
+        Verb::Supervise(args) => return launch(None, Launch::Supervise(args)),
         verb => verb,
     };
     let located = config::locate(file.as_deref(), None).map_err(|diagnostic| vec![diagnostic]);
@@ -85,6 +89,9 @@ fn ask(place: &Place, verb: Verb) -> Exit {
     };
     let done = runtime.block_on(async {
         let client = Client::connect(&place.run_dir).await?;
+        if matches!(verb, Verb::Ps(_) | Verb::Tree(_) | Verb::Status(_)) {
+            upgrade::warn_of_safe_mode(&client).await;
+        }
         match verb {
             Verb::Ps(args) => ps::run(&client, args).await,
             Verb::Tree(args) => tree::run(&client, args).await,
@@ -94,8 +101,11 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Restart(args) => change::run(&client, change::Change::Restart, &args).await,
             Verb::Kill(args) => kill::run(&client, &args).await,
             Verb::Down(args) => down::run(&client, &place.name, args).await,
+            Verb::Upgrade(args) => upgrade::run(&client, &place.name, args).await,
             Verb::Events => events::run(&client).await,
-            Verb::Up(_) | Verb::Supervise | Verb::Check => unreachable!("handled before anybody is asked"),
+            Verb::Up(_) | Verb::Run(_) | Verb::Supervise(_) | Verb::Check => {
+                unreachable!("handled before anybody is asked")
+            }
         }
     });
     done.unwrap_or_else(|failure| report(&failure, &place.name))

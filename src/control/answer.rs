@@ -1,5 +1,6 @@
 //! One request, from HTTP to the supervisor's loop and back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,6 +44,11 @@ struct SignalBody {
 }
 
 #[derive(Deserialize)]
+struct UpgradeBody {
+    binary: PathBuf,
+}
+
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum SignalWord {
     Number(i32),
@@ -76,6 +82,7 @@ impl Desk {
         match route {
             Route::Ask(request) => self.ask(request).await,
             Route::Ps => self.ask(Request::Members).await,
+            Route::Upgrade => self.ask(Request::Upgrade(binary_of(&body)?)).await,
             Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?)).await,
         }
     }
@@ -102,6 +109,7 @@ impl Desk {
             }
             Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
             Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson { version: VERSION, child })),
+            Response::About(about) => Ok(json(StatusCode::OK, &about)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
             Response::Events(source) => match permit {
                 Some(permit) => Ok(stream(EventBody::new(source, permit))),
@@ -113,7 +121,11 @@ impl Desk {
     /// Requests that last may not take all connections: the others are always answered.
     fn permit_for(&self, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refused> {
         match request {
-            Request::Start(_) | Request::Stop(_) | Request::Restart(_) | Request::Events => {
+            Request::Start(_)
+            | Request::Stop(_)
+            | Request::Restart(_)
+            | Request::Upgrade(_)
+            | Request::Events => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
                 permit
                     .map(Some)
@@ -124,7 +136,8 @@ impl Desk {
             | Request::Child(_)
             | Request::Signal(..)
             | Request::Down
-            | Request::Health => Ok(None),
+            | Request::Health
+            | Request::About => Ok(None),
         }
     }
 }
@@ -162,6 +175,13 @@ fn signal_of(body: &[u8]) -> Result<i32, Refused> {
         SignalWord::Name(name) => name,
     };
     parse_signal(&word).map_err(|error| bad(error.to_string()))
+}
+
+fn binary_of(body: &[u8]) -> Result<PathBuf, Refused> {
+    match serde_json::from_slice(body) {
+        Ok(UpgradeBody { binary }) if binary.is_absolute() => Ok(binary),
+        _ => Err(bad("no absolute path in the body; write {\"binary\": \"/path/to/provost\"}".into())),
+    }
 }
 
 fn bad(message: String) -> Refused {

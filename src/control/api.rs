@@ -1,5 +1,7 @@
 //! Every request the supervisor process answers and every shape it answers with. A closed set.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, oneshot};
 
@@ -40,6 +42,11 @@ pub enum Request {
     Events,
     /// `GET /healthz`.
     Health,
+    /// `GET /v1/about`: the supervisor process itself.
+    About,
+    /// `POST /v1/upgrade` with `{"binary": "/path"}`: this program for the supervisor process; answered when it has passed
+    /// the examination. What became of it stands in `About` then.
+    Upgrade(PathBuf),
 }
 
 /// What is answered.
@@ -51,8 +58,10 @@ pub enum Response {
     Members(String, Vec<Member>),
     /// To `Child` and to the mutating verbs: the child as it is now.
     Child(ChildJson),
-    /// To `Down` and `Health`.
+    /// To `Down`, `Health` and `Upgrade`.
     Done,
+    /// To `About`.
+    About(AboutJson),
     /// To `Events`: JSON objects, one a message, without a newline.
     Events(broadcast::Receiver<String>),
 }
@@ -170,7 +179,38 @@ pub struct StatusJson {
     pub child: ChildJson,
 }
 
-/// The answer to requests that answer nothing else: `POST /v1/down`, `GET /healthz`.
+/// `GET /v1/about`: the supervisor process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AboutJson {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Project name.
+    pub project: String,
+    /// Version of the program it runs.
+    pub program_version: String,
+    /// Its process.
+    pub pid: i32,
+    /// How many supervisor processes this launcher has had, this one included.
+    pub incarnation: u32,
+    /// Why it starts nothing; absent in ordinary operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_mode: Option<String>,
+    /// What became of the newest change of program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeJson>,
+}
+
+/// What became of a change of program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeJson {
+    /// The first supervisor process after it.
+    pub incarnation: u32,
+    /// Why the program before is back; absent if the new one took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// The answer to requests that answer nothing else: `POST /v1/down`, `POST /v1/upgrade`, `GET /healthz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneJson {
     /// [`VERSION`].

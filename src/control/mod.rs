@@ -18,8 +18,8 @@ mod stream;
 mod suggest;
 
 pub use api::{
-    ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson, PsJson,
-    Request, Response, Role, StatusJson, SupervisorJson, TreeJson, VERSION,
+    AboutJson, ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson,
+    PsJson, Request, Response, Role, StatusJson, SupervisorJson, TreeJson, UpgradeJson, VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
 pub use event::{EventJson, EventKind, Replaced};

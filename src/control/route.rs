@@ -13,6 +13,8 @@ pub(super) enum Route {
     Ps,
     /// A signal for this child; which one stands in the body.
     Signal(String),
+    /// A new program; which one stands in the body.
+    Upgrade,
 }
 
 /// A request that is refused, with the HTTP status that fits.
@@ -52,6 +54,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refused> {
         ["v1", "tree"] => (Method::GET, Route::Ask(Request::Tree)),
         ["v1", "ps"] => (Method::GET, Route::Ps),
         ["v1", "events"] => (Method::GET, Route::Ask(Request::Events)),
+        ["v1", "about"] => (Method::GET, Route::Ask(Request::About)),
+        ["v1", "upgrade"] => (Method::POST, Route::Upgrade),
         ["v1", "down"] => (Method::POST, Route::Ask(Request::Down)),
         ["v1", "children", name] => (Method::GET, Route::Ask(Request::Child(decode(name)?))),
         ["v1", "children", name, verb] => {
@@ -79,8 +83,8 @@ fn about_child(name: String, verb: &str) -> Option<Route> {
 fn unknown() -> Refused {
     ApiError::new(
         ErrorCode::NotFound,
-        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/children/NAME, /healthz and \
-         POST /v1/children/NAME/{start,stop,restart,signal}, /v1/down",
+        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/about, /v1/children/NAME, \
+         /healthz and POST /v1/children/NAME/{start,stop,restart,signal}, /v1/upgrade, /v1/down",
     )
     .into()
 }
@@ -132,6 +136,8 @@ mod tests {
         let post = |path| route(&Method::POST, path).unwrap();
         assert_eq!(post("/v1/children/a/stop"), Route::Ask(Request::Stop("a".into())));
         assert_eq!(post("/v1/children/a/signal"), Route::Signal("a".into()));
+        assert_eq!(get("/v1/about"), ask(Request::About));
+        assert_eq!(post("/v1/upgrade"), Route::Upgrade);
         assert_eq!(post("/v1/down"), Route::Ask(Request::Down));
     }
 

@@ -7,8 +7,10 @@ use tokio::sync::oneshot;
 
 use super::report::exit_json;
 use super::supervisor::{RuntimeError, Supervisor, now};
+use super::upgrade;
 use crate::control::{
-    self, ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SupervisorJson, TreeJson,
+    self, AboutJson, ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SupervisorJson,
+    TreeJson, UpgradeJson,
 };
 use crate::os;
 use crate::rules::{self, Event, NodeId, Phase, Refusal, Reply, Ticket, View};
@@ -34,6 +36,12 @@ impl Supervisor {
             }
             Request::Events => Ok(Response::Events(self.reporter.subscribe())),
             Request::Health => Ok(Response::Done),
+            Request::About => Ok(Response::About(self.about())),
+            Request::Upgrade(program) => {
+                let journal = self.journal.file()?;
+                upgrade::examine(program, journal, &self.context, reply, self.approved.clone());
+                return Ok(());
+            }
         };
         // A caller that has gone away is no error.
         let _ = reply.send(answer);
@@ -187,6 +195,24 @@ impl Supervisor {
                 restarts_left: supervisor.restarts_left,
                 children: supervisor.children.iter().map(|child| self.child_json(child)).collect(),
             }),
+        }
+    }
+
+    fn about(&self) -> AboutJson {
+        let upgrade = self.world.upgrade.as_ref().map(|upgrade| UpgradeJson {
+            incarnation: upgrade.incarnation,
+            failure: upgrade.outcome.as_ref().err().map(|status| {
+                format!("the new program ended with {} before it had taken over", os::wait::describe(*status))
+            }),
+        });
+        AboutJson {
+            version: control::VERSION,
+            project: self.world.project.name.clone(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id().cast_signed(),
+            incarnation: self.incarnation,
+            safe_mode: None,
+            upgrade,
         }
     }
 

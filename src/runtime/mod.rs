@@ -6,7 +6,8 @@
 //! launcher does just the same with a world that has not been booted.
 //!
 //! Read on in `world.rs` (what is remembered), `supervisor.rs` (the loop), `perform.rs` (orders), `births.rs` (what a child
-//! is made of), `answer.rs` (the control API's requests), `report.rs` (what is told).
+//! is made of), `answer.rs` (the control API's requests), `report.rs` (what is told). `upgrade.rs` examines a new program,
+//! `safe.rs` is what runs instead when all this keeps crashing.
 
 mod answer;
 mod births;
@@ -14,14 +15,18 @@ mod journal;
 mod notify;
 mod perform;
 mod report;
+mod safe;
 mod sockets;
 mod supervisor;
 mod takeover;
+mod upgrade;
 mod world;
 
 pub use journal::{Journal, JournalError};
 pub use report::Console;
+pub use safe::run as run_safe;
 pub use supervisor::{RuntimeError, run};
+pub use upgrade::greeting;
 pub use world::World;
 
 use notify::Said;

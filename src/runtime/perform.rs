@@ -188,7 +188,7 @@ fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) 
 }
 
 /// `wait(2)` status to exit.
-fn exit(status: i32) -> Exit {
+pub(super) fn exit(status: i32) -> Exit {
     if libc::WIFEXITED(status) {
         Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
     } else if libc::WIFSIGNALED(status) {

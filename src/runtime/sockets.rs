@@ -9,12 +9,9 @@ use std::rc::Rc;
 use super::births;
 use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::ProcessSpec;
-use crate::keeper::ToKeeper;
+use crate::keeper::{CONTROL, ToKeeper};
 use crate::rules::NodeId;
 use crate::{control, os};
-
-/// The control socket's name in the store.
-const CONTROL: &str = "control";
 
 /// What was tried, and why it failed.
 type Failed = (String, io::Error);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,10 +18,11 @@ use super::births::Context;
 use super::journal::{Journal, JournalError};
 use super::perform::Ended;
 use super::report::{Console, Reporter};
+use super::upgrade::Approved;
 use super::world::{Record, World};
 use crate::capture::{Log, Tap};
 use crate::control::{self, ApiError, Call, PsJson, Response};
-use crate::keeper::{FromKeeper, Key, Link, ToKeeper};
+use crate::keeper::{Beginning, FromKeeper, Key, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Event, ExitFact, Moment, NodeId, Run, Ticket};
 
@@ -62,6 +63,7 @@ pub(super) struct Supervisor {
     pub(super) reporter: Reporter,
     pub(super) context: Context,
     pub(super) incarnation: u32,
+    pub(super) beginning: Beginning,
     /// The newest process of each node that has one; until its exit is told.
     pub(super) processes: BTreeMap<NodeId, Process>,
     /// What the keeper's store holds, by name.
@@ -71,6 +73,8 @@ pub(super) struct Supervisor {
     pub(super) queue: VecDeque<Event>,
     /// Where the tasks that hear children put what these say.
     pub(super) said: mpsc::Sender<Said>,
+    /// Where those who examine programs put what they approve of.
+    pub(super) approved: mpsc::Sender<Approved>,
     /// Callers who wait for the rules' reply, and the name they asked about.
     pub(super) replies: BTreeMap<Ticket, (String, oneshot::Sender<Result<Response, ApiError>>)>,
     pub(super) tickets: u64,
@@ -88,16 +92,21 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (said, heard) = mpsc::channel(WAITING);
-        let supervisor = Supervisor::take_over(link, journal, console, said)?;
-        supervisor.live(heard).await
+        let (approved, programs) = mpsc::channel(1);
+        let supervisor = Supervisor::take_over(link, journal, console, said, approved)?;
+        supervisor.live(heard, programs).await
     })
 }
 
 impl Supervisor {
-    async fn live(mut self, heard: mpsc::Receiver<Said>) -> Result<(), RuntimeError> {
+    async fn live(
+        mut self,
+        heard: mpsc::Receiver<Said>,
+        programs: mpsc::Receiver<Approved>,
+    ) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
         let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
-        match self.work(heard, &mut requests).await {
+        match self.work(heard, programs, &mut requests).await {
             Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(self.keeper_gone());
             }
@@ -110,10 +119,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The loop proper, until the tree has ended.
+    /// The loop proper, until the tree has ended or another program takes over.
     async fn work(
         &mut self,
         mut heard: mpsc::Receiver<Said>,
+        mut programs: mpsc::Receiver<Approved>,
         requests: &mut mpsc::Receiver<Call>,
     ) -> Result<(), RuntimeError> {
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
@@ -139,6 +149,11 @@ impl Supervisor {
                     drop(said.handled);
                 }
                 Some(call) = requests.recv() => self.answer(call)?,
+                Some(approved) = programs.recv() => {
+                    let _ = approved.reply.send(Ok(Response::Done));
+                    self.link.send(&ToKeeper::Program(approved.program.as_fd()))?;
+                    return Ok(());
+                }
                 Some(table) = tables.recv() => self.reporter.console.up(&table),
                 () = sleep_until(deadline) => self.handle(Event::Tick)?,
             }
@@ -159,8 +174,11 @@ impl Supervisor {
         let now = now();
         let record = Record::Step(now, event);
         self.journal.append(&record)?;
-        let Record::Step(_, event) = record;
-        for action in self.world.apply(now, event) {
+        let actions = match record {
+            Record::Step(now, event) => self.world.apply(now, event),
+            Record::Upgrade(_) => Vec::new(),
+        };
+        for action in actions {
             self.perform(action)?;
         }
         if self.journal.wants_snapshot() {
@@ -174,6 +192,7 @@ impl Supervisor {
     fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
         let mut exits = Vec::new();
         let mut heard: Vec<Key> = Vec::new();
+        let mut owes_word = false;
         while let Some(packet) = self.link.recv()? {
             match packet {
                 FromKeeper::Exited(record) => {
@@ -183,8 +202,15 @@ impl Supervisor {
                         Ended::Birth(failure) => self.handle(failure)?,
                     }
                 }
-                FromKeeper::Stop => self.queue.push_back(Event::Stop),
-                FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
+                FromKeeper::Stop => {
+                    self.queue.push_back(Event::Stop);
+                    owes_word = true;
+                }
+                FromKeeper::StopNow => {
+                    self.queue.push_back(Event::StopNow);
+                    owes_word = true;
+                }
+                FromKeeper::Ping => owes_word = true,
                 FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
                 FromKeeper::Child { .. } | FromKeeper::Stored { .. } | FromKeeper::SnapshotEnd { .. } => {}
             }
@@ -195,6 +221,10 @@ impl Supervisor {
         }
         for key in heard {
             self.link.send(&ToKeeper::Ack(key))?;
+            owes_word = false;
+        }
+        if owes_word {
+            self.link.send(&ToKeeper::Alive)?;
         }
         Ok(())
     }

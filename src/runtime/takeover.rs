@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,14 +17,19 @@ use super::journal::Journal;
 use super::report::{Console, Reporter};
 use super::sockets::stored_name;
 use super::supervisor::{Process, RuntimeError, Supervisor};
+use super::upgrade::Approved;
+use super::world::{Record, Upgrade};
 use super::{Said, births};
 use crate::capture::Tap;
-use crate::keeper::{FromKeeper, Link, ToKeeper};
+use crate::keeper::{Beginning, FromKeeper, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, NodeId, Run};
 
 /// The keeper writes its snapshot before it lets us start; longer than this means that it is stopped or gone.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long those are waited for that were killed because the keeper is gone.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Loads the world and receives the keeper's snapshot.
@@ -31,6 +38,7 @@ impl Supervisor {
         journal: OwnedFd,
         console: Box<dyn Console>,
         said: mpsc::Sender<Said>,
+        approved: mpsc::Sender<Approved>,
     ) -> Result<Supervisor, RuntimeError> {
         let (journal, world) = Journal::open(journal)?;
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
@@ -48,11 +56,13 @@ impl Supervisor {
             reporter,
             context,
             incarnation: 0,
+            beginning: Beginning::Usual,
             processes: BTreeMap::new(),
             store: BTreeMap::new(),
             logs: BTreeMap::new(),
             queue: std::collections::VecDeque::new(),
             said,
+            approved,
             replies: BTreeMap::new(),
             tickets: 0,
             table_due: false,
@@ -70,14 +80,18 @@ impl Supervisor {
                 FromKeeper::Stored { name, fd } => {
                     self.store.insert(name, Rc::new(fd));
                 }
-                FromKeeper::SnapshotEnd { incarnation, .. } => {
+                FromKeeper::SnapshotEnd { incarnation, beginning, .. } => {
                     self.incarnation = incarnation;
+                    self.beginning = beginning;
                     // An answer to somebody who asked an earlier supervisor process must find nobody here.
                     self.tickets = u64::from(incarnation) << 32;
                     return Ok(());
                 }
                 FromKeeper::Gone => return Err(self.keeper_gone()),
-                packet @ (FromKeeper::Exited(_) | FromKeeper::Stop | FromKeeper::StopNow) => {
+                packet @ (FromKeeper::Exited(_)
+                | FromKeeper::Stop
+                | FromKeeper::StopNow
+                | FromKeeper::Ping) => {
                     return Err(io::Error::other(format!("{packet:?} inside the keeper's snapshot")).into());
                 }
             }
@@ -103,13 +117,34 @@ impl Supervisor {
         ended.iter().flat_map(|ended| &ended.taps).for_each(|tap| tap.finish());
     }
 
-    /// Goes on where the world stopped: boots it, or performs what was ordered and is not done.
+    /// Goes on where the world stopped: boots it, or performs what was ordered and is not done. Then the keeper hears that
+    /// this supervisor process has taken over.
     pub(super) fn resume(&mut self) -> Result<(), RuntimeError> {
         self.hear_stored_notifications()?;
-        if !self.world.booted {
-            return self.handle(Event::Boot);
+        self.remember_upgrade()?;
+        if self.world.booted {
+            self.go_on()?;
+        } else {
+            self.handle(Event::Boot)?;
         }
-        self.reporter.takeover(self.incarnation, self.processes.len());
+        Ok(self.link.send(&ToKeeper::Alive)?)
+    }
+
+    /// The keeper changed the program, or had to change it back.
+    fn remember_upgrade(&mut self) -> Result<(), RuntimeError> {
+        let outcome = match self.beginning {
+            Beginning::Usual | Beginning::Safe { .. } => return Ok(()),
+            Beginning::Upgraded => Ok(env!("CARGO_PKG_VERSION").to_owned()),
+            Beginning::RolledBack { status } => Err(status),
+        };
+        let record = Record::Upgrade(Upgrade { incarnation: self.incarnation, outcome });
+        self.journal.append(&record)?;
+        self.world.learn(record);
+        Ok(())
+    }
+
+    fn go_on(&mut self) -> Result<(), RuntimeError> {
+        self.reporter.takeover(self.incarnation, self.beginning, self.processes.len());
         if self.world.up {
             // The one that remembered it may not have come to say it.
             self.link.send(&ToKeeper::Up)?;
@@ -141,13 +176,23 @@ impl Supervisor {
     }
 
     /// The keeper was killed, so nobody reaps or holds anything any more: nothing may be left running unsupervised. The
-    /// children die with the keeper (`PR_SET_PDEATHSIG`); this also reaches what they forked into their process groups.
+    /// children die with the keeper (`PR_SET_PDEATHSIG`); this also reaches what they forked, into their process groups or
+    /// out of them.
     pub(super) fn keeper_gone(&self) -> RuntimeError {
         for process in self.processes.values() {
             // An error means that nobody is left.
             let _ = os::pidfd::ask_group(process.pidfd.as_fd(), process.pid, libc::SIGKILL);
         }
         self.remove_sockets();
+        end_all(&self.world.project.run_dir);
         RuntimeError::KeeperGone
+    }
+}
+
+/// Ends everybody who was started for this run directory. What cannot be ended is left to the next launcher.
+pub(super) fn end_all(run_dir: &Path) {
+    let pair = [RUN_DIR_VARIABLE.as_bytes(), b"=", run_dir.as_os_str().as_bytes()].concat();
+    if let Err(error) = os::leftovers::remove(&pair, FAREWELL) {
+        tracing::warn!(%error, "cannot look for what the children forked");
     }
 }

@@ -24,6 +24,17 @@ pub struct World {
     pub up: bool,
     /// How the tree ended, once it has.
     pub finished: Option<EndClass>,
+    /// What became of the newest change of program.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// What became of a change of program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The supervisor process (counted from the launcher's start) that remembered it.
+    pub incarnation: u32,
+    /// The program's version; else the wait status with which it ended before it had taken over: the one before is back.
+    pub outcome: Result<String, i32>,
 }
 
 /// One change of a world.
@@ -31,6 +42,8 @@ pub struct World {
 pub enum Record {
     /// The rules took this step.
     Step(Moment, Event),
+    /// The program of the supervisor process was changed.
+    Upgrade(Upgrade),
 }
 
 impl World {
@@ -41,7 +54,7 @@ impl World {
     pub fn new(project: Project) -> Result<World, SpecError> {
         let tree = Tree::new(project.tree.clone())?;
         let last_exits = BTreeMap::new();
-        Ok(World { project, tree, last_exits, booted: false, up: false, finished: None })
+        Ok(World { project, tree, last_exits, booted: false, up: false, finished: None, upgrade: None })
     }
 
     /// Takes one step of the rules and remembers what it said.
@@ -71,6 +84,7 @@ impl World {
             Record::Step(now, event) => {
                 self.apply(now, event);
             }
+            Record::Upgrade(upgrade) => self.upgrade = Some(upgrade),
         }
     }
 

@@ -30,6 +30,8 @@ fn the_keeper_hears_what_was_said() {
     assert_eq!(heard(said(ToKeeper::Unstore("ü")).as_slice()), Some(Heard::Unstore("ü")));
     assert_eq!(heard(said(ToKeeper::Up).as_slice()), Some(Heard::Up));
     assert_eq!(heard(said(ToKeeper::Finish(70)).as_slice()), Some(Heard::Finish(70)));
+    assert_eq!(heard(said(ToKeeper::Alive).as_slice()), Some(Heard::Alive));
+    assert_eq!(heard(said(ToKeeper::Program(file.as_fd())).as_slice()), Some(Heard::Program));
 
     let appended = failed(KEY).with(&8i32.to_le_bytes()).with(&(Errno::ENOENT as i32).to_le_bytes());
     assert_eq!(heard(appended.as_slice()), Some(Heard::Failed(KEY, 8, Errno::ENOENT)));
@@ -61,9 +63,20 @@ fn a_child_without_its_pidfd_is_no_child() {
 
 #[test]
 fn a_newer_packet_is_read_as_far_as_it_is_known() {
-    let longer = snapshot_end(3, 9).with(b"something new");
-    let read = from_keeper(longer.as_slice(), Fds::default());
-    assert!(matches!(read, Some(FromKeeper::SnapshotEnd { incarnation: 3, orphans: 9 })));
+    for beginning in [
+        Beginning::Usual,
+        Beginning::Upgraded,
+        Beginning::RolledBack { status: 256 },
+        Beginning::Safe { status: 6 },
+    ] {
+        let longer = snapshot_end(3, 9, beginning).with(b"something new");
+        match from_keeper(longer.as_slice(), Fds::default()) {
+            Some(FromKeeper::SnapshotEnd { incarnation: 3, orphans: 9, beginning: read }) => {
+                assert_eq!(read, beginning);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
     assert!(heard(Bytes::new(200).as_slice()).is_none());
 }
 
