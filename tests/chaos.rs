@@ -40,7 +40,7 @@ fn main() {
             let seconds = env::var("PROVOST_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
             let length = Duration::from_secs_f64(seconds.unwrap_or(2.0));
             storm(project(), length, "storm");
-            if let Some(project) = project().as_nobody() {
+            if let Some(project) = project().by_nobody() {
                 storm(project, length, "storm_as_nobody");
             }
         }
@@ -165,9 +165,9 @@ fn strike(keeper: i32, length: Duration) -> usize {
 fn supervisor(keeper: i32) -> Option<i32> {
     let children = read(Path::new(&format!("/proc/{keeper}/task/{keeper}/children")));
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| {
-        let command = read(Path::new(&format!("/proc/{pid}/cmdline")));
-        command.split('\0').any(|word| word == "supervise")
-            && stat(*pid).is_some_and(|stat| stat.state != 'Z' && stat.flags & FORKED_NO_EXEC == 0)
+        // The command line second: what has called exec by then has its own.
+        stat(*pid).is_some_and(|stat| stat.state != 'Z' && stat.flags & FORKED_NO_EXEC == 0)
+            && read(Path::new(&format!("/proc/{pid}/cmdline"))).split('\0').any(|word| word == "supervise")
     })
 }
 

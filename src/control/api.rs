@@ -198,6 +198,8 @@ pub struct AboutJson {
     /// What became of the newest change of program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<UpgradeJson>,
+    /// `sd_notify` messages that this supervisor process ignored: not from the child that they were about, or no messages.
+    pub ignored_notifications: u64,
 }
 
 /// What became of a change of program.

@@ -244,11 +244,7 @@ impl Keeper {
                 supervisor.farewell(clock::monotonic_ns());
                 self.finish = Some(code);
             }
-            Some(Heard::Alive) if by_supervisor => {
-                if self.programs.took_over() {
-                    self.revival.forget();
-                }
-            }
+            Some(Heard::Alive) if by_supervisor && self.programs.took_over() => self.revival.forget(),
             Some(Heard::Program) if by_supervisor => {
                 if let Some(program) = packet.fds.into_iter().next() {
                     supervisor.farewell(clock::monotonic_ns());

@@ -213,6 +213,7 @@ impl Supervisor {
             incarnation: self.incarnation,
             safe_mode: None,
             upgrade,
+            ignored_notifications: self.ignored_notifications,
         }
     }
 

@@ -391,6 +391,7 @@ impl Safe {
             incarnation: self.incarnation,
             safe_mode: Some(self.why.clone()),
             upgrade: None,
+            ignored_notifications: 0,
         }
     }
 

@@ -75,6 +75,8 @@ pub(super) struct Supervisor {
     pub(super) said: mpsc::Sender<Said>,
     /// Where those who examine programs put what they approve of.
     pub(super) approved: mpsc::Sender<Approved>,
+    /// Notifications that came from nobody who may send them.
+    pub(super) ignored_notifications: u64,
     /// Callers who wait for the rules' reply, and the name they asked about.
     pub(super) replies: BTreeMap<Ticket, (String, oneshot::Sender<Result<Response, ApiError>>)>,
     pub(super) tickets: u64,

@@ -63,6 +63,7 @@ impl Supervisor {
             queue: std::collections::VecDeque::new(),
             said,
             approved,
+            ignored_notifications: 0,
             replies: BTreeMap::new(),
             tickets: 0,
             table_due: false,

@@ -129,7 +129,8 @@ impl Script {
                     exit(0)
                 }
             }
-            self.link().send(&ToKeeper::Alive).unwrap();
+            // The keeper may be gone by now.
+            let _ = self.link().send(&ToKeeper::Alive);
         }
     }
 

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,9 @@ use serde_json::Value;
 pub const BOUND: Duration = Duration::from_secs(20);
 
 /// A project in a directory of its own, not running yet.
+#[derive(Clone)]
 pub struct Project {
-    pub dir: tempfile::TempDir,
+    pub dir: Arc<tempfile::TempDir>,
     user: Option<u32>,
 }
 
@@ -28,14 +30,14 @@ impl Project {
     /// A project with this `supervisor.toml`, below root keys that keep everything inside its directory.
     pub fn new(config: &str) -> Project {
         let dir = tempfile::Builder::new().prefix("provost-").tempdir().unwrap();
-        let project = Project { dir, user: None };
+        let project = Project { dir: Arc::new(dir), user: None };
         project.configure(config);
         project
     }
 
     /// The same project, but everything in it is done by the user without rights. `None`, with a word why: only root can
     /// become somebody else.
-    pub fn as_nobody(mut self) -> Option<Project> {
+    pub fn by_nobody(mut self) -> Option<Project> {
         if !nix::unistd::geteuid().is_root() {
             println!("skipped for another user: this test does not run as root");
             return None;
@@ -183,6 +185,9 @@ impl Launcher {
 
 impl Drop for Launcher {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let mut pids = self.below();
         pids.push(self.pid());
         for pid in pids {

@@ -80,6 +80,30 @@ fn a_newer_packet_is_read_as_far_as_it_is_known() {
     assert!(heard(Bytes::new(200).as_slice()).is_none());
 }
 
+/// F27.
+#[test]
+fn a_hundred_thousand_random_frames_are_refused_or_understood_but_never_fatal() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut understood = 0;
+    for _ in 0..100_000 {
+        let len = (random() % PACKET_MAX as u64) as usize;
+        let mut frame: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        // Most get past the first gate.
+        if let [version, tag, ..] = &mut frame[..] {
+            (*version, *tag) = (VERSION, *tag % 80);
+        }
+        understood += u32::from(heard(&frame).is_some());
+        understood += u32::from(from_keeper(&frame, Fds::default()).is_some());
+    }
+    assert!(understood > 1000, "{understood}: they do not come far");
+}
+
 proptest! {
     #[test]
     fn hostile_bytes_are_refused_or_understood_but_never_fatal(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
