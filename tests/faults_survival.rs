@@ -49,9 +49,10 @@ fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-fn resident_kib(pid: i32) -> u64 {
+/// A number of `/proc/PID/status`.
+fn status_number(pid: i32, field: &str) -> u64 {
     let status = read(Path::new(&format!("/proc/{pid}/status")));
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -107,6 +108,24 @@ fn f03_hung_while_nothing_happens_it_is_replaced_when_somebody_asks() {
         kill(supervisor, libc::SIGSTOP);
         assert_ne!(last(&launcher), supervisor, "the question was answered by the next one");
         assert_eq!(pids(&launcher, &["a", "b", "c"]), children);
+    });
+}
+
+/// Whoever has nothing to do is not woken, not even to be watched.
+#[test]
+fn an_idle_launcher_is_never_woken() {
+    as_both(|launcher| {
+        let idle = [launcher.pid(), last(&launcher)];
+        let switches = || idle.map(|pid| status_number(pid, "voluntary_ctxt_switches:"));
+        // What the last question left to do is done within a second or two.
+        eventually("both are idle", || {
+            let before = switches();
+            wait(Duration::from_millis(1500));
+            (switches() == before).then_some(())
+        });
+        let before = switches();
+        wait(Duration::from_secs(3));
+        assert_eq!(switches(), before);
     });
 }
 
@@ -294,7 +313,7 @@ fn f27_random_frames_on_the_control_socket_are_refused_and_forgotten() {
         let mut before = (0, 0);
         for number in 0..frames {
             if number == frames / 3 {
-                before = (resident_kib(supervisor), descriptors(supervisor));
+                before = (status_number(supervisor, "VmRSS:"), descriptors(supervisor));
             }
             let mut stream = UnixStream::connect(&socket).unwrap();
             let head = heads[(random.next() % 6) as usize];
@@ -309,7 +328,7 @@ fn f27_random_frames_on_the_control_socket_are_refused_and_forgotten() {
         }
         assert_eq!(last(&launcher), supervisor, "it did not survive");
         eventually("its descriptors are closed", || (descriptors(supervisor) <= before.1 + 8).then_some(()));
-        let after = resident_kib(supervisor);
+        let after = status_number(supervisor, "VmRSS:");
         assert!(after < before.0 + 16 * 1024, "from {} to {after} KiB", before.0);
     });
 }

@@ -15,7 +15,8 @@ fn project() -> Project {
         );
         format!("[[child]]\nname = \"{name}\"\ncommand = [\"bash\", \"-c\", {script:?}]\nlog = \"inherit\"\n")
     };
-    let project = Project::new(&["a", "b", "c"].map(child).concat());
+    let children = ["a", "b", "c"].map(child).concat();
+    let project = Project::new(&format!("[supervisor]\nintensity = 100\n{children}"));
     for name in ["a", "b", "c"] {
         let fifo = project.path(&format!("fifo.{name}"));
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();

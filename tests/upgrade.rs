@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use support::{Launcher, Project, eventually, kill, stat};
+use support::{Launcher, Project, kill, stat};
 
 const IDLE: &str = "command = [\"tail\", \"-f\", \"/dev/null\"]\n";
 
@@ -39,7 +39,8 @@ fn another_program_takes_over_and_supervises_as_before() {
         let launcher = project.up();
         let (before, supervisor) = (standing(&launcher), launcher.pid_of("supervisor").unwrap());
         let said = launcher.ok(&["upgrade", "--binary", copy.to_str().unwrap()]);
-        launcher.wait_line("supervisor process upgraded");
+        let line = launcher.wait_line("supervisor process upgraded");
+        assert!(line.contains(&format!("it is provost {}", env!("CARGO_PKG_VERSION"))), "{line}");
         let next = launcher.pid_of("supervisor").unwrap();
         assert!(said.contains(&format!("PID {next}")), "{said}");
         assert_ne!(next, supervisor);
@@ -58,26 +59,6 @@ fn another_program_takes_over_and_supervises_as_before() {
         let last = launcher.pid_of("supervisor").unwrap();
         assert_eq!(exe(last), Path::new(env!("CARGO_BIN_EXE_provost")).canonicalize().unwrap());
     }
-}
-
-#[test]
-fn the_event_is_called_upgraded() {
-    let launcher = idle().up();
-    let mut events = launcher.project.provost(&["events"]);
-    let mut events = events.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    eventually("the stream is open", || {
-        let pid = i32::try_from(events.id()).unwrap();
-        let sockets = fs::read_dir(format!("/proc/{pid}/fd"))
-            .unwrap()
-            .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
-        sockets.into_iter().any(|link| link.to_string_lossy().starts_with("socket:")).then_some(())
-    });
-    launcher.ok(&["upgrade"]);
-    // The console tells the same event; the stream of the process that is gone ended before it.
-    let line = launcher.wait_line("supervisor process upgraded");
-    assert!(line.contains(&format!("it is provost {}", env!("CARGO_PKG_VERSION"))), "{line}");
-    events.kill().unwrap();
-    events.wait().unwrap();
 }
 
 #[test]
