@@ -109,6 +109,7 @@ fn live(
 
 fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Result<Response, ApiError> {
     match request {
+        Request::Logs(_) | Request::History => Err(refusal(ErrorCode::NotFound)),
         Request::Tree => {
             let root = child("demo", Phase::Running);
             Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root }))

@@ -142,6 +142,7 @@ async fn answer_all(
 fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Response, ApiError> {
     let me = std::process::id().cast_signed();
     match request {
+        Request::Logs(_) | Request::History => Err(refusal(ErrorCode::NotFound)),
         Request::Tree => {
             Ok(Response::Tree(TreeJson { version: VERSION, project: "demo".into(), root: root() }))
         }

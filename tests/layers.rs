@@ -10,11 +10,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("keeper", &["keeper", "os"]),
     ("config", &["config", "rules"]),
     ("capture", &["capture", "os"]),
-    ("control", &["control", "os", "rules"]),
+    // It streams logs and answers questions about them with the same reader as the verb.
+    ("control", &["control", "os", "rules", "capture"]),
     ("runtime", &["runtime", "rules", "os", "capture", "config", "control", "keeper"]),
     ("node", &["node"]),
     ("reddit", &["reddit", "node"]),
-    ("cli", &["cli", "control", "os", "config", "keeper", "runtime", "rules"]),
+    // `logs` reads the files themselves, because they outlive the launcher.
+    ("cli", &["cli", "control", "os", "config", "keeper", "runtime", "rules", "capture"]),
 ];
 
 /// Of `cli`, only the entry points of the launcher's own processes may reach below the control API.

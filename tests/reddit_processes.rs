@@ -209,6 +209,16 @@ fn a_client_that_must_not_wait_fails_at_once_and_says_why() {
 }
 
 #[test]
+fn under_provost_the_engine_is_found_in_the_run_directory() {
+    let place = place();
+    let _engine = Process::engine(&place.socket);
+    let run_dir = place.socket.parent().unwrap();
+    let mut command = Command::new(CLIENT);
+    command.env("PROVOST_RUN_DIR", run_dir).args(["--once", "--users", "5", "--duration", "100ms"]);
+    assert_eq!(Process::start(&mut command).wait().code(), Some(0));
+}
+
+#[test]
 fn a_client_that_must_not_wait_fails_when_the_engine_is_lost() {
     let place = place();
     let mut engine = Process::engine(&place.socket);
@@ -381,6 +391,7 @@ fn wrong_usage_is_code_2() {
     assert_eq!(code(Command::new(ENGINE).arg("--bogus")), Some(2));
     assert_eq!(code(&mut Command::new(ENGINE)), Some(2));
     assert_eq!(code(Command::new(CLIENT).arg("--bogus")), Some(2));
-    assert_eq!(code(&mut Command::new(CLIENT)), Some(2));
+    assert_eq!(code(Command::new(CLIENT).env_remove("PROVOST_RUN_DIR")), Some(2));
     assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--users", "0"])), Some(2));
+    assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--name", "a b"])), Some(2));
 }

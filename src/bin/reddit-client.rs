@@ -1,11 +1,13 @@
 //! `reddit-client`: a process full of simulated users.
 
+use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use provost::node::{Identity, Termination};
 use provost::reddit::{Exit, simulator};
 use tokio::task::LocalSet;
@@ -18,9 +20,9 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "reddit-client", version, after_help = AFTER_HELP)]
 struct Options {
-    /// The engine's socket.
+    /// The engine's socket. Under provost the one called engine.sock in the run directory, unless another is given.
     #[arg(long, value_name = "PATH")]
-    engine: PathBuf,
+    engine: Option<PathBuf>,
 
     /// How many users to simulate.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -31,7 +33,7 @@ struct Options {
     seed: u64,
 
     /// Name of this client: its users are named after it. Without a supervisor it is 'client@' and the process id.
-    #[arg(long, value_name = "NAME", default_value_t = default_name())]
+    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
     name: String,
 
     /// Actions in flight at once.
@@ -54,6 +56,7 @@ struct Options {
 const AFTER_HELP: &str = "\
 Environment:
   PROVOST_NAME, PROVOST_INSTANCE   default of --name (client@1)
+  PROVOST_RUN_DIR                  default of --engine (PROVOST_RUN_DIR/engine.sock)
   RUST_LOG                         what is logged to standard error (default: info)
 
 Exit codes:
@@ -67,8 +70,18 @@ fn default_name() -> String {
     Identity::name_from_env().unwrap_or_else(|| format!("client@{}", std::process::id()))
 }
 
+fn engine_of(options: &Options) -> PathBuf {
+    let of_run_dir = || Some(PathBuf::from(env::var_os("PROVOST_RUN_DIR")?).join("engine.sock"));
+    options.engine.clone().or_else(of_run_dir).unwrap_or_else(|| {
+        Options::command()
+            .error(ErrorKind::MissingRequiredArgument, "say where the engine is: --engine PATH")
+            .exit()
+    })
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
+    let engine = engine_of(&options);
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
@@ -82,10 +95,10 @@ fn main() -> ExitCode {
             return Exit::System.into();
         }
     };
-    LocalSet::new().block_on(&runtime, run(options)).into()
+    LocalSet::new().block_on(&runtime, run(engine, options)).into()
 }
 
-async fn run(options: Options) -> Exit {
+async fn run(engine: PathBuf, options: Options) -> Exit {
     let termination = match Termination::listen() {
         Ok(termination) => termination,
         Err(error) => {
@@ -94,7 +107,7 @@ async fn run(options: Options) -> Exit {
         }
     };
     let options = simulator::Options {
-        engine: options.engine,
+        engine,
         name: options.name,
         users: options.users,
         seed: options.seed,

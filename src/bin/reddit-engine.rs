@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use provost::node::{Identity, ListenError, Listener, Termination};
 use provost::reddit::{Exit, engine};
 use tokio::task::LocalSet;
@@ -23,7 +23,7 @@ struct Options {
     listen: Option<PathBuf>,
 
     /// Name shown in logs and to clients.
-    #[arg(long, value_name = "NAME", default_value_t = default_name())]
+    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
     name: String,
 }
 
@@ -95,11 +95,8 @@ fn listener(path: Option<PathBuf>) -> Result<Listener, ListenError> {
     }
     match path {
         Some(path) => Listener::bind(&path),
-        None => {
-            use clap::CommandFactory;
-            Options::command()
-                .error(ErrorKind::MissingRequiredArgument, "say where to listen: --listen PATH")
-                .exit()
-        }
+        None => Options::command()
+            .error(ErrorKind::MissingRequiredArgument, "say where to listen: --listen PATH")
+            .exit(),
     }
 }

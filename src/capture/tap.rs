@@ -16,7 +16,7 @@ use crate::os::watch;
 const GATHER: Duration = Duration::from_millis(2);
 /// A batch at least this large is followed up at once.
 const BATCH: usize = 4096;
-/// How long a full disk is given before the next try.
+/// How long a log that cannot be written is given before the next try.
 const STALL: Duration = Duration::from_millis(250);
 /// How long a pipe is read after its child has ended, for those who inherited it.
 const LINGER: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub struct Tap {
     pipe: AsyncFd<OwnedFd>,
     log: Rc<Log>,
     ended: Notify,
-    stalled: Cell<bool>,
+    over: Cell<bool>,
 }
 
 impl Tap {
@@ -36,12 +36,8 @@ impl Tap {
     /// # Errors
     /// The event loop cannot watch one more descriptor.
     pub fn open(pipe: OwnedFd, log: Rc<Log>) -> io::Result<Rc<Tap>> {
-        let tap = Rc::new(Tap {
-            pipe: watch::readable(pipe)?,
-            log,
-            ended: Notify::new(),
-            stalled: Cell::new(false),
-        });
+        let tap =
+            Rc::new(Tap { pipe: watch::readable(pipe)?, log, ended: Notify::new(), over: Cell::new(false) });
         tokio::task::spawn_local(Rc::clone(&tap).run());
         Ok(tap)
     }
@@ -51,26 +47,31 @@ impl Tap {
         self.pipe.as_fd()
     }
 
-    /// The child has ended: saves what it wrote, and gives those who inherited the pipe a little time more.
+    /// Saves what is in the pipe now.
+    pub fn save(&self) {
+        // One turn is more than a pipe holds. A failure here is the task's to deal with.
+        if !self.over.get() && matches!(self.log.take(self.pipe()), Ok(Moved::End)) {
+            self.over.set(true);
+        }
+    }
+
+    /// The child has ended: saves what it wrote, and gives those who inherited the pipe a little time more. A log that
+    /// cannot be written is waited for.
     pub fn finish(&self) {
-        // A failure here is the task's to deal with.
-        let _ = self.empty();
+        self.save();
         self.ended.notify_one();
     }
 
-    /// Whether the log cannot take the output at the moment (disk full); the child waits in its `write(2)` then.
-    #[must_use]
-    pub fn stalled(&self) -> bool {
-        self.stalled.get()
+    /// What is still in the pipe is given up.
+    pub fn abandon(&self) {
+        self.over.set(true);
+        self.ended.notify_one();
     }
 
-    fn empty(&self) -> io::Result<Moved> {
-        loop {
-            match self.log.take(self.pipe.as_fd())? {
-                Moved::More => {}
-                moved => return Ok(moved),
-            }
-        }
+    /// Nothing more comes of this pipe: it is at its end, or nobody waits for those who still hold it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     async fn run(self: Rc<Tap>) {
@@ -78,11 +79,19 @@ impl Tap {
             () = self.follow() => {}
             () = self.linger() => {}
         }
+        self.save();
+        self.over.set(true);
+        self.log.ring();
     }
 
     async fn linger(&self) {
         self.ended.notified().await;
-        tokio::time::sleep(LINGER).await;
+        if !self.over.get() {
+            tokio::time::sleep(LINGER).await;
+        }
+        while !self.over.get() && self.log.stalled().is_some() {
+            tokio::time::sleep(STALL).await;
+        }
     }
 
     async fn follow(&self) {
@@ -93,17 +102,11 @@ impl Tap {
                 Ok(Moved::More) => tokio::task::yield_now().await,
                 Ok(Moved::Empty(moved)) => {
                     ready.clear_ready();
-                    self.stalled.set(false);
                     if moved < BATCH {
                         tokio::time::sleep(GATHER).await;
                     }
                 }
-                Err(error) => {
-                    if !self.stalled.replace(true) {
-                        tracing::warn!(%error, "output of a child waits: its log cannot be written");
-                    }
-                    tokio::time::sleep(STALL).await;
-                }
+                Err(_) => tokio::time::sleep(STALL).await,
             }
         }
     }

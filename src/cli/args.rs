@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand};
 
 use super::exit;
-use crate::control::parse_signal;
+use crate::control::{parse_signal, parse_since};
 
 /// Erlang/OTP's supervision for operating-system processes: one config file, one launcher command.
 ///
@@ -71,6 +71,17 @@ pub(super) enum Verb {
     /// What follows is up to the child and its restart type. A child without a process is an error (3). All names are
     /// tried in the order given; the exit code is the highest of all.
     Kill(KillArgs),
+    /// Show what children have written, with times
+    ///
+    /// Without a name of all children, together in the order of time; `client` means `client@1` and all the others. A
+    /// stderr with a file of its own is called NAME.err. Reads the log files themselves, so it also works when no
+    /// launcher is running. Control characters are shown as \x1b; `…` ends what is longer than 16 KiB or has no end yet.
+    Logs(LogsArgs),
+    /// Show how children have ended, and what followed
+    ///
+    /// Kept over launchers, newest last. With a name: in full, with the last lines of output. Works when no launcher is
+    /// running.
+    History(HistoryArgs),
     /// Replace the program of the supervisor process; no child and no connection of a child notices
     ///
     /// The new program must be able to read the running state, else it is refused and nothing changes. One that ends
@@ -150,6 +161,51 @@ pub(super) struct JsonArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct LogsArgs {
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Config file of the project; -f FILE stands before the verb here
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Begin with the last N lines of each child, or "all" [default: 10, with --since: all]
+    #[arg(short = 'n', long, value_name = "N", value_parser = Lines::parse)]
+    pub(super) lines: Option<Lines>,
+    /// Nothing older than this: 10min for ten minutes ago, or 2026-11-23T08:30:00Z
+    #[arg(long, value_name = "T", value_parser = parse_since)]
+    pub(super) since: Option<SystemTime>,
+    /// The children
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct HistoryArgs {
+    /// Only of this child
+    pub(super) name: Option<String>,
+    /// The last N exits, or "all" [default: 20]
+    #[arg(short = 'n', long, value_name = "N", value_parser = Lines::parse)]
+    pub(super) lines: Option<Lines>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+/// How many; `None`: all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lines(pub(super) Option<usize>);
+
+impl Lines {
+    fn parse(text: &str) -> Result<Lines, String> {
+        if text == "all" {
+            return Ok(Lines(None));
+        }
+        text.parse().map(|lines| Lines(Some(lines))).map_err(|_| "write a number or all".to_owned())
+    }
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
     /// The child
     pub(super) name: String,
@@ -198,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn after_logs_f_means_follow() {
+        for line in ["provost -f a.toml logs -f", "provost logs --follow --file a.toml"] {
+            let args = parse(line).unwrap();
+            assert_eq!(args.file, Some("a.toml".into()), "{line}");
+            assert!(matches!(args.verb, Some(Verb::Logs(LogsArgs { follow: true, .. }))), "{line}");
+        }
+    }
+
+    #[test]
     fn signals_are_understood() {
         let signal = |line| match parse(line).unwrap().verb {
             Some(Verb::Kill(KillArgs { signal, .. })) => signal,
@@ -216,6 +281,8 @@ mod tests {
             ("provost stpo engine", "'stop'"),
             ("provost stop", "<NAME>"),
             ("provost kill -s HUP", "<NAME>"),
+            ("provost logs --since yesterday", "10min for ten minutes ago"),
+            ("provost logs -n few", "a number or all"),
             ("provost down --timeout soon", "'--timeout <DURATION>'"),
         ];
         for (line, hint) in cases {

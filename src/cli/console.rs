@@ -77,6 +77,8 @@ fn line(event: &EventJson, up: bool) -> Option<String> {
         EventKind::Reloaded => format!("{name}: the new configuration is in force"),
         EventKind::Added if up => format!("{name} added"),
         EventKind::Removed => format!("{name} removed"),
+        EventKind::OutputStalled => format!("{name} waits with its output: {reason}"),
+        EventKind::OutputResumed => format!("{name} goes on: its output is written again"),
         EventKind::Started
         | EventKind::Starting
         | EventKind::Stopping

@@ -1,6 +1,7 @@
 //! The verbs: what is typed, asked of the running launcher, and shown.
 //!
-//! Holds no state and decides nothing: everything but `up`, `supervise` and `check` goes through the control API. What
+//! Holds no state and decides nothing: everything but `up`, `supervise` and `check` goes through the control API, or reads
+//! files that outlive the launcher (`logs`, `history`). What
 //! a person sees is made by pure functions (`table.rs`, `human.rs`, and `text` of each reading verb), so that it can be
 //! tested by its exact letters.
 //!
@@ -13,9 +14,11 @@ pub mod console;
 mod down;
 mod events;
 mod exit;
+mod history;
 mod human;
 mod kill;
 mod leftovers;
+mod logs;
 pub mod ps;
 mod run_command;
 mod screen;
@@ -59,6 +62,8 @@ pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Ex
     let located = config::locate(file.as_deref(), None).map_err(|diagnostic| vec![diagnostic]);
     let asked = located.and_then(|file| match verb {
         Verb::Check => check::run(&file),
+        Verb::Logs(args) => logs::run(&file, &args),
+        Verb::History(args) => history::run(&file, &args),
         verb => config::place_of(&file, &Context::of_process()).map(|place| ask(&place, verb)),
     });
     asked.unwrap_or_else(|diagnostics| complain(&diagnostics))
@@ -103,7 +108,12 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Down(args) => down::run(&client, &place.name, args).await,
             Verb::Upgrade(args) => upgrade::run(&client, &place.name, args).await,
             Verb::Events => events::run(&client).await,
-            Verb::Up(_) | Verb::Run(_) | Verb::Supervise(_) | Verb::Check => {
+            Verb::Up(_)
+            | Verb::Run(_)
+            | Verb::Supervise(_)
+            | Verb::Check
+            | Verb::Logs(_)
+            | Verb::History(_) => {
                 unreachable!("handled before anybody is asked")
             }
         }

@@ -2,10 +2,10 @@
 
 use super::args::StatusArgs;
 use super::exit::Exit;
-use super::human;
 use super::tree::policy;
 use super::{Failure, print, print_json};
-use crate::control::{ChildJson, Client};
+use super::{human, logs};
+use crate::control::{ChildJson, Client, StatusJson};
 use crate::rules::Phase;
 
 pub(super) async fn run(client: &Client, args: &StatusArgs) -> Result<Exit, Failure> {
@@ -13,7 +13,7 @@ pub(super) async fn run(client: &Client, args: &StatusArgs) -> Result<Exit, Fail
     if args.output.json {
         print_json(&status)?;
     } else {
-        print(&text(&status.child))?;
+        print(&text(&status))?;
     }
     Ok(if is_running(&status.child) { Exit::Ok } else { Exit::NotRunning })
 }
@@ -32,7 +32,8 @@ fn is_running(child: &ChildJson) -> bool {
     }
 }
 
-fn text(child: &ChildJson) -> String {
+fn text(status: &StatusJson) -> String {
+    let child = &status.child;
     let maybe = |value: Option<String>| value.unwrap_or_else(|| human::NONE.to_owned());
     let lines = [
         ("name", child.name.clone()),
@@ -41,10 +42,26 @@ fn text(child: &ChildJson) -> String {
         ("pid", maybe(child.pid.map(|pid| pid.to_string()))),
         ("run", child.run.to_string()),
         ("restarts", child.restarts.to_string()),
-        ("last exit", maybe(child.last_exit.as_ref().map(ToString::to_string))),
+        ("last exit", maybe(last_exit(status))),
         ("policy", policy(child)),
     ];
-    lines.iter().map(|(key, value)| format!("{key:<9}  {value}\n")).collect()
+    let waits = status.log_stalled.iter().map(|reason| ("output", format!("waits: {reason}")));
+    let lines = lines.into_iter().chain(waits);
+    let mut text: String = lines.map(|(key, value)| format!("{key:<9}  {value}\n")).collect();
+    for line in &status.log_tail {
+        text.push_str(&format!("{} {} | {}\n", line.at, line.name, logs::escaped(line.line.as_bytes())));
+    }
+    text
+}
+
+/// Under this launcher, or else under an earlier one, with what the history knows.
+fn last_exit(status: &StatusJson) -> Option<String> {
+    match &status.last_exit {
+        Some(past) => {
+            Some(format!("{} at {}, after {}", past.exit, past.ended, human::length(past.uptime_ms)))
+        }
+        None => status.child.last_exit.as_ref().map(ToString::to_string),
+    }
 }
 
 /// A child in one line, for the verbs that change it.
@@ -74,9 +91,25 @@ last exit  -
 policy     permanent
 ";
         let engine = worker("engine", Phase::Ready, Some(4242));
-        assert_eq!(text(&engine), expected);
+        assert_eq!(text(&StatusJson::new(engine.clone())), expected);
         assert_eq!(line(&engine), "engine: ready, pid 4242, run 1\n");
         assert_eq!(line(&worker("web", Phase::Stopped, None)), "web: stopped\n");
+    }
+
+    #[test]
+    fn its_last_exit_and_its_last_words_are_shown() {
+        let mut status = StatusJson::new(worker("engine", Phase::Ready, Some(4242)));
+        let past = super::super::history::tests::killed();
+        status.log_tail = past.log_tail.clone();
+        status.last_exit = Some(past);
+        status.log_stalled = Some("cannot write /log/engine.log: no space".into());
+        let expected = "\
+last exit  killed by SIGKILL at 2026-11-23T08:30:05.120Z, after 2m13s
+policy     permanent
+output     waits: cannot write /log/engine.log: no space
+2026-11-23T08:30:04.000000Z engine | last \\x1b[2Jwords
+";
+        assert!(text(&status).ends_with(expected), "{}", text(&status));
     }
 
     #[test]

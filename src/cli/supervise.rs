@@ -3,7 +3,9 @@
 use super::console::Console;
 use super::{Exit, SuperviseArgs};
 use crate::keeper::{self, Link};
-use crate::os::process;
+use nix::sys::signal::Signal;
+
+use crate::os::{self, process};
 use crate::runtime::{self, Journal};
 
 /// The name in the process table beside the keeper's `provost`.
@@ -24,6 +26,8 @@ pub fn run(args: SuperviseArgs) -> Exit {
             return Exit::Usage;
         }
     };
+    // A file size limit is a reason to wait with output, not to die.
+    os::signals::ignore(Signal::SIGXFSZ);
     // Only a name: without it the process is still found by its command line.
     let _ = process::set_name(NAME);
     let console = Box::new(Console::default());

@@ -219,7 +219,7 @@ pub(crate) const KILL_MODES: Words<()> =
     &[("tree", Is(())), ("group", Word::Later), ("process", Word::Later)];
 
 pub(crate) const STDERR_MODES: Words<StderrMode> =
-    &[("merge", Is(StderrMode::Merge)), ("separate", Word::Later)];
+    &[("merge", Is(StderrMode::Merge)), ("separate", Is(StderrMode::Separate))];
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,8 @@ pub(crate) fn output(table: &Table, scope: &Scope, claims: &mut Vec<Claim>) -> O
             }
         }
     }
-    claims.push(Claim { path: log.path.clone(), at, owner: name.to_owned() });
+    let claim = |path| Claim { path, at, owner: name.to_owned() };
+    claims.extend(log.paths().into_iter().map(claim));
     Output::File(log)
 }
 

@@ -130,6 +130,35 @@ pub struct LogFile {
     pub stderr: StderrMode,
 }
 
+impl LogFile {
+    /// The files, stdout's first.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let err = match self.stderr {
+            StderrMode::Merge => None,
+            StderrMode::Separate => Some(self.err_path()),
+        };
+        [self.path.clone()].into_iter().chain(err).collect()
+    }
+
+    /// The files of the child of this name, each with what its lines are called: `web` and `web.err`.
+    #[must_use]
+    pub fn sources(&self, name: &str) -> Vec<(String, PathBuf)> {
+        [name.to_owned(), format!("{name}.err")].into_iter().zip(self.paths()).collect()
+    }
+
+    /// `web.log` to `web.err.log`.
+    fn err_path(&self) -> PathBuf {
+        let extension = self.path.extension().unwrap_or_default().to_owned();
+        let mut err = std::ffi::OsString::from("err");
+        if !extension.is_empty() {
+            err.push(".");
+            err.push(extension);
+        }
+        self.path.with_extension(err)
+    }
+}
+
 /// `log.stderr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,4 +166,6 @@ pub enum StderrMode {
     /// Into the same file.
     #[default]
     Merge,
+    /// Into a file beside it: `web.err.log`.
+    Separate,
 }

@@ -35,6 +35,8 @@ pub struct Place {
     pub name: String,
     /// Where its sockets are.
     pub run_dir: PathBuf,
+    /// Where its logs are.
+    pub log_dir: PathBuf,
 }
 
 /// Name and run directory of a project. Looks at nothing else, so that a running project can still be reached while
@@ -53,7 +55,8 @@ pub fn place_of(file: &Path, context: &Context) -> Result<Place, Vec<Diagnostic>
         let scope = outer_scope(&file, context);
         let name = project_name(&place, &file);
         let run_dir = run_dir(&place, &scope, &name);
-        Place { file: file.clone(), name, run_dir }
+        let log_dir = log_dir(&place, &Scope { run_dir: Some(&run_dir), ..scope }, &name, &run_dir);
+        Place { file: file.clone(), name, run_dir, log_dir }
     });
     report.finish()?;
     Ok(place.unwrap_or_else(|| unreachable!("no document without an error")))

@@ -11,15 +11,20 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::api::{
-    ApiError, Call, DoneJson, ErrorCode, ErrorJson, Request, Response, StatusJson, TreeJson, VERSION,
+    ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, OutputState, Request, Response, StatusJson,
+    TreeJson, VERSION,
 };
+use super::history::{DEFAULT_EXITS, HistoryJson, read_history};
+use super::logs::{DEFAULT_LINES, LogLineJson, LogQuery, pump};
 use super::ps::ps;
-use super::route::{Refused, Route, route};
+use super::route::{Refused, Route, decode, route};
 use super::signal::parse_signal;
-use super::stream::EventBody;
+use super::stream::{StreamBody, events};
+use crate::capture::{Reader, Start};
 
 /// Largest request body.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -28,7 +33,7 @@ pub(super) const REQUEST_WAIT: Duration = Duration::from_secs(5);
 /// How long the loop may take to answer what it can answer at once.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
-pub(super) type HttpResponse = hyper::Response<Either<Full<Bytes>, EventBody>>;
+pub(super) type HttpResponse = hyper::Response<Either<Full<Bytes>, StreamBody>>;
 
 /// Answers requests; one for all connections.
 #[derive(Clone)]
@@ -73,6 +78,7 @@ impl Desk {
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
         let route = route(request.method(), request.uri().path())?;
+        let query = request.uri().query().unwrap_or_default().to_owned();
         let body = if request.method() == Method::POST {
             read_body(request.into_body()).await?
         } else {
@@ -80,14 +86,16 @@ impl Desk {
         };
         asked.store(true, Ordering::Relaxed);
         match route {
-            Route::Ask(request) => self.ask(request).await,
-            Route::Ps => self.ask(Request::Members).await,
-            Route::Upgrade => self.ask(Request::Upgrade(binary_of(&body)?)).await,
-            Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?)).await,
+            Route::Ask(request) => self.ask(request, &query).await,
+            Route::Ps => self.ask(Request::Members, &query).await,
+            Route::Logs(name) => self.ask(Request::Logs(name), &query).await,
+            Route::History => self.ask(Request::History, &query).await,
+            Route::Upgrade => self.ask(Request::Upgrade(binary_of(&body)?), &query).await,
+            Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?), &query).await,
         }
     }
 
-    async fn ask(&self, request: Request) -> Result<HttpResponse, Refused> {
+    async fn ask(&self, request: Request, query: &str) -> Result<HttpResponse, Refused> {
         let permit = self.permit_for(&request)?;
         let (reply, answer) = oneshot::channel();
         match timeout(ANSWER_WAIT, self.calls.send(Call { request, reply })).await {
@@ -108,13 +116,24 @@ impl Desk {
                 Ok(json(StatusCode::OK, &TreeJson { version: VERSION, project, root }))
             }
             Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
-            Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson { version: VERSION, child })),
+            Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson::new(child))),
+            Response::Status(child, output) => Ok(json(StatusCode::OK, &status(child, output).await)),
             Response::About(about) => Ok(json(StatusCode::OK, &about)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
             Response::Events(source) => match permit {
-                Some(permit) => Ok(stream(EventBody::new(source, permit))),
+                Some(permit) => {
+                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(events(source, sink)))))
+                }
                 None => Err(ApiError::new(ErrorCode::Internal, "events answer another question").into()),
             },
+            Response::Logs(sources) => match permit {
+                Some(permit) => {
+                    let query = LogQuery::parse(query)?;
+                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(pump(sources, query, sink)))))
+                }
+                None => Err(ApiError::new(ErrorCode::Internal, "logs answer another question").into()),
+            },
+            Response::History(log_dir) => Ok(json(StatusCode::OK, &history(log_dir, query).await?)),
         }
     }
 
@@ -125,7 +144,8 @@ impl Desk {
             | Request::Stop(_)
             | Request::Restart(_)
             | Request::Upgrade(_)
-            | Request::Events => {
+            | Request::Events
+            | Request::Logs(_) => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
                 permit
                     .map(Some)
@@ -136,9 +156,49 @@ impl Desk {
             | Request::Child(_)
             | Request::Signal(..)
             | Request::Down
+            | Request::History
             | Request::Health
             | Request::About => Ok(None),
         }
+    }
+}
+
+/// A child with what is read from files: its last exit and its last lines.
+async fn status(child: ChildJson, output: OutputState) -> StatusJson {
+    let name = child.name.clone();
+    let mut status = StatusJson::new(child);
+    (status.log_stalled, status.log_stalls) = (output.stalled, output.stalls);
+    let read = spawn_blocking(move || {
+        let exits = read_history(&output.log_dir, Some(&name), 1).unwrap_or_default();
+        let start = Start { lines: Some(DEFAULT_LINES), since: None };
+        let lines = Reader::tail(&output.sources, start).unwrap_or_default();
+        let tail = lines.iter().map(|line| LogLineJson::new(line, &output.sources)).collect();
+        (exits.into_iter().next_back(), tail)
+    });
+    // Files that cannot be read leave the rest as it is.
+    (status.last_exit, status.log_tail) = read.await.unwrap_or_default();
+    status
+}
+
+/// The query of `GET /v1/history`: `name=NAME`, `lines=N`.
+async fn history(log_dir: PathBuf, query: &str) -> Result<HistoryJson, Refused> {
+    let (mut name, mut limit) = (None, DEFAULT_EXITS);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("name", wanted)) => name = Some(decode(wanted)?),
+            Some(("lines", number)) => {
+                limit = number.parse().map_err(|_| bad(format!("lines={number} is not a number")))?;
+            }
+            _ => return Err(bad(format!("{pair:?} is not known; there are name=NAME and lines=N"))),
+        }
+    }
+    let read = spawn_blocking(move || read_history(&log_dir, name.as_deref(), limit)).await;
+    match read {
+        Ok(Ok(exits)) => Ok(HistoryJson { version: VERSION, exits }),
+        Ok(Err(error)) => {
+            Err(ApiError::new(ErrorCode::Internal, format!("cannot read the history: {error}")).into())
+        }
+        Err(_) => Err(unavailable("the supervisor is going down; it answers nothing any more")),
     }
 }
 
@@ -215,11 +275,11 @@ fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
     respond(status, "application/json", Either::Left(Full::new(text.into())))
 }
 
-fn stream(events: EventBody) -> HttpResponse {
+fn stream(events: StreamBody) -> HttpResponse {
     respond(StatusCode::OK, "text/event-stream", Either::Right(events))
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, EventBody>) -> HttpResponse {
+fn respond(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, StreamBody>) -> HttpResponse {
     let mut response = hyper::Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

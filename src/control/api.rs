@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, oneshot};
 
+use super::history::PastExitJson;
+use super::logs::LogLineJson;
+use crate::capture::Source;
 use crate::rules::Phase;
 
 /// Version of every JSON shape. Fields may be added, never renamed.
@@ -40,6 +43,10 @@ pub enum Request {
     Down,
     /// `GET /v1/events`: the event stream from now on.
     Events,
+    /// Where this child's output is (for `GET /v1/logs/NAME`).
+    Logs(String),
+    /// Where the history is (for `GET /v1/history`).
+    History,
     /// `GET /healthz`.
     Health,
     /// `GET /v1/about`: the supervisor process itself.
@@ -56,14 +63,33 @@ pub enum Response {
     Tree(TreeJson),
     /// To `Members`: project name and rows.
     Members(String, Vec<Member>),
-    /// To `Child` and to the mutating verbs: the child as it is now.
+    /// To the mutating verbs: the child as it is now.
     Child(ChildJson),
+    /// To `Child`: the same, and what is needed to tell more of it.
+    Status(ChildJson, OutputState),
     /// To `Down`, `Health` and `Upgrade`.
     Done,
     /// To `About`.
     About(AboutJson),
     /// To `Events`: JSON objects, one a message, without a newline.
     Events(broadcast::Receiver<String>),
+    /// To `Logs`: its files; none if its output is not captured.
+    Logs(Vec<Source>),
+    /// To `History`: the log directory.
+    History(PathBuf),
+}
+
+/// Where a child's output is, and how it flows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputState {
+    /// The log directory, where the history is.
+    pub log_dir: PathBuf,
+    /// Its files; none if its output is not captured.
+    pub sources: Vec<Source>,
+    /// Why it waits, while it does.
+    pub stalled: Option<String>,
+    /// How often it had to wait.
+    pub stalls: u64,
 }
 
 /// Who stands in the process table, by our own account.
@@ -177,6 +203,34 @@ pub struct StatusJson {
     pub version: u32,
     /// The child as it is now.
     pub child: ChildJson,
+    /// The last exit of a child of this name, under this launcher or an earlier one. Only of `GET /v1/children/NAME`, like
+    /// what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<PastExitJson>,
+    /// Its last lines of output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_tail: Vec<LogLineJson>,
+    /// Why its output waits, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_stalled: Option<String>,
+    /// How often its output had to wait since the supervisor process began.
+    #[serde(default)]
+    pub log_stalls: u64,
+}
+
+impl StatusJson {
+    /// The child alone.
+    #[must_use]
+    pub fn new(child: ChildJson) -> StatusJson {
+        StatusJson {
+            version: VERSION,
+            child,
+            last_exit: None,
+            log_tail: Vec::new(),
+            log_stalled: None,
+            log_stalls: 0,
+        }
+    }
 }
 
 /// `GET /v1/about`: the supervisor process.

@@ -93,6 +93,10 @@ pub enum EventKind {
     GaveUp,
     /// A significant child ended its supervisor.
     AutoShutdown,
+    /// Output waits for its log, which cannot be written; the reason says why.
+    OutputStalled,
+    /// ... and flows again.
+    OutputResumed,
     /// A specification is gone.
     Removed,
     /// A specification is new.

@@ -2,7 +2,7 @@
 //!
 //! `api.rs` is the one list of requests and shapes, `event.rs` that of events. `server.rs` lets connections in,
 //! `route.rs` and `answer.rs` turn HTTP into [`Request`]s for the supervisor's loop and back, `ps.rs` joins the loop's account with the kernel's tables,
-//! `client.rs` is what the verbs use. Nothing here decides what happens to a child, and a slow or hostile client costs
+//! `logs.rs` and `history.rs` read what is kept in files, `client.rs` is what the verbs use. Nothing here decides what happens to a child, and a slow or hostile client costs
 //! nobody else anything: every buffer, wait and number of connections is bounded.
 
 mod answer;
@@ -10,6 +10,8 @@ mod api;
 mod client;
 mod deadline;
 mod event;
+mod history;
+mod logs;
 mod ps;
 mod route;
 mod server;
@@ -18,11 +20,13 @@ mod stream;
 mod suggest;
 
 pub use api::{
-    AboutJson, ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, ProcessJson,
-    PsJson, Request, Response, Role, StatusJson, SupervisorJson, TreeJson, UpgradeJson, VERSION,
+    AboutJson, ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, OutputState,
+    ProcessJson, PsJson, Request, Response, Role, StatusJson, SupervisorJson, TreeJson, UpgradeJson, VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
 pub use event::{EventJson, EventKind, Replaced};
+pub use history::{DEFAULT_EXITS, HISTORY, HistoryJson, PastExitJson, UsageJson, read_history};
+pub use logs::{DEFAULT_LINES, LogLineJson, parse_since};
 pub use ps::{Totals, ps};
 pub use server::serve;
 pub use signal::{UnknownSignal, parse_signal, signal_name};

@@ -15,6 +15,10 @@ pub(super) enum Route {
     Signal(String),
     /// A new program; which one stands in the body.
     Upgrade,
+    /// Ask it where the logs of this child are, then read them as the query says.
+    Logs(String),
+    /// Ask it where the history is, then read it as the query says.
+    History,
 }
 
 /// A request that is refused, with the HTTP status that fits.
@@ -56,6 +60,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refused> {
         ["v1", "events"] => (Method::GET, Route::Ask(Request::Events)),
         ["v1", "about"] => (Method::GET, Route::Ask(Request::About)),
         ["v1", "upgrade"] => (Method::POST, Route::Upgrade),
+        ["v1", "history"] => (Method::GET, Route::History),
+        ["v1", "logs", name] => (Method::GET, Route::Logs(decode(name)?)),
         ["v1", "down"] => (Method::POST, Route::Ask(Request::Down)),
         ["v1", "children", name] => (Method::GET, Route::Ask(Request::Child(decode(name)?))),
         ["v1", "children", name, verb] => {
@@ -83,15 +89,15 @@ fn about_child(name: String, verb: &str) -> Option<Route> {
 fn unknown() -> Refused {
     ApiError::new(
         ErrorCode::NotFound,
-        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/about, /v1/children/NAME, \
-         /healthz and POST /v1/children/NAME/{start,stop,restart,signal}, /v1/upgrade, /v1/down",
+        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/history, /v1/logs/NAME, /v1/about, \
+         /v1/children/NAME, /healthz and POST /v1/children/NAME/{start,stop,restart,signal}, /v1/upgrade, /v1/down",
     )
     .into()
 }
 
 /// Undoes percent encoding (RFC 3986 section 2.1): `client%401` is `client@1`.
-fn decode(segment: &str) -> Result<String, ApiError> {
-    let bad = || ApiError::new(ErrorCode::BadRequest, "the name in the path is not properly percent-encoded");
+pub(super) fn decode(segment: &str) -> Result<String, ApiError> {
+    let bad = || ApiError::new(ErrorCode::BadRequest, "the address is not properly percent-encoded");
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();
     while let Some(byte) = rest.next() {
@@ -132,6 +138,8 @@ mod tests {
         let ask = |request| Ok(Route::Ask(request));
         assert_eq!(get("/v1/tree"), ask(Request::Tree));
         assert_eq!(get("/v1/ps"), Ok(Route::Ps));
+        assert_eq!(get("/v1/logs/client%401"), Ok(Route::Logs("client@1".into())));
+        assert_eq!(get("/v1/history"), Ok(Route::History));
         assert_eq!(get("/v1/children/client%401"), ask(Request::Child("client@1".into())));
         let post = |path| route(&Method::POST, path).unwrap();
         assert_eq!(post("/v1/children/a/stop"), Route::Ask(Request::Stop("a".into())));

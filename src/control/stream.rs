@@ -1,6 +1,6 @@
-//! The event stream as a response body: server-sent events (the `text/event-stream` of HTML), one JSON object each.
+//! Response bodies that last: server-sent events (the `text/event-stream` of HTML), one JSON object each.
 //!
-//! A reader so slow that events were lost for it is told how many by an event of the type `missed`.
+//! A reader of the event stream so slow that events were lost for it is told how many by an event of the type `missed`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,26 +8,31 @@ use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::task::JoinHandle;
 
-/// Events formatted ahead of a client that reads slowly. Beyond that the supervisor's own channel drops the oldest.
+/// Frames made ahead of a client that reads slowly. Whoever makes them waits then.
 const AHEAD: usize = 16;
 
-/// Never ends by itself; ends when the supervisor does or when the client goes away.
-pub(super) struct EventBody {
+/// Ends when whoever makes its frames does, or when the client goes away.
+pub(super) struct StreamBody {
     frames: mpsc::Receiver<Bytes>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl EventBody {
-    /// Events from `source`, which was subscribed before the response began: nothing between is lost.
-    pub(super) fn new(source: broadcast::Receiver<String>, permit: OwnedSemaphorePermit) -> EventBody {
+impl StreamBody {
+    /// Of what `make` starts to send. It has to stop when nobody receives any more.
+    pub(super) fn new(
+        permit: OwnedSemaphorePermit,
+        make: impl FnOnce(mpsc::Sender<Bytes>) -> JoinHandle<()>,
+    ) -> StreamBody {
         let (sink, frames) = mpsc::channel(AHEAD);
-        tokio::spawn(pump(source, sink));
-        EventBody { frames, _permit: permit }
+        // It ends by itself; nobody waits for it.
+        drop(make(sink));
+        StreamBody { frames, _permit: permit }
     }
 }
 
-impl Body for EventBody {
+impl Body for StreamBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -39,7 +44,9 @@ impl Body for EventBody {
     }
 }
 
-async fn pump(mut source: broadcast::Receiver<String>, sink: mpsc::Sender<Bytes>) {
+/// Events from `source`, which was subscribed before the response began: nothing between is lost. What comes while the
+/// client reads slowly waits in the supervisor's own channel, which drops the oldest.
+pub(super) async fn events(mut source: broadcast::Receiver<String>, sink: mpsc::Sender<Bytes>) {
     loop {
         let event = tokio::select! {
             event = source.recv() => event,

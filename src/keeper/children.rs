@@ -25,6 +25,7 @@ pub(super) struct Child {
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) outputs: [Option<OwnedFd>; OUTPUTS_MAX],
     birth_failed: Option<(i32, Errno)>,
+    born_ns: u64,
     pub(super) exit: Option<ExitRecord>,
     pub(super) told: Told,
 }
@@ -84,7 +85,8 @@ impl Children {
         }
         let mut outputs = outputs.into_iter();
         let outputs = [(); OUTPUTS_MAX].map(|()| outputs.next());
-        self.list.push(Child { key, pid, pidfd, outputs, birth_failed: None, exit: None, told: Told::Birth });
+        let (born_ns, told) = (clock::monotonic_ns(), Told::Birth);
+        self.list.push(Child { key, pid, pidfd, outputs, birth_failed: None, born_ns, exit: None, told });
         Ok(())
     }
 
@@ -106,6 +108,7 @@ impl Children {
             system_us: end.system_us,
             max_rss_kib: end.max_rss_kib,
             at_ns: clock::monotonic_ns(),
+            born_ns: child.born_ns,
             birth_failed: child.birth_failed,
         });
         self.news = true;

@@ -103,6 +103,8 @@ pub struct ExitRecord {
     pub max_rss_kib: u64,
     /// When it was reaped, `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
+    /// When it registered, on its way to exec; likewise.
+    pub born_ns: u64,
     /// It never came to exec: the failed step (`Step as i32`) and errno.
     pub birth_failed: Option<(i32, Errno)>,
 }

@@ -143,6 +143,7 @@ pub(super) fn exited(record: &ExitRecord) -> Bytes {
         .with(&record.at_ns.to_le_bytes())
         .with(&step.to_le_bytes())
         .with(&errno.to_le_bytes())
+        .with(&record.born_ns.to_le_bytes())
 }
 
 pub(super) fn stop() -> Bytes {
@@ -252,7 +253,7 @@ impl<'a> Fields<'a> {
     }
 
     fn exit_record(&mut self) -> Option<ExitRecord> {
-        Some(ExitRecord {
+        let record = ExitRecord {
             key: self.key()?,
             pid: self.pid()?,
             status: self.i32()?,
@@ -260,11 +261,14 @@ impl<'a> Fields<'a> {
             system_us: self.u64()?,
             max_rss_kib: self.u64()?,
             at_ns: self.u64()?,
+            born_ns: 0,
             birth_failed: match (self.i32()?, self.i32()?) {
                 (0, _) => None,
                 (step, errno) => Some((step, Errno::from_raw(errno))),
             },
-        })
+        };
+        // The first keepers did not tell it; a life of no length is better than an exit that is passed over.
+        Some(ExitRecord { born_ns: self.u64().unwrap_or(record.at_ns), ..record })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::connection::CallError;
+use super::error::CallError;
 
 #[derive(Debug)]
 enum Slot<R> {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -17,113 +17,11 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
 use super::calls::Calls;
+use super::error::{CallError, ConnectError, Lost};
 use super::frame::{FrameError, Kind};
-use super::hello::{self, Identity, Refusal, Welcome};
+use super::hello::{self, Identity, Welcome};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
-
-/// Why there is no connection. Each reads well after "engine not available: ".
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The path does not exist: the peer never ran, or took its socket away.
-    #[error("no socket at {0}")]
-    NoSocket(PathBuf),
-    /// There is a socket file and nobody listens on it.
-    #[error("connection refused at {0}: nobody listens there any more")]
-    Refused(PathBuf),
-    /// The peer is alive and its queue of waiting connections is full.
-    #[error("too many connections wait at {0}")]
-    QueueFull(PathBuf),
-    /// It took the connection and said nothing.
-    #[error("timed out: no answer at {path} within {patience:?}")]
-    NoAnswer {
-        /// Where.
-        path: PathBuf,
-        /// How long was waited.
-        patience: Duration,
-    },
-    /// It answered that it does not want this peer.
-    #[error("the peer refuses this process: {0}")]
-    TurnedAway(Refusal),
-    /// It answered something that is not our protocol.
-    #[error("the peer at {path} speaks another protocol: {error}")]
-    Protocol {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: FrameError,
-    },
-    /// It closed the connection, or the kernel failed.
-    #[error("the connection to {path} failed: {why}")]
-    Failed {
-        /// Where.
-        path: PathBuf,
-        /// What the kernel said.
-        why: String,
-    },
-}
-
-impl ConnectError {
-    /// Whether trying again can help. Two different builds do not come together by waiting.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        match self {
-            ConnectError::TurnedAway(refusal) => refusal.is_temporary(),
-            ConnectError::Protocol { .. } => false,
-            ConnectError::NoSocket(_)
-            | ConnectError::Refused(_)
-            | ConnectError::QueueFull(_)
-            | ConnectError::NoAnswer { .. }
-            | ConnectError::Failed { .. } => true,
-        }
-    }
-}
-
-/// Why a call has no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// Not within its time. Whether the request was carried out is unknown.
-    #[error("no reply in time")]
-    TimedOut,
-    /// The connection ended. Whether the request was carried out is unknown.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// The request does not fit into a frame; it was not sent.
-    #[error("the request is larger than a message may be")]
-    TooLarge,
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
-    /// The peer ended or closed it.
-    #[error("the peer closed the connection")]
-    Closed,
-    /// The kernel failed.
-    #[error("the connection failed: {0}")]
-    Io(io::ErrorKind),
-    /// The peer sent something that no peer of this protocol sends.
-    #[error("the peer broke the protocol: {0}")]
-    Protocol(FrameError),
-    /// The peer answered a call that was never made.
-    #[error("the peer answered a call that was never made")]
-    UnaskedReply,
-}
-
-impl From<io::Error> for Lost {
-    fn from(error: io::Error) -> Lost {
-        match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Lost::Closed,
-            kind => Lost::Io(kind),
-        }
-    }
-}
-
-impl From<FrameError> for Lost {
-    fn from(error: FrameError) -> Lost {
-        Lost::Protocol(error)
-    }
-}
 
 /// A connection that sends requests of type `Q` and gets replies of type `R`.
 ///
@@ -191,11 +89,17 @@ where
         &self.server
     }
 
+    /// How the connection ended, if it did.
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        self.link.ended.get()
+    }
+
     /// Waits until the connection has ended and says how (a `monitor_node`). Safe to cancel.
     pub async fn ended(&self) -> Lost {
         loop {
             // One thread: nothing can come between the look and the wait.
-            match self.link.ended.get() {
+            match self.lost() {
                 Some(lost) => return lost,
                 None => self.link.end.notified().await,
             }
@@ -224,7 +128,7 @@ where
     async fn place(&self, deadline: Instant) -> Result<u32, CallError> {
         let room = self.link.calls.borrow().room();
         loop {
-            if let Some(lost) = self.link.ended.get() {
+            if let Some(lost) = self.lost() {
                 return Err(lost.into());
             }
             let slot = self.link.calls.borrow_mut().begin(deadline);
@@ -295,6 +199,9 @@ async fn shake_hands(path: &Path, me: &Identity, protocol: u16) -> Result<Shaken
             match frame.kind {
                 Kind::Welcome => {
                     let welcome: Welcome = frame.decode().map_err(broken)?;
+                    if Identity::check_name(&welcome.server.node).is_err() {
+                        return Err(broken(FrameError::Body(Kind::Welcome)));
+                    }
                     return Ok((reader, writer, inbox, welcome));
                 }
                 Kind::Refusal => return Err(ConnectError::TurnedAway(frame.decode().map_err(broken)?)),

@@ -43,12 +43,25 @@ impl Identity {
         Some(full_name(variable("PROVOST_NAME")?, variable("PROVOST_INSTANCE")))
     }
 
-    /// Names stand in logs and on terminals, so a peer may not put anything else into them.
-    fn is_presentable(&self) -> bool {
+    /// The name, if a node may have it. Names stand in logs and on terminals, so they hold nothing that could harm
+    /// there.
+    ///
+    /// # Errors
+    /// [`NameError`].
+    pub fn check_name(name: &str) -> Result<String, NameError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
-        (1..=LONGEST_NAME).contains(&self.node.len()) && self.node.bytes().all(allowed)
+        if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(name.to_owned())
+        } else {
+            Err(NameError)
+        }
     }
 }
+
+/// A name that no node may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a node's name has 1 to {LONGEST_NAME} letters, digits, '.', '_', '@' or '-'")]
+pub struct NameError;
 
 fn full_name(name: String, instance: Option<String>) -> String {
     match instance {
@@ -182,7 +195,7 @@ pub(super) fn judge(
     let peer: Identity = postcard::from_bytes(rest).map_err(|_| Refusal::NotHello)?;
     match credentials.pid {
         Some(real) if real != peer.pid => Err(Refusal::Pid { claimed: peer.pid, real }),
-        Some(_) | None if peer.is_presentable() => Ok(peer),
+        Some(_) | None if Identity::check_name(&peer.node).is_ok() => Ok(peer),
         Some(_) | None => Err(Refusal::NotHello),
     }
 }

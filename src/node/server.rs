@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
-use super::connection::Lost;
+use super::error::Lost;
 use super::frame::{FrameError, Kind};
 use super::hello::{self, Credentials, Identity, Refusal, Welcome};
 use super::inbox::Inbox;
@@ -355,7 +355,8 @@ async fn attend<Q: DeserializeOwned>(
                     writable?;
                     peer.outbox.borrow_mut().send(&peer.writer)?;
                 }
-                read = reader.read_buf(inbox.space()), if may_read => {
+                // In a block, because a branch that is switched off is still evaluated, and there is no space then.
+                read = async { reader.read_buf(inbox.space()).await }, if may_read => {
                     if read? == 0 {
                         return Err(io::ErrorKind::BrokenPipe.into());
                     }

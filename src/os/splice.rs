@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{SpliceFFlags, splice};
-use nix::unistd::{read, write};
+use nix::fcntl::{OFlag, SpliceFFlags, splice, tee};
+use nix::unistd::{pipe2, read, write};
 
 use super::fallback;
 
@@ -58,6 +58,21 @@ fn copy(pipe: BorrowedFd, file: BorrowedFd, most: usize) -> nix::Result<usize> {
     Ok(len)
 }
 
+/// Copies what the pipe holds into `buffer`, as far as it fits, and leaves it in the pipe (`tee(2)`). 0: it is empty, or
+/// at its end.
+///
+/// # Errors
+/// No descriptors are left, or the kernel cannot do it.
+pub fn peek(pipe: BorrowedFd, buffer: &mut [u8]) -> nix::Result<usize> {
+    let (copy, into) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+    match tee(pipe, &into, buffer.len(), flags) {
+        Ok(0) | Err(Errno::EAGAIN) => Ok(0),
+        Ok(_) => read(&copy, buffer),
+        Err(errno) => Err(errno),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
@@ -85,6 +100,20 @@ mod tests {
         poll(&mut [PollFd::new(read.as_fd(), PollFlags::empty())], 10_000_u16).unwrap();
         assert_eq!(pipe_to_file(read.as_fd(), file.as_fd(), 100).unwrap(), Moved::End);
         assert_eq!(fs::read(file.path()).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn a_look_into_the_pipe_takes_nothing_out() {
+        let (read, write) = pipe::output().unwrap();
+        let mut buffer = [0; 4];
+        assert_eq!(peek(read.as_fd(), &mut buffer), Ok(0));
+        let mut write = File::from(write);
+        write.write_all(b"seen").unwrap();
+        for _ in 0..2 {
+            assert_eq!((peek(read.as_fd(), &mut buffer), &buffer), (Ok(4), b"seen"));
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(pipe_to_file(read.as_fd(), file.as_fd(), 100).unwrap(), Moved::Bytes(4));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub enum Note {
     Killing(NodeId, Run),
     /// KILL did not end it within the grace time (uninterruptible sleep); no second generation is started.
     Stuck(NodeId, Run),
-    /// A round of restarts begins.
+    /// A restart is due and counted: a round begins. Once for each counted restart, also if it waits.
     Restarting {
         /// The supervisor.
         supervisor: NodeId,

@@ -112,6 +112,7 @@ impl Turn<'_> {
             let node = self.tree.node_mut(c);
             node.streak = node.streak.saturating_add(1);
         }
+        self.announce_round(s, c);
         self.begin_round(s, c, pause.unwrap_or_default());
     }
 

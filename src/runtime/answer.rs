@@ -5,12 +5,13 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use tokio::sync::oneshot;
 
+use super::outputs;
 use super::report::exit_json;
 use super::supervisor::{RuntimeError, Supervisor, now};
 use super::upgrade;
 use crate::control::{
-    self, AboutJson, ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SupervisorJson,
-    TreeJson, UpgradeJson,
+    self, AboutJson, ApiError, Call, ChildJson, ErrorCode, Member, OutputState, Request, Response, Role,
+    SupervisorJson, TreeJson, UpgradeJson,
 };
 use crate::os;
 use crate::rules::{self, Event, NodeId, Phase, Refusal, Reply, Ticket, View};
@@ -24,7 +25,11 @@ impl Supervisor {
         let answer = match request {
             Request::Tree => Ok(Response::Tree(self.tree())),
             Request::Members => Ok(Response::Members(self.world.project.name.clone(), self.members())),
-            Request::Child(name) => self.child(&name).map(Response::Child),
+            Request::Child(name) => self.status(&name),
+            Request::Logs(name) => {
+                self.find(&name).map(|_| Response::Logs(outputs::sources(&self.world.project, &name)))
+            }
+            Request::History => Ok(Response::History(self.world.project.log_dir.clone())),
             Request::Signal(name, signal) => self.signal_child(&name, signal),
             Request::Start(name) => return self.ask(&name, rules::Call::RestartChild, reply),
             Request::Stop(name) => return self.ask(&name, rules::Call::TerminateChild, reply),
@@ -92,6 +97,15 @@ impl Supervisor {
             };
             error(ErrorCode::NotFound, name, format!("there is no child {name:?}; {hint}"))
         })
+    }
+
+    fn status(&self, name: &str) -> Answer {
+        let child = self.child(name)?;
+        let spec = self.world.project.processes.get(name);
+        let (stalled, stalls) = spec.map(|spec| self.outputs.stalls(spec)).unwrap_or_default();
+        let sources = outputs::sources(&self.world.project, name);
+        let log_dir = self.world.project.log_dir.clone();
+        Ok(Response::Status(child, OutputState { log_dir, sources, stalled, stalls }))
     }
 
     fn signal_child(&self, name: &str, signal: i32) -> Answer {

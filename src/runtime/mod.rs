@@ -6,13 +6,16 @@
 //! launcher does just the same with a world that has not been booted.
 //!
 //! Read on in `world.rs` (what is remembered), `supervisor.rs` (the loop), `perform.rs` (orders), `births.rs` (what a child
-//! is made of), `answer.rs` (the control API's requests), `report.rs` (what is told). `upgrade.rs` examines a new program,
-//! `safe.rs` is what runs instead when all this keeps crashing.
+//! is made of), `departures.rs` (what is kept of ended runs), `answer.rs` (the control API's requests), `report.rs` (what is
+//! told). `upgrade.rs` examines a new program, `safe.rs` is what runs instead when all this keeps crashing.
 
 mod answer;
 mod births;
+mod departures;
+mod history;
 mod journal;
 mod notify;
+mod outputs;
 mod perform;
 mod report;
 mod safe;
@@ -31,7 +34,7 @@ pub use world::World;
 
 use notify::Said;
 
-use crate::rules::{EndClass, Exit};
+use crate::rules::{EndClass, Exit, Signal};
 
 /// Exit code of `provost up` for the end of a tree: 0 as asked or auto-shutdown (a temporary significant child's own code if
 /// it failed, 128 + n for signal n as shells do), 69 boot failed (`EX_UNAVAILABLE`), 70 gave up (`EX_SOFTWARE`).
@@ -48,5 +51,16 @@ pub fn exit_code(class: EndClass) -> u8 {
         EndClass::AutoShutdown { exit: Some(Exit::Unknown), .. } | EndClass::Killed => 1,
         EndClass::BootFailed(_) => 69,
         EndClass::GaveUp => 70,
+    }
+}
+
+/// `wait(2)` status to exit.
+fn exit_of(status: i32) -> Exit {
+    if libc::WIFEXITED(status) {
+        Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+    } else if libc::WIFSIGNALED(status) {
+        Exit::Signal { signal: Signal(libc::WTERMSIG(status)), core: libc::WCOREDUMP(status) }
+    } else {
+        Exit::Unknown
     }
 }

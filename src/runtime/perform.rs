@@ -7,13 +7,14 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal as Posix;
 
 use super::births::{self, Grants};
+use super::exit_of;
 use super::supervisor::{Process, RuntimeError, Supervisor};
 use crate::capture::{Log, Tap};
 use crate::config::{self, ProcessSpec};
 use crate::keeper::{ExitRecord, Key, ToKeeper};
 use crate::os;
 use crate::os::spawn::{BirthError, Step};
-use crate::rules::{Action, Event, Exit, ExitFact, NodeId, Note, Run, Signal, StartError};
+use crate::rules::{Action, Event, ExitFact, NodeId, Note, Run, Signal, StartError};
 
 /// What a reaped process was.
 pub(super) enum Ended {
@@ -31,9 +32,9 @@ struct Output {
 }
 
 impl Output {
-    fn open(log: Rc<Log>) -> std::io::Result<Output> {
+    fn open(log: &Rc<Log>) -> std::io::Result<Output> {
         let (read, write) = os::pipe::output()?;
-        Ok(Output { write, tap: Tap::open(read, log)? })
+        Ok(Output { write, tap: Tap::open(read, Rc::clone(log))? })
     }
 }
 
@@ -49,6 +50,7 @@ impl Supervisor {
             Action::Reply(ticket, result) => self.reply(ticket, result),
             Action::Forget(node) => {
                 self.processes.remove(&node);
+                self.outputs.forget(node);
                 self.reporter.forget(node);
             }
             Action::Note(note) => self.note(&note)?,
@@ -99,19 +101,21 @@ impl Supervisor {
         if spec.ready.is_some() {
             self.notify_socket(node, &name).map_err(|(what, error)| resources(&what, &error))?;
         }
-        let log = self.log(spec).map_err(|(what, error)| resources(&what, &error))?;
-        let output = log.map(Output::open).transpose();
-        let output = output.map_err(|error| resources("cannot make a pipe for its output", &error))?;
+        let logs = self.outputs.open(node, spec).map_err(|(path, error)| {
+            resources(&format!("cannot open its log file {}", path.display()), &error)
+        })?;
+        let outputs: Result<Vec<Output>, _> = logs.iter().map(Output::open).collect();
+        let outputs = outputs.map_err(|error| resources("cannot make a pipe for its output", &error))?;
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let null = self.context.null();
-        let stdio = match (&output, &spec.output) {
-            (Some(output), _) => [null, output.write.as_fd(), output.write.as_fd()],
-            (None, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
-            (None, _) => [null; 3],
+        let stdio = match (outputs.first(), outputs.last(), &spec.output) {
+            (Some(out), Some(err), _) => [null, out.write.as_fd(), err.write.as_fd()],
+            (_, _, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
+            _ => [null; 3],
         };
         let grants = Grants {
             stdio,
-            outputs: output.iter().map(|output| output.tap.pipe()).collect(),
+            outputs: outputs.iter().map(|output| output.tap.pipe()).collect(),
             listen: listen.iter().map(|socket| socket.as_fd()).collect(),
             link: &self.link,
         };
@@ -119,21 +123,8 @@ impl Supervisor {
             .map_err(|sentence| (StartError::Failed, sentence))?;
         let born = os::spawn::spawn(&birth).map_err(|error| birth_failed(spec, &error))?;
         drop(birth);
-        let taps = output.map(|output| output.tap).into_iter().collect();
+        let taps = outputs.into_iter().map(|output| output.tap).collect();
         Ok(Process { run, pid: born.pid, pidfd: born.pidfd, taps })
-    }
-
-    /// The file this child's output goes to; `None` if it is not captured.
-    pub(super) fn log(&mut self, spec: &ProcessSpec) -> Result<Option<Rc<Log>>, (String, std::io::Error)> {
-        let config::Output::File(file) = &spec.output else { return Ok(None) };
-        if let Some(log) = self.logs.get(&file.path) {
-            return Ok(Some(Rc::clone(log)));
-        }
-        let log = Log::open(&file.path, file.max_size, file.max_files)
-            .map_err(|error| (format!("cannot open its log file {}", file.path.display()), error))?;
-        let log = Rc::new(log);
-        self.logs.insert(file.path.clone(), Rc::clone(&log));
-        Ok(Some(log))
     }
 
     /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.
@@ -146,25 +137,26 @@ impl Supervisor {
         }
     }
 
-    /// The keeper says that a run ended: its last output is saved and its end noted.
-    pub(super) fn exited(&mut self, record: &ExitRecord) -> Ended {
+    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what an earlier supervisor
+    /// process has told the rules.
+    pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<Ended> {
         let (node, run) = (NodeId(record.key.node), Run(record.key.run));
-        if let Some(process) = self.processes.get(&node)
-            && process.run == run
-        {
-            process.taps.iter().for_each(|tap| tap.finish());
-            self.processes.remove(&node);
-        }
+        let newest = self.processes.get(&node).is_some_and(|process| process.run == run);
+        let taps = newest.then(|| self.processes.remove(&node)).flatten().map(|process| process.taps);
+        self.departures.add(*record, taps);
         if let Some((step, errno)) = record.birth_failed {
             // Known already, unless the supervisor process that tried was killed in the middle of it.
             if self.reporter.failure(node).is_none() {
                 self.reporter.failed(node, format!("step {step} of its birth failed: {}", errno.desc()));
             }
-            return Ended::Birth(Event::SpawnFailed(node, run, severity(errno)));
+            return Some(Ended::Birth(Event::SpawnFailed(node, run, severity(errno))));
         }
-        let exit = exit(record.status);
-        self.reporter.reaped(node, run, record.pid, exit, record.at_ns);
-        Ended::Run(ExitFact { node, run, exit })
+        if self.world.knows_end(node, run) {
+            return None;
+        }
+        let exit = exit_of(record.status);
+        self.reporter.reaped(node, run, record, exit);
+        Some(Ended::Run(ExitFact { node, run, exit }))
     }
 }
 
@@ -185,15 +177,4 @@ fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) 
         step => format!("cannot {step}: {}", error.errno.desc()),
     };
     (severity(error.errno), format!("{sentence} ({:?})", error.errno))
-}
-
-/// `wait(2)` status to exit.
-pub(super) fn exit(status: i32) -> Exit {
-    if libc::WIFEXITED(status) {
-        Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
-    } else if libc::WIFSIGNALED(status) {
-        Exit::Signal { signal: Signal(libc::WTERMSIG(status)), core: libc::WCOREDUMP(status) }
-    } else {
-        Exit::Unknown
-    }
 }

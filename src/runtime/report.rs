@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
 use crate::control::{EventJson, EventKind, ExitJson, PsJson, Replaced};
-use crate::keeper::Beginning;
+use crate::keeper::{Beginning, ExitRecord};
 use crate::os;
 use crate::rules::{EndClass, Exit, Failure, NodeId, Note, Run, StartError, Tree};
 
@@ -37,7 +37,7 @@ pub(super) struct Reporter {
 struct Life {
     run: Run,
     pid: Option<Pid>,
-    /// When it was born; `None` if an earlier supervisor process bore it.
+    /// When it was born; `None` if an earlier supervisor process bore it and it lives.
     began_ns: Option<u64>,
     ended: Option<Ended>,
 }
@@ -88,13 +88,21 @@ impl Reporter {
         self.failures.get(&node).map(String::as_str)
     }
 
-    /// The process of this run was reaped at `at_ns`. Told before the rules hear of it.
-    pub(super) fn reaped(&mut self, node: NodeId, run: Run, pid: Pid, exit: Exit, at_ns: u64) {
+    /// The process of this run was reaped. Told before the rules hear of it.
+    pub(super) fn reaped(&mut self, node: NodeId, run: Run, record: &ExitRecord, exit: Exit) {
         let life = self.processes.entry(node).or_default();
-        life.ended = Some(Ended { pid, exit, at_ns, by_itself: true });
+        life.ended = Some(Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true });
         if life.run <= run {
-            (life.run, life.pid) = (run, None);
+            (life.run, life.pid, life.began_ns) = (run, None, Some(record.born_ns));
         }
+    }
+
+    /// Output of this node waits for its log, for this reason, or flows again.
+    pub(super) fn output(&mut self, tree: &Tree, node: NodeId, stalled: Option<String>) {
+        let kind = if stalled.is_some() { EventKind::OutputStalled } else { EventKind::OutputResumed };
+        let mut event = self.blank(kind, tree.name(node).unwrap_or_default().to_owned());
+        event.reason = stalled;
+        self.tell(event);
     }
 
     pub(super) fn forget(&mut self, node: NodeId) {

@@ -21,14 +21,14 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::births::Context;
+use super::exit_of;
 use super::journal::{Journal, JournalError};
-use super::perform;
+use super::outputs::{self, Outputs};
 use super::report::{Console, Reporter, exit_json};
 use super::supervisor::RuntimeError;
 use super::upgrade::{self, Approved};
 use super::world::World;
-use crate::capture::{Log, Tap};
-use crate::config::Output;
+use crate::capture::Tap;
 use crate::control::{
     self, AboutJson, ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SupervisorJson,
     TreeJson,
@@ -95,7 +95,7 @@ struct Safe {
     reporter: Reporter,
     context: Context,
     children: BTreeMap<NodeId, Held>,
-    logs: BTreeMap<PathBuf, Rc<Log>>,
+    outputs: Outputs,
     /// To be stopped, in this order.
     queue: VecDeque<NodeId>,
     stopping: Option<Stopping>,
@@ -132,7 +132,7 @@ impl Safe {
                 null: File::open("/dev/null")?.into(),
             },
             children: BTreeMap::new(),
-            logs: BTreeMap::new(),
+            outputs: Outputs::default(),
             queue: VecDeque::new(),
             stopping: None,
             replies: BTreeMap::new(),
@@ -175,22 +175,10 @@ impl Safe {
     }
 
     /// Output goes on where it was. Where that is not known it waits in its pipe, which the keeper holds.
-    fn taps(&mut self, node: NodeId, outputs: Vec<OwnedFd>) -> Vec<Rc<Tap>> {
-        let Ok(world) = &self.world else { return Vec::new() };
-        let Some(Output::File(file)) = world.process(node).map(|spec| &spec.output) else {
-            return Vec::new();
-        };
-        let log = match self.logs.get(&file.path) {
-            Some(log) => Rc::clone(log),
-            None => match Log::open(&file.path, file.max_size, file.max_files) {
-                Ok(log) => Rc::clone(self.logs.entry(file.path.clone()).or_insert(Rc::new(log))),
-                Err(error) => {
-                    tracing::warn!(%error, log = %file.path.display(), "output waits: its log cannot be opened");
-                    return Vec::new();
-                }
-            },
-        };
-        outputs.into_iter().filter_map(|pipe| Tap::open(pipe, Rc::clone(&log)).ok()).collect()
+    fn taps(&mut self, node: NodeId, pipes: Vec<OwnedFd>) -> Vec<Rc<Tap>> {
+        let spec = self.world.as_ref().ok().and_then(|world| world.process(node));
+        let logs = spec.map(|spec| self.outputs.adopt(node, spec)).unwrap_or_default();
+        pipes.into_iter().zip(logs).filter_map(|(pipe, log)| Tap::open(pipe, log).ok()).collect()
     }
 
     async fn live(mut self) -> Result<(), RuntimeError> {
@@ -273,7 +261,7 @@ impl Safe {
         let name = self.name(node);
         let Some(held) = self.children.get_mut(&node).filter(|held| held.run == run) else { return };
         held.taps.iter().for_each(|tap| tap.finish());
-        let exit = perform::exit(record.status);
+        let exit = exit_of(record.status);
         held.exit = Some(exit);
         self.reporter.ended_undecided(name, run, record.pid, exit);
     }
@@ -355,6 +343,14 @@ impl Safe {
                 upgrade::examine(program, self.journal.try_clone()?, &self.context, reply, approved.clone());
                 return Ok(());
             }
+            Request::Logs(name) => match &self.world {
+                Ok(world) => Ok(Response::Logs(outputs::sources(&world.project, &name))),
+                Err(_) => Err(self.refusal()),
+            },
+            Request::History => match &self.world {
+                Ok(world) => Ok(Response::History(world.project.log_dir.clone())),
+                Err(_) => Err(self.refusal()),
+            },
             Request::Start(_) | Request::Restart(_) => Err(self.refusal()),
         };
         // A caller that has gone away is no error.

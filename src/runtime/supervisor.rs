@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,14 +14,17 @@ use tokio::time::Instant;
 
 use super::Said;
 use super::births::Context;
+use super::departures::Departures;
+use super::history::History;
 use super::journal::{Journal, JournalError};
+use super::outputs::Outputs;
 use super::perform::Ended;
 use super::report::{Console, Reporter};
 use super::upgrade::Approved;
 use super::world::{Record, World};
-use crate::capture::{Log, Tap};
+use crate::capture::Tap;
 use crate::control::{self, ApiError, Call, PsJson, Response};
-use crate::keeper::{Beginning, FromKeeper, Key, Link, ToKeeper};
+use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Event, ExitFact, Moment, NodeId, Run, Ticket};
 
@@ -68,7 +70,12 @@ pub(super) struct Supervisor {
     pub(super) processes: BTreeMap<NodeId, Process>,
     /// What the keeper's store holds, by name.
     pub(super) store: BTreeMap<String, Rc<OwnedFd>>,
-    pub(super) logs: BTreeMap<PathBuf, Rc<Log>>,
+    pub(super) outputs: Outputs,
+    /// Ended runs that are not acknowledged.
+    pub(super) departures: Departures,
+    pub(super) history: History,
+    /// Names this launcher among all there ever were.
+    pub(super) launch: String,
     /// Facts that performing an order brought.
     pub(super) queue: VecDeque<Event>,
     /// Where the tasks that hear children put what these say.
@@ -129,9 +136,12 @@ impl Supervisor {
         requests: &mut mpsc::Receiver<Call>,
     ) -> Result<(), RuntimeError> {
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
+        let alarm = self.outputs.alarm();
         self.resume()?;
         loop {
             self.settle()?;
+            self.settle_departures()?;
+            self.tell_stalls();
             if self.finish()? {
                 return Ok(());
             }
@@ -151,6 +161,7 @@ impl Supervisor {
                     drop(said.handled);
                 }
                 Some(call) = requests.recv() => self.answer(call)?,
+                () = alarm.notified() => {}
                 Some(approved) = programs.recv() => {
                     let _ = approved.reply.send(Ok(Response::Done));
                     self.link.send(&ToKeeper::Program(approved.program.as_fd()))?;
@@ -174,13 +185,8 @@ impl Supervisor {
     /// One event: remembered first, then performed.
     pub(super) fn handle(&mut self, event: Event) -> Result<(), RuntimeError> {
         let now = now();
-        let record = Record::Step(now, event);
-        self.journal.append(&record)?;
-        let actions = match record {
-            Record::Step(now, event) => self.world.apply(now, event),
-            Record::Upgrade(_) => Vec::new(),
-        };
-        for action in actions {
+        self.journal.append(&Record::Step(now, event.clone()))?;
+        for action in self.world.apply(now, event) {
             self.perform(action)?;
         }
         if self.journal.wants_snapshot() {
@@ -189,30 +195,22 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Everything the keeper has to say right now. All exits known at this instant go to the rules as one event, and are
-    /// acknowledged only when they are remembered.
+    /// Everything the keeper has to say right now. All exits known at this instant go to the rules as one event; they are
+    /// acknowledged when all of it is safe (`departures.rs`).
     fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
         let mut exits = Vec::new();
-        let mut heard: Vec<Key> = Vec::new();
         let mut owes_word = false;
         while let Some(packet) = self.link.recv()? {
+            owes_word = true;
             match packet {
-                FromKeeper::Exited(record) => {
-                    heard.push(record.key);
-                    match self.exited(&record) {
-                        Ended::Run(exit) => exits.push(exit),
-                        Ended::Birth(failure) => self.handle(failure)?,
-                    }
-                }
-                FromKeeper::Stop => {
-                    self.queue.push_back(Event::Stop);
-                    owes_word = true;
-                }
-                FromKeeper::StopNow => {
-                    self.queue.push_back(Event::StopNow);
-                    owes_word = true;
-                }
-                FromKeeper::Ping => owes_word = true,
+                FromKeeper::Exited(record) => match self.exited(&record) {
+                    Some(Ended::Run(exit)) => exits.push(exit),
+                    Some(Ended::Birth(failure)) => self.handle(failure)?,
+                    None => {}
+                },
+                FromKeeper::Stop => self.queue.push_back(Event::Stop),
+                FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
+                FromKeeper::Ping => {}
                 FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
                 FromKeeper::Child { .. } | FromKeeper::Stored { .. } | FromKeeper::SnapshotEnd { .. } => {}
             }
@@ -220,10 +218,6 @@ impl Supervisor {
         if !exits.is_empty() {
             self.before_exits(&exits)?;
             self.handle(Event::Exited(exits))?;
-        }
-        for key in heard {
-            self.link.send(&ToKeeper::Ack(key))?;
-            owes_word = false;
         }
         if owes_word {
             self.link.send(&ToKeeper::Alive)?;
@@ -249,9 +243,16 @@ impl Supervisor {
     fn finish(&mut self) -> Result<bool, RuntimeError> {
         let Some(class) = self.world.finished else { return Ok(false) };
         self.reporter.finished(&self.world.tree, class);
+        self.save_output();
         self.remove_sockets();
         self.link.send(&ToKeeper::Finish(super::exit_code(class)))?;
         Ok(true)
+    }
+
+    fn tell_stalls(&mut self) {
+        for news in self.outputs.news() {
+            self.reporter.output(&self.world.tree, news.node, news.stalled);
+        }
     }
 
     /// Reads the process table for the console if it is owed one, beside the loop: a thousand processes take their time.

@@ -13,7 +13,10 @@ use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
 use super::births::Context;
+use super::departures::Departures;
+use super::history::History;
 use super::journal::Journal;
+use super::outputs::Outputs;
 use super::report::{Console, Reporter};
 use super::sockets::stored_name;
 use super::supervisor::{Process, RuntimeError, Supervisor};
@@ -21,7 +24,7 @@ use super::upgrade::Approved;
 use super::world::{Record, Upgrade};
 use super::{Said, births};
 use crate::capture::Tap;
-use crate::keeper::{Beginning, FromKeeper, Link, RUN_DIR_VARIABLE, ToKeeper};
+use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, NodeId, Run};
 
@@ -48,6 +51,8 @@ impl Supervisor {
             open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
             null: File::open("/dev/null")?.into(),
         };
+        let history = History::new(&world.project.log_dir);
+        let launch = launch_id(link.keeper());
         let mut supervisor = Supervisor {
             link,
             wake,
@@ -59,7 +64,10 @@ impl Supervisor {
             beginning: Beginning::Usual,
             processes: BTreeMap::new(),
             store: BTreeMap::new(),
-            logs: BTreeMap::new(),
+            outputs: Outputs::default(),
+            departures: Departures::default(),
+            history,
+            launch,
             queue: std::collections::VecDeque::new(),
             said,
             approved,
@@ -99,23 +107,21 @@ impl Supervisor {
         }
     }
 
-    /// Holds a child that an earlier supervisor process started. Its output goes on where it was.
-    ///
-    /// Of two runs of one node the older has ended, since the younger was started; what it wrote is saved now, because
-    /// its exit will find the younger in its place.
-    fn adopt(&mut self, node: NodeId, run: Run, pid: Pid, pidfd: OwnedFd, outputs: Vec<OwnedFd>) {
-        let log = self.world.process(node).cloned().and_then(|spec| self.log(&spec).ok().flatten());
-        let taps =
-            outputs.into_iter().filter_map(|pipe| Tap::open(pipe, Rc::clone(log.as_ref()?)).ok()).collect();
-        let adopted = Process { run, pid, pidfd, taps };
-        let ended = match self.processes.get(&node) {
-            Some(present) if present.run > run => Some(adopted),
-            _ => {
-                self.reporter.adopted(node, run, pid);
-                self.processes.insert(node, adopted)
-            }
+    /// Holds a child that an earlier supervisor process started. Its output goes on where it was. An ended run whose output
+    /// somebody still holds may stand beside the next run of the same node.
+    fn adopt(&mut self, node: NodeId, run: Run, pid: Pid, pidfd: OwnedFd, pipes: Vec<OwnedFd>) {
+        let logs = match self.world.process(node) {
+            Some(spec) => self.outputs.adopt(node, spec),
+            None => Vec::new(),
         };
-        ended.iter().flat_map(|ended| &ended.taps).for_each(|tap| tap.finish());
+        let taps = pipes.into_iter().zip(logs).filter_map(|(pipe, log)| Tap::open(pipe, log).ok()).collect();
+        let mut earlier = Process { run, pid, pidfd, taps };
+        if self.processes.get(&node).is_none_or(|other| other.run < run) {
+            self.reporter.adopted(node, run, pid);
+            let Some(replaced) = self.processes.insert(node, earlier) else { return };
+            earlier = replaced;
+        }
+        self.departures.expect(Key { node: node.0, run: earlier.run.0 }, earlier.taps);
     }
 
     /// Goes on where the world stopped: boots it, or performs what was ordered and is not done. Then the keeper hears that
@@ -184,6 +190,7 @@ impl Supervisor {
             // An error means that nobody is left.
             let _ = os::pidfd::ask_group(process.pidfd.as_fd(), process.pid, libc::SIGKILL);
         }
+        self.save_output();
         self.remove_sockets();
         end_all(&self.world.project.run_dir);
         RuntimeError::KeeperGone
@@ -196,4 +203,11 @@ pub(super) fn end_all(run_dir: &Path) {
     if let Err(error) = os::leftovers::remove(&pair, FAREWELL) {
         tracing::warn!(%error, "cannot look for what the children forked");
     }
+}
+
+/// The keeper's process, and the boot of the machine it lives in.
+fn launch_id(keeper: Pid) -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let start = os::proc::Process::read(keeper.as_raw()).map_or(0, |process| process.start_ticks);
+    format!("{}-{keeper}-{start}", boot.split('-').next().unwrap_or_default().trim())
 }

@@ -333,7 +333,8 @@ fn a_stuck_birth_holds_nobody_up(kernel: Kernel) {
     kill(supervisor, Signal::SIGKILL).unwrap();
     launch.expect("hello");
     let pause = killed.elapsed();
-    assert!(!is_running(stuck));
+    // It lets go of the socket a moment before it is gone.
+    assert!(gone_within(stuck, Duration::from_secs(5)));
     assert!(is_running(child) && is_running(daemon));
     assert!(pause > Duration::from_millis(900) && pause < Duration::from_secs(3), "{pause:?}");
     assert_eq!(launch.expect("child 1 1"), format!("{child} alive=true outputs=1"));

@@ -77,6 +77,23 @@ mod identity {
         assert_eq!(world.view_of("a").restart, Restart::Permanent);
     }
 
+    /// The name of a child below a removed supervisor, given to another child, and free again.
+    #[test]
+    fn a_reserved_name_stays_reserved_when_its_holder_is_gone() {
+        let below = inner("t", one_for_one(&[worker("w")]));
+        let mut world = World::booted(one_for_one(&[inner("s", one_for_one(&[below]))]));
+        let (s, t) = (world.node("s"), world.node("t"));
+        world.call(Call::TerminateChild(t)).expect("t is stopped");
+        world.call(Call::DeleteChild(t)).expect("t is removed");
+        world.call(Call::StartChild(s, temporary("w"))).expect("w is free under s");
+        let w = world.node("w");
+        world.call(Call::TerminateChild(w)).expect("w is gone");
+        let refused = world.call(Call::StartChild(ROOT, worker("w")));
+        assert_eq!(refused, Err(Refusal::BadSpec(SpecError::DuplicateName("w".into()))));
+        world.call(Call::CycleChild(s)).expect("s is cycled");
+        assert_eq!(world.view_of("w").phase, Phase::Ready);
+    }
+
     #[test]
     fn children_added_at_run_time_are_lost_with_their_supervisor() {
         let mut world = World::booted(one_for_one(&[inner("s", one_for_one(&[]))]));

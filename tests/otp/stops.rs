@@ -239,8 +239,7 @@ fn a_start_that_is_too_slow_and_cannot_be_killed_comes_again_only_when_it_is_gon
     world.plan("a", &[Plan::FrozenStart]);
     world.dies("a", Exit::Code(1));
     world.sleep(30_000 + 10_000 + 100);
-    assert_eq!(world.view_of("a").phase, Phase::Stopping);
-    assert_eq!(world.view_of("a").run.0, 2);
+    assert_eq!((world.view_of("a").phase, world.view_of("a").run.0), (Phase::Stopping, 2));
     world.thaw();
     assert_eq!(world.take_trace(), ["xa.1(1)", "!a.2", "+a.3"]);
     let root = world.tree.view(provost::rules::Moment(world.now)).supervisor.expect("the root");

@@ -88,7 +88,13 @@ impl Project {
 
     /// Starts `provost up` in the foreground and does not wait.
     pub fn start(self) -> Launcher {
-        let mut child = self.provost(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let command = self.provost(&["up"]);
+        self.start_by(command)
+    }
+
+    /// Starts the launcher by a command that becomes `provost up`.
+    pub fn start_by(self, mut command: Command) -> Launcher {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let streams: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
@@ -209,6 +215,42 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// All files of a rotated log, oldest first, as one.
+pub fn whole_log(path: &Path) -> Vec<u8> {
+    let numbered = |number: u32| match number {
+        0 => path.to_owned(),
+        _ => PathBuf::from(format!("{}.{number}", path.display())),
+    };
+    let kept = (1..).take_while(|number| numbered(*number).exists()).count() as u32;
+    (0..=kept).rev().flat_map(|number| fs::read(numbered(number)).unwrap_or_default()).collect()
+}
+
+/// One request to the control socket, plain; the whole answer, or what has come of it within `BOUND`.
+pub fn http_get(socket: &Path, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut socket = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    socket.set_read_timeout(Some(BOUND)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Lets time pass, for what can only be seen in the course of it.
+pub fn let_pass(length: Duration) {
+    let until = Instant::now() + length;
+    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+/// A number in a `Name: 12` line of `/proc/PID/status`.
+pub fn status_number(pid: i32, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// Sends a signal to a process the test started.
 pub fn kill(pid: i32, signal: i32) {
     assert!(pid > 1);
@@ -270,6 +312,14 @@ pub fn descendants(root: i32) -> Vec<i32> {
         at += 1;
     }
     found.split_off(1)
+}
+
+/// The child of this process that calls itself so.
+pub fn child_named(parent: i32, name: &str) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    let named = |pid: &i32| read(Path::new(&format!("/proc/{pid}/comm"))).trim_end() == name;
+    pids.filter(|pid| alive(*pid)).find(named)
 }
 
 /// The text of a file, empty while it does not exist.

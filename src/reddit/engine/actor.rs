@@ -1,10 +1,10 @@
 //! What all actors have in common: a mailbox, and a behaviour that answers what is in it.
 
-use super::super::model::{Command, Effect, Error, Model};
-use super::super::protocol::{Answer, Reply, post_manager, subreddit_manager, user_registry};
 use super::commit::Commit;
 use super::sessions::Sessions;
 use super::view;
+use crate::reddit::model::{Command, Effect, Error, Model};
+use crate::reddit::protocol::{Answer, Reply, post_manager, subreddit_manager, user_registry};
 
 /// The code of one actor (a `gen_server`'s callback module).
 pub(super) trait Behaviour {

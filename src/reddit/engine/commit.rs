@@ -1,6 +1,6 @@
 //! The commit actor: the only one that changes the model.
 
-use super::super::model::{Command, Decision, Effect, Error, Model};
+use crate::reddit::model::{Command, Decision, Effect, Error, Model};
 
 /// Owns the model. One command, at most one record, one order of all records.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! `feed_generator`: front pages. It only reads.
 
-use super::super::model::{Error, feed};
-use super::super::protocol::Reply as AnyReply;
-use super::super::protocol::feed_generator::{Reply, Request};
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
+use crate::reddit::model::{Error, feed};
+use crate::reddit::protocol::Reply as AnyReply;
+use crate::reddit::protocol::feed_generator::{Reply, Request};
 
 #[derive(Debug)]
 pub(super) struct FeedGenerator;

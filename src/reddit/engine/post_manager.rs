@@ -1,10 +1,10 @@
 //! `post_manager`: posts and votes.
 
-use super::super::model::{Command, Error, Model, PostId, Sort, SubredditId};
-use super::super::protocol::post_manager::{Reply, Request};
-use super::super::protocol::{Page, Reply as AnyReply};
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
+use crate::reddit::model::{Command, Error, Model, PostId, Sort, SubredditId};
+use crate::reddit::protocol::post_manager::{Reply, Request};
+use crate::reddit::protocol::{Page, Reply as AnyReply};
 
 #[derive(Debug)]
 pub(super) struct PostManager;

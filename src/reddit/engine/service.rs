@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::super::protocol::{self, Stats};
 use super::Engine;
 use crate::node::{Call, Identity, Limits, Listener, Notifier, Server, Termination};
+use crate::reddit::protocol::{self, Stats};
 
 /// How long clients may take to read their last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use super::super::model::{Error, UserId};
-use super::super::protocol::{Session, Token};
+use crate::reddit::model::{Error, UserId};
+use crate::reddit::protocol::{Session, Token};
 
 /// One session a user. Tokens are random, so that a token of an earlier engine is worth nothing.
 #[derive(Debug)]

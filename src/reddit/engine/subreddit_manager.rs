@@ -1,10 +1,10 @@
 //! `subreddit_manager`: subreddits and membership.
 
-use super::super::model::{Command, Error, Model, SubredditId, Thing};
-use super::super::protocol::subreddit_manager::{Reply, Request};
-use super::super::protocol::{Page, Reply as AnyReply};
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
+use crate::reddit::model::{Command, Error, Model, SubredditId, Thing};
+use crate::reddit::protocol::subreddit_manager::{Reply, Request};
+use crate::reddit::protocol::{Page, Reply as AnyReply};
 
 #[derive(Debug)]
 pub(super) struct SubredditManager;

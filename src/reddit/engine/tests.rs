@@ -1,10 +1,10 @@
 //! The actors answering, without sockets.
 
-use super::super::protocol::{
+use super::*;
+use crate::reddit::protocol::{
     Direction, Error, Page, PostId, PostView, Secret, Session, Sort, SubredditId, Tally, Token, UserId,
     feed_generator, post_manager, subreddit_manager, user_registry,
 };
-use super::*;
 
 const NOW: u64 = 1_702_400_000_000;
 
@@ -23,7 +23,7 @@ fn ask(engine: &mut Engine<usize>, request: Request) -> Answer {
 
 fn registration(name: &str, secret: u8) -> Request {
     let secret = Secret([secret; 16]);
-    Request::UserRegistry(user_registry::Request::Register { name: name.to_owned(), secret })
+    Request::UserRegistry(user_registry::Request::Register { name: name.into(), secret })
 }
 
 fn logged_in(answer: Answer) -> Session {
@@ -38,12 +38,12 @@ fn register(engine: &mut Engine<usize>, name: &str) -> Session {
 }
 
 fn create(session: Session, name: &str) -> Request {
-    let (name, description) = (name.to_owned(), String::new());
+    let (name, description) = (name.into(), "".into());
     Request::SubredditManager(subreddit_manager::Request::Create { session, name, description })
 }
 
 fn post(session: Session, subreddit: SubredditId, body: &str) -> Request {
-    let (title, body) = ("title".to_owned(), body.to_owned());
+    let (title, body) = ("title".into(), body.into());
     Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
 }
 
@@ -74,7 +74,7 @@ fn logging_in_needs_the_secret_and_logging_out_ends_the_session() {
     let session = register(&mut engine, "ada");
     let login = |secret: u8| {
         let secret = Secret([secret; 16]);
-        Request::UserRegistry(user_registry::Request::Login { name: "ada".to_owned(), secret })
+        Request::UserRegistry(user_registry::Request::Login { name: "ada".into(), secret })
     };
     assert_eq!(ask(&mut engine, login(2)), Err(Error::WrongSecret));
     let logout = Request::UserRegistry(user_registry::Request::Logout { session });

@@ -1,10 +1,10 @@
 //! `user_registry`: users and their sessions.
 
-use super::super::model::{Command, Error, Secret, Thing, UserId};
-use super::super::protocol::Reply as AnyReply;
-use super::super::protocol::user_registry::{Reply, Request};
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
+use crate::reddit::model::{Command, Error, Secret, Thing, UserId};
+use crate::reddit::protocol::Reply as AnyReply;
+use crate::reddit::protocol::user_registry::{Reply, Request};
 
 #[derive(Debug)]
 pub(super) struct UserRegistry;

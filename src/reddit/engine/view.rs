@@ -1,13 +1,11 @@
 //! What the tables hold, as it is shown.
 
-use std::sync::Arc;
-
-use super::super::model::{
+use crate::reddit::model::{
     Error, Field, Flaw, LISTING_DEFAULT, LISTING_MAX, Model, PostId, SubredditId, UserId,
 };
-use super::super::protocol::PostView;
-use super::super::protocol::subreddit_manager::SubredditView;
-use super::super::protocol::user_registry::UserView;
+use crate::reddit::protocol::PostView;
+use crate::reddit::protocol::subreddit_manager::SubredditView;
+use crate::reddit::protocol::user_registry::UserView;
 
 /// Bytes of text in one listing, so that a hundred long posts still fit into a frame.
 const LISTING_TEXT: usize = 256 << 10;
@@ -28,7 +26,7 @@ pub(super) fn user(model: &Model, id: UserId) -> Result<UserView, Error> {
     let user = model.users().get(id)?;
     Ok(UserView {
         id,
-        name: Arc::clone(&user.name),
+        name: user.name.clone(),
         created_ms: user.created_ms,
         post_karma: user.post_karma,
         subreddits: model.subreddits().of(id).len() as u32,
@@ -39,8 +37,8 @@ pub(super) fn subreddit(model: &Model, id: SubredditId) -> Result<SubredditView,
     let subreddit = model.subreddits().get(id)?;
     Ok(SubredditView {
         id,
-        name: Arc::clone(&subreddit.name),
-        description: Arc::clone(&subreddit.description),
+        name: subreddit.name.clone(),
+        description: subreddit.description.clone(),
         created_ms: subreddit.created_ms,
         members: subreddit.members(),
         posts: model.posts().count_in(id),
@@ -52,11 +50,11 @@ pub(super) fn post(model: &Model, id: PostId) -> Result<PostView, Error> {
     Ok(PostView {
         id,
         subreddit: post.subreddit,
-        subreddit_name: Arc::clone(&model.subreddits().get(post.subreddit)?.name),
+        subreddit_name: model.subreddits().get(post.subreddit)?.name.clone(),
         author: post.author,
-        author_name: Arc::clone(&model.users().get(post.author)?.name),
-        title: Arc::clone(&post.title),
-        body: Arc::clone(&post.body),
+        author_name: model.users().get(post.author)?.name.clone(),
+        title: post.title.clone(),
+        body: post.body.clone(),
         created_ms: post.created_ms,
         tally: post.tally,
     })

@@ -6,6 +6,7 @@ use super::id::{PostId, SubredditId, UserId};
 use super::limits;
 use super::post::Direction;
 use super::record::{Effect, Record};
+use super::text::Text;
 use super::user::Secret;
 
 /// What somebody wants done.
@@ -14,7 +15,7 @@ pub enum Command {
     /// Become a user.
     Register {
         /// Free in any case.
-        name: String,
+        name: Text,
         /// To log in with later.
         secret: Secret,
     },
@@ -23,9 +24,9 @@ pub enum Command {
         /// Who.
         creator: UserId,
         /// Free in any case.
-        name: String,
+        name: Text,
         /// What it is about.
-        description: String,
+        description: Text,
     },
     /// Become a member.
     Join {
@@ -48,9 +49,9 @@ pub enum Command {
         /// Where.
         subreddit: SubredditId,
         /// One line.
-        title: String,
+        title: Text,
         /// The text.
-        body: String,
+        body: Text,
     },
     /// Vote; anybody may, on anything.
     Vote {
@@ -84,7 +85,7 @@ impl Model {
                 limits::username(&name)?;
                 match self.users.by_name(&name) {
                     Some(_) => return Err(Error::NameTaken),
-                    None => Record::UserRegistered { name: name.into(), secret, at_ms },
+                    None => Record::UserRegistered { name, secret, at_ms },
                 }
             }
             Command::CreateSubreddit { creator, name, description } => {
@@ -94,7 +95,6 @@ impl Model {
                 if self.subreddits.by_name(&name).is_some() {
                     return Err(Error::NameTaken);
                 }
-                let (name, description) = (name.into(), description.into());
                 Record::SubredditCreated { creator, name, description, at_ms }
             }
             Command::Join { user, subreddit } => match self.is_member(user, subreddit)? {
@@ -112,7 +112,6 @@ impl Model {
                     Membership::Member => {}
                     Membership::Stranger => return Err(Error::NotMember),
                 }
-                let (title, body) = (title.into(), body.into());
                 Record::PostCreated { author, subreddit, title, body, at_ms }
             }
             Command::Vote { voter, post, direction } => {

@@ -18,6 +18,7 @@ mod post;
 mod rank;
 mod record;
 mod subreddit;
+mod text;
 mod user;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use post::{Direction, Post, Posts, Tally};
 pub use rank::{Rank, Sort};
 pub use record::{Effect, Record};
 pub use subreddit::{Subreddit, Subreddits};
+pub use text::Text;
 pub use user::{Secret, User, Users};
 
 /// All tables.

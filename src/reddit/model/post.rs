@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Thing};
 use super::id::{PostId, SubredditId, UserId};
 use super::rank::{self, Rank, Sort};
+use super::text::Text;
 
 /// What a voter says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +66,9 @@ pub struct Post {
     /// Who wrote it.
     pub author: UserId,
     /// One line.
-    pub title: Arc<str>,
+    pub title: Text,
     /// The text.
-    pub body: Arc<str>,
+    pub body: Text,
     /// ms since 1970.
     pub created_ms: u64,
     /// The votes, counted.
@@ -127,11 +127,11 @@ impl Posts {
         sort: Sort,
         after: Option<(Rank, PostId)>,
     ) -> impl Iterator<Item = (Rank, PostId)> + '_ {
-        let end = after.map_or(Bound::Unbounded, Bound::Excluded);
+        const NONE: &BTreeSet<(Rank, PostId)> = &BTreeSet::new();
         let orders = subreddit.index().and_then(|index| self.orders.get(index));
-        orders
-            .into_iter()
-            .flat_map(move |orders| orders[sort as usize].range((Bound::Unbounded, end)).rev().copied())
+        let order = orders.map_or(NONE, |orders| &orders[sort as usize]);
+        let end = after.map_or(Bound::Unbounded, Bound::Excluded);
+        order.range((Bound::Unbounded, end)).rev().copied()
     }
 
     /// How many posts a subreddit has.
@@ -157,8 +157,8 @@ impl Posts {
         &mut self,
         author: UserId,
         subreddit: SubredditId,
-        title: Arc<str>,
-        body: Arc<str>,
+        title: Text,
+        body: Text,
         created_ms: u64,
     ) -> PostId {
         let id = PostId::at(self.list.len());

@@ -1,11 +1,10 @@
 //! What happened: the alphabet of the log.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::id::{PostId, SubredditId, UserId};
 use super::post::{Direction, Tally};
+use super::text::Text;
 use super::user::Secret;
 
 /// One accepted command, complete: applying the same records in the same order to an empty model gives the same
@@ -15,7 +14,7 @@ pub enum Record {
     /// A new user.
     UserRegistered {
         /// As it was typed.
-        name: Arc<str>,
+        name: Text,
         /// What the user proves to be the user with.
         secret: Secret,
         /// ms since 1970.
@@ -26,9 +25,9 @@ pub enum Record {
         /// The first member.
         creator: UserId,
         /// As it was typed.
-        name: Arc<str>,
+        name: Text,
         /// What it is about.
-        description: Arc<str>,
+        description: Text,
         /// ms since 1970.
         at_ms: u64,
     },
@@ -53,9 +52,9 @@ pub enum Record {
         /// Where.
         subreddit: SubredditId,
         /// One line.
-        title: Arc<str>,
+        title: Text,
         /// The text.
-        body: Arc<str>,
+        body: Text,
         /// ms since 1970.
         at_ms: u64,
     },

@@ -1,18 +1,18 @@
 //! Subreddits, and membership seen from both sides.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::error::{Error, Thing};
 use super::id::{SubredditId, UserId};
+use super::text::Text;
 
 /// One subreddit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subreddit {
     /// As it was typed.
-    pub name: Arc<str>,
+    pub name: Text,
     /// What it is about.
-    pub description: Arc<str>,
+    pub description: Text,
     /// ms since 1970.
     pub created_ms: u64,
     members: BTreeSet<UserId>,
@@ -74,7 +74,7 @@ impl Subreddits {
         self.list.len()
     }
 
-    pub(super) fn add(&mut self, name: Arc<str>, description: Arc<str>, created_ms: u64) -> SubredditId {
+    pub(super) fn add(&mut self, name: Text, description: Text, created_ms: u64) -> SubredditId {
         let id = SubredditId::at(self.list.len());
         self.by_name.insert(name.to_ascii_lowercase().into(), id);
         self.list.push(Subreddit { name, description, created_ms, members: BTreeSet::new() });

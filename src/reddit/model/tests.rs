@@ -25,22 +25,22 @@ fn must_at(model: &mut Model, command: Command, now_ms: u64) -> Effect {
 }
 
 fn user(model: &mut Model, name: &str) -> UserId {
-    match must(model, Command::Register { name: name.to_owned(), secret: Secret([7; 16]) }) {
+    match must(model, Command::Register { name: name.into(), secret: Secret([7; 16]) }) {
         Effect::UserRegistered(id) => id,
         other => panic!("{other:?}"),
     }
 }
 
 fn subreddit(model: &mut Model, creator: UserId, name: &str) -> SubredditId {
-    let description = String::new();
-    match must(model, Command::CreateSubreddit { creator, name: name.to_owned(), description }) {
+    let description = "".into();
+    match must(model, Command::CreateSubreddit { creator, name: name.into(), description }) {
         Effect::SubredditCreated(id) => id,
         other => panic!("{other:?}"),
     }
 }
 
 fn post_at(model: &mut Model, author: UserId, subreddit: SubredditId, now_ms: u64) -> PostId {
-    let command = Command::Post { author, subreddit, title: "title".to_owned(), body: String::new() };
+    let command = Command::Post { author, subreddit, title: "title".into(), body: "".into() };
     match must_at(model, command, now_ms) {
         Effect::PostCreated(id) => id,
         other => panic!("{other:?}"),
@@ -66,11 +66,10 @@ fn karma(model: &Model, user: UserId) -> i64 {
 fn names_are_unique_whatever_their_case() {
     let mut model = Model::default();
     let ada = user(&mut model, "Ada");
-    let again = Command::Register { name: "aDA".to_owned(), secret: Secret([7; 16]) };
+    let again = Command::Register { name: "aDA".into(), secret: Secret([7; 16]) };
     assert_eq!(model.decide(again, NOW), Err(Error::NameTaken));
     subreddit(&mut model, ada, "Rust");
-    let again =
-        Command::CreateSubreddit { creator: ada, name: "rUST".to_owned(), description: String::new() };
+    let again = Command::CreateSubreddit { creator: ada, name: "rUST".into(), description: "".into() };
     assert_eq!(model.decide(again, NOW), Err(Error::NameTaken));
     assert_eq!(model.users().by_name("ADA"), Some(ada));
 }
@@ -109,12 +108,8 @@ fn only_members_post() {
     let mut model = Model::default();
     let (ada, bob) = (user(&mut model, "ada"), user(&mut model, "bob"));
     let rust = subreddit(&mut model, ada, "rust");
-    let command = |author, subreddit| Command::Post {
-        author,
-        subreddit,
-        title: "hello".to_owned(),
-        body: String::new(),
-    };
+    let command =
+        |author, subreddit| Command::Post { author, subreddit, title: "hello".into(), body: "".into() };
     assert_eq!(model.decide(command(bob, rust), NOW), Err(Error::NotMember));
     assert_eq!(model.decide(command(ada, SubredditId(99)), NOW), Err(Error::NotFound(Thing::Subreddit)));
     assert_eq!(model.decide(command(UserId(0), rust), NOW), Err(Error::NotFound(Thing::User)));
@@ -254,19 +249,19 @@ fn command() -> impl Strategy<Value = Command> {
     let subreddit = || (0..5u32).prop_map(SubredditId);
     let direction = prop_oneof![Just(Direction::Up), Just(Direction::None), Just(Direction::Down)];
     prop_oneof![
-        "[a-cA-C]{2,4}".prop_map(|name| Command::Register { name, secret: Secret([1; 16]) }),
+        "[a-cA-C]{2,4}".prop_map(|name| Command::Register { name: name.into(), secret: Secret([1; 16]) }),
         (user(), "[a-bA-B]{2,4}").prop_map(|(creator, name)| Command::CreateSubreddit {
             creator,
-            name,
-            description: String::new()
+            name: name.into(),
+            description: "".into()
         }),
         (user(), subreddit()).prop_map(|(user, subreddit)| Command::Join { user, subreddit }),
         (user(), subreddit()).prop_map(|(user, subreddit)| Command::Leave { user, subreddit }),
         (user(), subreddit()).prop_map(|(author, subreddit)| Command::Post {
             author,
             subreddit,
-            title: "t".to_owned(),
-            body: String::new()
+            title: "t".into(),
+            body: "".into()
         }),
         (user(), (0..20u32).prop_map(PostId), direction).prop_map(|(voter, post, direction)| Command::Vote {
             voter,
@@ -277,6 +272,9 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
+    // Each history is checked against brute force, so fewer of them and longer ones.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_history_keeps_the_invariants_and_replays_to_the_same_model(
         commands in prop::collection::vec((command(), 0..100_000u64), 1..200),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Thing};
 use super::id::UserId;
+use super::text::Text;
 
 /// What a user shows to log in: a random key that the client keeps, not a password that a person types. It is kept
 /// as it is.
@@ -24,7 +24,7 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// As it was typed.
-    pub name: Arc<str>,
+    pub name: Text,
     /// Proves who it is.
     pub secret: Secret,
     /// ms since 1970.
@@ -62,7 +62,7 @@ impl Users {
         self.list.len()
     }
 
-    pub(super) fn add(&mut self, name: Arc<str>, secret: Secret, created_ms: u64) -> UserId {
+    pub(super) fn add(&mut self, name: Text, secret: Secret, created_ms: u64) -> UserId {
         let id = UserId::at(self.list.len());
         self.by_name.insert(name.to_ascii_lowercase().into(), id);
         self.list.push(User { name, secret, created_ms, post_karma: 0 });

@@ -7,7 +7,6 @@
 //! Requests of a user carry the [`Session`] that `user_registry` gave.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +15,7 @@ pub mod post_manager;
 pub mod subreddit_manager;
 pub mod user_registry;
 
-pub use super::model::{Direction, Error, PostId, Secret, Sort, SubredditId, Tally, UserId};
+pub use super::model::{Direction, Error, PostId, Secret, Sort, SubredditId, Tally, Text, UserId};
 
 /// Sides with different versions refuse each other.
 pub const VERSION: u16 = 1;
@@ -123,15 +122,15 @@ pub struct PostView {
     /// Where.
     pub subreddit: SubredditId,
     /// The name of that.
-    pub subreddit_name: Arc<str>,
+    pub subreddit_name: Text,
     /// Who wrote it.
     pub author: UserId,
     /// The name of that.
-    pub author_name: Arc<str>,
+    pub author_name: Text,
     /// One line.
-    pub title: Arc<str>,
+    pub title: Text,
     /// The text.
-    pub body: Arc<str>,
+    pub body: Text,
     /// ms since 1970.
     pub created_ms: u64,
     /// Its votes.

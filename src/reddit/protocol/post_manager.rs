@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Page, PostId, PostView, Session, Sort, SubredditId, Tally};
+use super::{Direction, Page, PostId, PostView, Session, Sort, SubredditId, Tally, Text};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,9 +14,9 @@ pub enum Request {
         /// Where.
         subreddit: SubredditId,
         /// 1 to 300 characters.
-        title: String,
+        title: Text,
         /// At most 40,000 bytes.
-        body: String,
+        body: Text,
     },
     /// Vote. The last vote of a user on a post is the one that counts.
     Vote {

@@ -1,10 +1,8 @@
 //! `subreddit_manager`: subreddits, and who belongs to them.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Page, Session, SubredditId};
+use super::{Page, Session, SubredditId, Text};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,9 +12,9 @@ pub enum Request {
         /// Who.
         session: Session,
         /// `[A-Za-z0-9][A-Za-z0-9_]{2,20}`, unique in any case.
-        name: String,
+        name: Text,
         /// At most 500 characters.
-        description: String,
+        description: Text,
     },
     /// Become a member.
     Join {
@@ -40,7 +38,7 @@ pub enum Request {
     /// Look at the subreddit of that name.
     GetByName {
         /// In any case.
-        name: String,
+        name: Text,
     },
     /// All of them, in order of creation.
     List {
@@ -76,9 +74,9 @@ pub struct SubredditView {
     /// The identity.
     pub id: SubredditId,
     /// As it was typed.
-    pub name: Arc<str>,
+    pub name: Text,
     /// What it is about.
-    pub description: Arc<str>,
+    pub description: Text,
     /// ms since 1970.
     pub created_ms: u64,
     /// How many belong to it.

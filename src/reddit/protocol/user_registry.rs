@@ -1,10 +1,8 @@
 //! `user_registry`: who exists, who is logged in.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, Session, UserId};
+use super::{Secret, Session, Text, UserId};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,14 +11,14 @@ pub enum Request {
     /// know whether its first attempt arrived simply asks again.
     Register {
         /// 3 to 20 of `[A-Za-z0-9_-]`, unique in any case.
-        name: String,
+        name: Text,
         /// To log in with later.
         secret: Secret,
     },
     /// Log in. Logged in already, the same session comes back.
     Login {
         /// The user.
-        name: String,
+        name: Text,
         /// The secret of the registration.
         secret: Secret,
     },
@@ -37,7 +35,7 @@ pub enum Request {
     /// Look at the user of that name.
     GetByName {
         /// In any case.
-        name: String,
+        name: Text,
     },
 }
 
@@ -58,7 +56,7 @@ pub struct UserView {
     /// The identity.
     pub id: UserId,
     /// As it was typed.
-    pub name: Arc<str>,
+    pub name: Text,
     /// ms since 1970.
     pub created_ms: u64,
     /// Others' votes on this user's posts, summed.

@@ -9,13 +9,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::time::Instant;
 
-use super::super::Exit;
-use super::super::protocol;
 use super::crowd::{Crowd, Engine, Enrolled};
 use super::report::grouped;
 use super::stop::Stop;
 use super::{Options, Patience};
 use crate::node::{Backoff, CallError, ConnectError, Connection, Identity, Termination};
+use crate::reddit::Exit;
+use crate::reddit::protocol;
 
 /// A supervisor that owns the socket lets connections wait while the engine is being restarted.
 const ENDLESS_WELCOME: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! The users of one client, and what they do at an engine.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 use tokio::task::JoinSet;
 
-use super::super::model::{Error, PostId, Sort, SubredditId};
-use super::super::protocol::{
-    Answer, Page, PostView, Reply, Request, Session, feed_generator, post_manager, subreddit_manager,
-    user_registry,
-};
 use super::Options;
 use super::name;
 use super::pace::Pace;
@@ -22,15 +17,20 @@ use super::report::Report;
 use super::stop::Stop;
 use super::user::{Action, User};
 use crate::node::{CallError, Connection, Identity};
+use crate::reddit::model::{Error, PostId, Sort, SubredditId};
+use crate::reddit::protocol::{
+    Answer, Page, PostView, Reply, Request, Session, feed_generator, post_manager, subreddit_manager,
+};
+
+mod enrol;
+
+pub(super) use enrol::Enrolled;
 
 /// A connection to the engine.
 pub(super) type Engine = Connection<Request, Answer>;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Requests at once while everybody registers. It is over quickly, whatever the pace afterwards.
-const ENROLLING: usize = 64;
 
 /// How unequally active users are: Zipf's exponent of who acts next.
 const ACTIVITY: f64 = 0.8;
@@ -55,14 +55,6 @@ pub(super) struct Crowd {
     report: RefCell<Report>,
 }
 
-/// What enrolling came to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Enrolled {
-    pub(super) users: u64,
-    pub(super) subreddits: u64,
-    pub(super) memberships: u64,
-}
-
 impl Crowd {
     pub(super) fn new(options: &Options, stop: Rc<Stop>) -> Crowd {
         let shape = Shape::default();
@@ -72,7 +64,7 @@ impl Crowd {
         let founders = founders(shape, &homes);
         let users: Vec<_> = (0..count)
             .zip(homes)
-            .map(|(user, home)| User::new(name::of_user(&options.name, user), plan.secret(user), home))
+            .map(|(user, home)| User::new(name::of_user(&options.name, user).into(), plan.secret(user), home))
             .collect();
         Crowd {
             depth: usize::from(options.depth.max(1)).min(users.len()),
@@ -94,21 +86,6 @@ impl Crowd {
         &self.report
     }
 
-    /// Registers everybody and joins what they belong to, unless this life of the engine knows them already.
-    pub(super) async fn enrol(self: &Rc<Crowd>, engine: &Rc<Engine>) -> Result<Option<Enrolled>, CallError> {
-        if self.known_by.borrow().as_ref() == Some(engine.server()) {
-            return Ok(None);
-        }
-        self.forget();
-        let count = self.users.borrow().len();
-        let users = for_each(count, self, engine, Crowd::register).await?;
-        let subreddits =
-            for_each(self.shape.subreddits as usize, self, engine, Crowd::create_subreddit).await?;
-        let memberships = for_each(count, self, engine, Crowd::join_all).await?;
-        *self.known_by.borrow_mut() = Some(engine.server().clone());
-        Ok(Some(Enrolled { users, subreddits, memberships }))
-    }
-
     /// Lets the users act until the connection ends or the client is asked to stop.
     pub(super) async fn act(self: &Rc<Crowd>, engine: &Rc<Engine>) {
         self.users.borrow_mut().iter_mut().for_each(|user| user.busy = false);
@@ -120,87 +97,9 @@ impl Crowd {
         while lanes.join_next().await.is_some() {}
     }
 
-    /// What one engine gave is worth nothing at another. What users have joined they will join again.
-    fn forget(&self) {
-        for user in self.users.borrow_mut().iter_mut() {
-            user.session = None;
-            user.seen.clear();
-        }
-        self.subreddits.borrow_mut().fill(None);
-    }
-
-    /// Returns how many were registered: one or none.
-    async fn register(self: Rc<Crowd>, engine: Rc<Engine>, index: usize) -> Result<u64, CallError> {
-        let (name, secret) = {
-            let user = &self.users.borrow()[index];
-            (user.name.clone(), user.secret)
-        };
-        let request = Request::UserRegistry(user_registry::Request::Register { name, secret });
-        match engine.call(&request, PATIENCE).await? {
-            Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) => {
-                self.users.borrow_mut()[index].session = Some(session);
-                Ok(1)
-            }
-            answer => {
-                self.unexpected("register", &answer);
-                Ok(0)
-            }
-        }
-    }
-
-    /// Returns how many subreddits are known by it: one or none.
-    async fn create_subreddit(self: Rc<Crowd>, engine: Rc<Engine>, rank: usize) -> Result<u64, CallError> {
-        let founder = self.founders[rank];
-        let Some(session) = self.session(founder) else { return Ok(0) };
-        let name = self.shape.subreddit_name(rank);
-        let create = subreddit_manager::Request::Create {
-            session,
-            name: name.clone(),
-            description: format!("everything about topic {}", rank + 1),
-        };
-        let mut answer = engine.call(&Request::SubredditManager(create), PATIENCE).await?;
-        match answer {
-            // The one who opens it is its first member.
-            Ok(_) => self.joined(founder, rank),
-            // Another client, or an earlier life of this one, was first.
-            Err(Error::NameTaken) => {
-                let find = subreddit_manager::Request::GetByName { name };
-                answer = engine.call(&Request::SubredditManager(find), PATIENCE).await?;
-            }
-            Err(_) => {}
-        }
-        match answer {
-            Ok(Reply::SubredditManager(subreddit_manager::Reply::Subreddit(view))) => {
-                self.subreddits.borrow_mut()[rank] = Some(view.id);
-                Ok(1)
-            }
-            answer => {
-                self.unexpected("create subreddit", &answer);
-                Ok(0)
-            }
-        }
-    }
-
-    /// Joins what the user belongs to. Returns how many memberships there are by it.
-    async fn join_all(self: Rc<Crowd>, engine: Rc<Engine>, index: usize) -> Result<u64, CallError> {
-        let Some(session) = self.session(index) else { return Ok(0) };
-        let ranks = self.users.borrow()[index].joined.clone();
-        let mut joined = 0;
-        for rank in ranks {
-            let Some(subreddit) = self.subreddit(rank) else { continue };
-            let join = Request::SubredditManager(subreddit_manager::Request::Join { session, subreddit });
-            match engine.call(&join, PATIENCE).await? {
-                Ok(Reply::SubredditManager(subreddit_manager::Reply::Members { .. }))
-                | Err(Error::AlreadyMember) => joined += 1,
-                answer => self.unexpected("join", &answer),
-            }
-        }
-        Ok(joined)
-    }
-
     /// One action after the other, each of the next user who has nothing under way.
     async fn lane(self: &Rc<Crowd>, engine: &Rc<Engine>) {
-        while !self.stop.is_wanted() {
+        while !self.stop.is_wanted() && engine.lost().is_none() {
             if let Some(moment) = self.pace.take(tokio::time::Instant::now()) {
                 tokio::select! {
                     () = tokio::time::sleep_until(moment) => {}
@@ -382,35 +281,4 @@ fn founders(shape: Shape, homes: &[Vec<usize>]) -> Vec<usize> {
         home.iter().for_each(|&rank| founders[rank] = user);
     }
     founders
-}
-
-/// Does `work` for 0..count, [`ENROLLING`] at once, until one fails, and adds up what it returns.
-async fn for_each<W>(
-    count: usize,
-    crowd: &Rc<Crowd>,
-    engine: &Rc<Engine>,
-    work: fn(Rc<Crowd>, Rc<Engine>, usize) -> W,
-) -> Result<u64, CallError>
-where
-    W: Future<Output = Result<u64, CallError>> + 'static,
-{
-    let next = Rc::new(Cell::new(0));
-    let mut lanes: JoinSet<Result<u64, CallError>> = JoinSet::new();
-    for _ in 0..ENROLLING.min(count) {
-        let (crowd, engine, next) = (Rc::clone(crowd), Rc::clone(engine), Rc::clone(&next));
-        lanes.spawn_local(async move {
-            let mut sum = 0;
-            while next.get() < count {
-                let index = next.replace(next.get() + 1);
-                sum += work(Rc::clone(&crowd), Rc::clone(&engine), index).await?;
-            }
-            Ok(sum)
-        });
-    }
-    let mut sum = 0;
-    while let Some(lane) = lanes.join_next().await {
-        // A lane that panicked takes the client with it.
-        sum += lane.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-    }
-    Ok(sum)
 }

@@ -1,13 +1,13 @@
 //! Simulated users: one process is a crowd of people who register, join, post, vote and read.
 //!
 //! What each of them wants to do next is a function of the seed, the client's name, the user and the number of the
-//! action ([`plan`]), so the same crowd does the same things again. What comes of it depends on what the engine
+//! action (`plan`), so the same crowd does the same things again. What comes of it depends on what the engine
 //! answers: people vote on what their feed showed them.
 //!
 //! A crowd outlives its engine. When the connection is lost it comes back as soon as an engine answers, registers and
 //! joins again if that engine does not know it (asking twice does no harm), and goes on.
 //!
-//! Read [`plan`] (what is wanted), then [`crowd`] (what is done), then [`client`] (the process).
+//! Read `plan` (what is wanted), then `crowd` (what is done), then `client` (the process).
 
 mod client;
 mod crowd;

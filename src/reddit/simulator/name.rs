@@ -3,7 +3,7 @@
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::model::Secret;
+use crate::reddit::model::Secret;
 
 /// A username has at most 20 characters: the client's part, an underscore, and up to 7 digits of base 36.
 const CLIENT_PART: usize = 12;

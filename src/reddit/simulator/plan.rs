@@ -4,9 +4,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
-use super::super::model::{Direction, Secret};
 use super::population::Shape;
 use super::{name, text};
+use crate::reddit::model::{Direction, Secret, Text};
 
 /// Words of the random stream that belong to one action; no action needs more.
 const WORDS_OF_ACTION: u128 = 1 << 10;
@@ -66,8 +66,8 @@ pub(super) enum Intent {
     },
     Post {
         pick: f64,
-        title: String,
-        body: String,
+        title: Text,
+        body: Text,
     },
     /// The subreddit of this popularity rank, from 0.
     Join {

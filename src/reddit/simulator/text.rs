@@ -2,6 +2,8 @@
 
 use rand::Rng;
 
+use crate::reddit::model::Text;
+
 const WORDS: [&str; 48] = [
     "about",
     "actor",
@@ -54,15 +56,15 @@ const WORDS: [&str; 48] = [
 ];
 
 /// 3 to 8 words.
-pub(super) fn title(random: &mut impl Rng) -> String {
+pub(super) fn title(random: &mut impl Rng) -> Text {
     let count = random.random_range(3..=8);
-    words(random, count)
+    words(random, count).into()
 }
 
 /// 10 to 40 words, about 160 bytes.
-pub(super) fn body(random: &mut impl Rng) -> String {
+pub(super) fn body(random: &mut impl Rng) -> Text {
     let count = random.random_range(10..=40);
-    words(random, count)
+    words(random, count).into()
 }
 
 fn words(random: &mut impl Rng, count: usize) -> String {

@@ -1,14 +1,14 @@
 //! One simulated user: what it remembers, and how a wish becomes a request.
 
-use super::super::model::{Direction, PostId, Secret};
-use super::super::protocol::Session;
 use super::plan::Intent;
 use super::population::Shape;
+use crate::reddit::model::{Direction, PostId, Secret, Text};
+use crate::reddit::protocol::Session;
 
 /// One user of the crowd.
 #[derive(Clone, Debug)]
 pub(super) struct User {
-    pub(super) name: String,
+    pub(super) name: Text,
     pub(super) secret: Secret,
     /// `None` until the engine knows the user.
     pub(super) session: Option<Session>,
@@ -27,14 +27,14 @@ pub(super) struct User {
 pub(super) enum Action {
     ReadFeed,
     Vote { post: PostId, direction: Direction },
-    Post { rank: usize, title: String, body: String },
+    Post { rank: usize, title: Text, body: Text },
     Join { rank: usize },
     Leave { rank: usize },
 }
 
 impl User {
     /// Somebody who belongs to the subreddits of these ranks.
-    pub(super) fn new(name: String, secret: Secret, joined: Vec<usize>) -> User {
+    pub(super) fn new(name: Text, secret: Secret, joined: Vec<usize>) -> User {
         User { name, secret, session: None, joined, seen: Vec::new(), actions: 0, busy: false }
     }
 
@@ -91,7 +91,7 @@ mod tests {
     const SHAPE: Shape = Shape { subreddits: 3, exponent: 1.0, joins: 1.0 };
 
     fn user(joined: &[usize], seen: &[u32]) -> User {
-        let mut user = User::new("ada".to_owned(), Secret([0; 16]), joined.to_vec());
+        let mut user = User::new("ada".into(), Secret([0; 16]), joined.to_vec());
         user.seen = seen.iter().copied().map(PostId).collect();
         user
     }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn posts_go_where_the_user_belongs() {
-        let wish = |pick| Intent::Post { pick, title: "t".to_owned(), body: String::new() };
+        let wish = |pick| Intent::Post { pick, title: "t".into(), body: "".into() };
         for pick in [0.0, 0.3, 0.7, 0.999_999] {
             match user(&[1, 2], &[]).resolve(wish(pick), SHAPE) {
                 Action::Post { rank, .. } => assert!([1, 2].contains(&rank)),

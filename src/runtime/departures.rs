@@ -1,0 +1,170 @@
+//! Runs that have ended and that the keeper still remembers.
+//!
+//! The keeper holds on to an exit, and to the pipes of the process, until it is acknowledged. That is done when three
+//! things are safe: the rules' decision is in the journal, the exit is in the history, and what the run wrote is in its
+//! log. A supervisor process that is killed in between leaves all of it to the next one.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use super::report::exit_json;
+use super::supervisor::{RuntimeError, Supervisor};
+use super::world::{Ending, Record, Verdict};
+use super::{exit_of, outputs};
+use crate::capture::{Line, Reader, Source, Start, Tap};
+use crate::control::{LogLineJson, PastExitJson, UsageJson};
+use crate::keeper::{ExitRecord, Key, ToKeeper};
+use crate::os;
+use crate::rules::{NodeId, Run};
+
+/// Ended runs of one child whose pipes somebody else holds, or whose log is full, at most: a child that crashes again and
+/// again must not use up all descriptors meanwhile.
+const MOST_WAITING: usize = 16;
+/// Lines of output kept with an exit.
+const TAIL_LINES: usize = 50;
+/// Bytes of output kept with an exit.
+const TAIL_BYTES: usize = 32 * 1024;
+
+/// Ended runs that are not acknowledged.
+#[derive(Default)]
+pub(super) struct Departures {
+    runs: BTreeMap<Key, Departed>,
+    /// Taps of runs that were adopted, are not the newest of their node, and whose exits are still to be told.
+    orphaned: BTreeMap<Key, Vec<Rc<Tap>>>,
+}
+
+struct Departed {
+    record: ExitRecord,
+    taps: Vec<Rc<Tap>>,
+}
+
+impl Departures {
+    /// An earlier run than the newest one of its node: it has ended, or it would not be an earlier one.
+    pub(super) fn expect(&mut self, key: Key, taps: Vec<Rc<Tap>>) {
+        self.orphaned.insert(key, taps);
+    }
+
+    /// A run has ended; `taps` if it was the newest of its node.
+    pub(super) fn add(&mut self, record: ExitRecord, taps: Option<Vec<Rc<Tap>>>) {
+        let taps = taps.or_else(|| self.orphaned.remove(&record.key)).unwrap_or_default();
+        taps.iter().for_each(|tap| tap.finish());
+        self.runs.insert(record.key, Departed { record, taps });
+        let waits = |departed: &&mut Departed| departed.taps.iter().any(|tap| !tap.is_over());
+        let of_node = Key { run: 0, ..record.key }..=Key { run: u32::MAX, ..record.key };
+        let mut waiting: Vec<_> =
+            self.runs.range_mut(of_node).map(|(_, departed)| departed).filter(waits).collect();
+        if waiting.len() > MOST_WAITING {
+            tracing::warn!(
+                pid = record.pid.as_raw(),
+                "gave up the output of the oldest of too many ended runs"
+            );
+            waiting.remove(0).taps.iter().for_each(|tap| tap.abandon());
+        }
+    }
+
+    fn taps(&self) -> impl Iterator<Item = &Rc<Tap>> {
+        self.runs.values().flat_map(|departed| &departed.taps)
+    }
+}
+
+impl Supervisor {
+    /// Writes the history of ended runs whose decision is known, and acknowledges those that are safe. After the decision is
+    /// performed: a restart does not wait for the history.
+    pub(super) fn settle_departures(&mut self) -> Result<(), RuntimeError> {
+        if self.departures.runs.is_empty() {
+            return Ok(());
+        }
+        let mut recorded = Vec::new();
+        let mut exits = Vec::new();
+        for (key, Departed { record, .. }) in &self.departures.runs {
+            let run = (NodeId(key.node), Run(key.run));
+            if let Some(Ending { name, verdict: Some(verdict) }) = self.world.ended.get(&run) {
+                recorded.push(run);
+                exits.push(past_exit(
+                    &self.launch,
+                    name,
+                    record,
+                    verdict,
+                    &outputs::sources(&self.world.project, name),
+                ));
+            }
+        }
+        if !recorded.is_empty() {
+            self.history.append(&exits);
+            let record = Record::Recorded(recorded);
+            self.journal.append(&record)?;
+            self.world.learn(record);
+        }
+        self.acknowledge()
+    }
+
+    fn acknowledge(&mut self) -> Result<(), RuntimeError> {
+        let safe = |(key, departed): (&Key, &Departed)| {
+            let undecided = self.world.ended.contains_key(&(NodeId(key.node), Run(key.run)));
+            (!undecided && departed.taps.iter().all(|tap| tap.is_over())).then_some(*key)
+        };
+        let safe: Vec<Key> = self.departures.runs.iter().filter_map(safe).collect();
+        for key in safe {
+            self.link.send(&ToKeeper::Ack(key))?;
+            self.departures.runs.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Saves what is in the pipes at this instant: nobody will later.
+    pub(super) fn save_output(&self) {
+        let taps = self.processes.values().flat_map(|process| &process.taps);
+        taps.chain(self.departures.taps()).for_each(|tap| tap.save());
+    }
+}
+
+fn past_exit(
+    launch: &str,
+    name: &str,
+    record: &ExitRecord,
+    verdict: &Verdict,
+    sources: &[Source],
+) -> PastExitJson {
+    let ago = Duration::from_nanos(os::clock::monotonic_ns().saturating_sub(record.at_ns));
+    let lived = Duration::from_nanos(record.at_ns.saturating_sub(record.born_ns));
+    let ended = SystemTime::now() - ago;
+    let started = ended - lived;
+    let rfc3339 = |time| humantime::format_rfc3339_millis(time).to_string();
+    let start = Start { lines: Some(TAIL_LINES), since: Some(Start::since(started)) };
+    // An exit without its output is still an exit.
+    let tail = Reader::tail(sources, start).unwrap_or_default();
+    PastExitJson {
+        launch: launch.to_owned(),
+        node: record.key.node,
+        name: name.to_owned(),
+        run: record.key.run,
+        pid: record.pid.as_raw(),
+        started: rfc3339(started),
+        ended: rfc3339(ended),
+        uptime_ms: u64::try_from(lived.as_millis()).unwrap_or(u64::MAX),
+        exit: exit_json(exit_of(record.status)),
+        requested: verdict.requested,
+        killed: verdict.killed,
+        decision: verdict.decision,
+        touched: verdict.touched.clone(),
+        rusage: UsageJson {
+            user_ms: record.user_us / 1_000,
+            system_ms: record.system_us / 1_000,
+            max_rss_bytes: record.max_rss_kib * 1024,
+        },
+        log_tail: shortened(tail).iter().map(|line| LogLineJson::new(line, sources)).collect(),
+    }
+}
+
+/// The last lines that fit.
+fn shortened(mut lines: Vec<Line>) -> Vec<Line> {
+    let mut room = TAIL_BYTES;
+    let fitting = lines.iter().rev().take(TAIL_LINES).take_while(|line| {
+        let fits = line.bytes.len() <= room;
+        room = room.saturating_sub(line.bytes.len());
+        fits
+    });
+    let dropped = lines.len() - fitting.count();
+    lines.split_off(dropped)
+}
