@@ -82,7 +82,7 @@ fn run_passes_signals_on() {
         libc::SIGALRM,
     ] {
         let script = format!(
-            "trap 'exit 77' {signal}; echo ready; while :; do read -t 1000 x < <(tail -f /dev/null); done"
+            "trap 'exit 77' {signal}; echo ready; tail -f /dev/null & wait"
         );
         let (mut child, _) = started(&script);
         let pid = i32::try_from(child.id()).unwrap();
@@ -128,7 +128,7 @@ fn as_the_first_process_run_reaps_and_ends_as_its_command_does() {
     for way in namespaces() {
         // Orphans of orphans become zombies of process 1, unless it reaps them.
         let script = "echo first $PPID; for i in 1 2 3 4 5; do (sh -c 'true & true' &); done; \
-             until [ $(ls -d /proc/[0-9]* | wc -l) -le 5 ]; do read -t 0.01 x < <(tail -f /dev/null) ; done; \
+             until [ $(ls -d /proc/[0-9]* | wc -l) -le 5 ]; do sleep 0.01; done; \
              grep -l '^State:.Z' /proc/[0-9]*/status; kill -KILL $$";
         let output = within(&way, &[OWN, "run", "--", "bash", "-c", script]).output().unwrap();
         assert_eq!(output.status.code(), Some(137), "{output:?}");
@@ -140,7 +140,7 @@ fn as_the_first_process_run_reaps_and_ends_as_its_command_does() {
 fn as_the_first_process_run_is_stopped_by_term() {
     for way in namespaces() {
         let script =
-            "trap 'exit 7' TERM; echo ready; while :; do read -t 1000 x < <(tail -f /dev/null); done";
+            "trap 'exit 7' TERM; echo ready; tail -f /dev/null & wait";
         let mut child =
             within(&way, &[OWN, "run", "--", "bash", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
