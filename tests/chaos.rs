@@ -136,6 +136,7 @@ fn storm(project: Project, length: Duration, title: &str) {
         evidence.compare_log(&launcher.project.path(&format!("log/{name}.log")), &name);
         restarts += evidence.compare_account(&account, &name);
         evidence.compare_words(&said, &name);
+        evidence.compare_history(&launcher.project, &name);
         lives += evidence.lives.len();
     }
     let left = account["root"]["restarts_left"].as_u64().unwrap();
@@ -275,6 +276,19 @@ impl Evidence {
             assert_eq!(restarts, run - 1, "{child}");
         }
         restarts
+    }
+
+    /// The history has the exit of every life, once, and as it was chosen.
+    fn compare_history(&self, project: &Project, name: &str) {
+        let output = project.run(&["history", name, "-n", "all", "--json"]);
+        let history: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let exits = history["exits"].as_array().unwrap();
+        let runs: Vec<u64> = exits.iter().map(|exit| exit["run"].as_u64().unwrap()).collect();
+        assert_eq!(runs, self.lives.keys().copied().collect::<Vec<_>>(), "{name}");
+        for (exit, life) in exits.iter().zip(self.lives.values()) {
+            assert!(life.matches(&exit["exit"]), "{name} chose {}: {exit}", life.how);
+            assert_eq!(exit["pid"].as_i64(), Some(life.pid));
+        }
     }
 
     /// What was told about these processes is true.

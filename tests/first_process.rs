@@ -81,9 +81,7 @@ fn run_passes_signals_on() {
         libc::SIGCONT,
         libc::SIGALRM,
     ] {
-        let script = format!(
-            "trap 'exit 77' {signal}; echo ready; tail -f /dev/null & wait"
-        );
+        let script = format!("trap 'exit 77' {signal}; echo ready; tail -f /dev/null & wait");
         let (mut child, _) = started(&script);
         let pid = i32::try_from(child.id()).unwrap();
         kill(pid, signal);
@@ -139,8 +137,7 @@ fn as_the_first_process_run_reaps_and_ends_as_its_command_does() {
 #[test]
 fn as_the_first_process_run_is_stopped_by_term() {
     for way in namespaces() {
-        let script =
-            "trap 'exit 7' TERM; echo ready; tail -f /dev/null & wait";
+        let script = "trap 'exit 7' TERM; echo ready; tail -f /dev/null & wait";
         let mut child =
             within(&way, &[OWN, "run", "--", "bash", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
