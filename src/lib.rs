@@ -14,3 +14,4 @@ pub mod os;
 pub mod reddit;
 pub mod rules;
 pub mod runtime;
+pub mod suggest;

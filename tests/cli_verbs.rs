@@ -142,6 +142,13 @@ fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Resul
         // The sender is gone at once, so the stream ends.
         Request::Events => Ok(Response::Events(broadcast::channel(1).1)),
         Request::Health => Ok(Response::Done),
+        Request::Why(_)
+        | Request::Counts(_)
+        | Request::Add(_)
+        | Request::Remove(_)
+        | Request::Scale(..)
+        | Request::Plan
+        | Request::Reload(_) => Err(refusal(ErrorCode::BadRequest)),
     }
 }
 

@@ -180,6 +180,13 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
         Request::Down | Request::Health | Request::Upgrade(_) => Ok(Response::Done),
         Request::Events => Ok(Response::Events(events.subscribe())),
         Request::About => Err(refusal(ErrorCode::NotRunning)),
+        Request::Why(_)
+        | Request::Counts(_)
+        | Request::Add(_)
+        | Request::Remove(_)
+        | Request::Scale(..)
+        | Request::Plan
+        | Request::Reload(_) => Err(refusal(ErrorCode::BadRequest)),
     }
 }
 
@@ -192,7 +199,7 @@ fn known(name: &str) -> Result<(), ApiError> {
 }
 
 fn refusal(code: ErrorCode) -> ApiError {
-    ApiError { code, message: "no".into(), name: Some("engine".into()) }
+    ApiError { name: Some("engine".into()), ..ApiError::new(code, "no") }
 }
 
 #[tokio::test]

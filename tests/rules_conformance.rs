@@ -3,12 +3,16 @@
 
 #[path = "otp/backoff.rs"]
 mod backoff;
+#[path = "otp/build.rs"]
+mod build;
 #[path = "otp/calls.rs"]
 mod calls;
 #[path = "otp/extensions.rs"]
 mod extensions;
 #[path = "otp/found.rs"]
 mod found;
+#[path = "otp/given.rs"]
+mod given;
 #[path = "otp/measured.rs"]
 mod measured;
 #[path = "otp/specs.rs"]

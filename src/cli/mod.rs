@@ -7,10 +7,12 @@
 //!
 //! `args.rs` is the one definition of the command line, `exit.rs` the one list of exit codes; each verb has a file.
 
+mod add;
 mod args;
 mod change;
 mod check;
 pub mod console;
+mod counts;
 mod down;
 mod events;
 mod exit;
@@ -19,8 +21,10 @@ mod human;
 mod kill;
 mod leftovers;
 mod logs;
+mod plan;
 pub mod ps;
 mod run_command;
+mod scale;
 mod screen;
 mod status;
 pub mod supervise;
@@ -28,6 +32,8 @@ mod table;
 mod tree;
 pub mod up;
 mod upgrade;
+mod wait;
+mod why;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -37,8 +43,8 @@ pub use exit::Exit;
 pub use screen::{Colour, Screen};
 
 use crate::config::{self, Context, Diagnostic, Place};
-use crate::control::{Client, ClientError};
-use args::Verb;
+use crate::control::{ApiError, Client, ClientError, ErrorJson, VERSION};
+use args::{Format, Verb};
 
 /// What starts processes instead of asking for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +87,9 @@ enum Failure {
     /// It took longer than the user allows.
     #[error("{0}")]
     TimedOut(String),
+    /// A file that was named is not acceptable.
+    #[error("the file is not acceptable")]
+    BadFile(Vec<Diagnostic>),
 }
 
 /// Asks the launcher of this project.
@@ -92,6 +101,7 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             return Exit::Failed;
         }
     };
+    let format = verb.output();
     let done = runtime.block_on(async {
         let client = Client::connect(&place.run_dir).await?;
         if matches!(verb, Verb::Ps(_) | Verb::Tree(_) | Verb::Status(_)) {
@@ -104,6 +114,14 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Start(args) => change::run(&client, change::Change::Start, &args).await,
             Verb::Stop(args) => change::run(&client, change::Change::Stop, &args).await,
             Verb::Restart(args) => change::run(&client, change::Change::Restart, &args).await,
+            Verb::Remove(args) => change::run(&client, change::Change::Remove, &args).await,
+            Verb::Why(args) => why::run(&client, &args).await,
+            Verb::Counts(args) => counts::run(&client, &args).await,
+            Verb::Add(args) => add::run(&client, args).await,
+            Verb::Scale(args) => scale::run(&client, &args).await,
+            Verb::Plan(args) => plan::run(&client, args).await,
+            Verb::Reload(args) => plan::reload(&client, args).await,
+            Verb::Wait(args) => wait::run(&client, &args).await,
             Verb::Kill(args) => kill::run(&client, &args).await,
             Verb::Down(args) => down::run(&client, &place.name, args).await,
             Verb::Upgrade(args) => upgrade::run(&client, &place.name, args).await,
@@ -118,11 +136,11 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             }
         }
     });
-    done.unwrap_or_else(|failure| report(&failure, &place.name))
+    done.unwrap_or_else(|failure| report(&failure, &place.name, format))
 }
 
 /// Says why in one sentence, and gives the exit code that tells the same.
-fn report(failure: &Failure, project: &str) -> Exit {
+fn report(failure: &Failure, project: &str, format: Format) -> Exit {
     match failure {
         // The reader of a pipe has seen enough.
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
@@ -132,10 +150,24 @@ fn report(failure: &Failure, project: &str) -> Exit {
             &format!("no launcher is running for project {project} ({reason}); start it with: provost up"),
             Exit::NoLauncher,
         ),
-        Failure::Client(ClientError::Refused(error)) => tell(error, error.code.into()),
+        Failure::BadFile(diagnostics) => complain(diagnostics),
+        Failure::Client(ClientError::Refused(error)) => refused(error, format),
         Failure::Client(ClientError::Timeout) => tell(failure, Exit::TimedOut),
         Failure::Client(ClientError::Broken(_) | ClientError::Nonsense(_)) => tell(failure, Exit::Failed),
     }
+}
+
+/// Tells a refusal: for people on stderr, for programs in the API's shape on stdout.
+fn refused(error: &ApiError, format: Format) -> Exit {
+    match format {
+        Format::Json => {
+            // Whoever closed the pipe does not want to know.
+            let _ = print_json(&ErrorJson { version: VERSION, error: error.clone() });
+        }
+        Format::Text if error.diagnostics.is_empty() => eprintln!("provost: {error}"),
+        Format::Text => error.diagnostics.iter().for_each(|complaint| eprintln!("provost: {complaint}")),
+    }
+    error.code.into()
 }
 
 fn tell(sentence: &dyn std::fmt::Display, exit: Exit) -> Exit {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::child::{Body, Child, Wish};
 use super::explain::explain;
 use super::flags::Flagged;
-use super::nearest::nearest;
 use super::process::Process;
 use super::report::{At, Report};
 use crate::rules::{AutoShutdown, ChildSpec, Kind, Restart, SpecError, Strategy, SupervisorSpec};
+use crate::suggest::nearest;
 
 /// Supervisors nested deeper than this are a mistake, and every walk of the tree may recurse.
 const DEEPEST: usize = 32;

@@ -18,6 +18,7 @@ use super::api::{
     ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, OutputState, Request, Response, StatusJson,
     TreeJson, VERSION,
 };
+use super::body;
 use super::history::{DEFAULT_EXITS, HistoryJson, read_history};
 use super::logs::{DEFAULT_LINES, LogLineJson, LogQuery, pump};
 use super::ps::ps;
@@ -46,11 +47,6 @@ pub(super) struct Desk {
 #[derive(Deserialize)]
 struct SignalBody {
     signal: SignalWord,
-}
-
-#[derive(Deserialize)]
-struct UpgradeBody {
-    binary: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +86,10 @@ impl Desk {
             Route::Ps => self.ask(Request::Members, &query).await,
             Route::Logs(name) => self.ask(Request::Logs(name), &query).await,
             Route::History => self.ask(Request::History, &query).await,
-            Route::Upgrade => self.ask(Request::Upgrade(binary_of(&body)?), &query).await,
+            Route::Upgrade => self.ask(body::upgrade(&body)?, &query).await,
+            Route::Add => self.ask(body::add(&body)?, &query).await,
+            Route::Scale => self.ask(body::scale(&body)?, &query).await,
+            Route::Reload => self.ask(body::reload(&body)?, &query).await,
             Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?), &query).await,
         }
     }
@@ -119,6 +118,11 @@ impl Desk {
             Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson::new(child))),
             Response::Status(child, output) => Ok(json(StatusCode::OK, &status(child, output).await)),
             Response::About(about) => Ok(json(StatusCode::OK, &about)),
+            Response::Why(why) => Ok(json(StatusCode::OK, &why)),
+            Response::Counts(counts) => Ok(json(StatusCode::OK, &counts)),
+            Response::Scale(scale) => Ok(json(StatusCode::OK, &scale)),
+            Response::Plan(plan) => Ok(json(StatusCode::OK, &plan)),
+            Response::Reload(reload) => Ok(json(StatusCode::OK, &reload)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
             Response::Events(source) => match permit {
                 Some(permit) => {
@@ -144,6 +148,11 @@ impl Desk {
             | Request::Stop(_)
             | Request::Restart(_)
             | Request::Upgrade(_)
+            | Request::Add(_)
+            | Request::Remove(_)
+            | Request::Scale(..)
+            | Request::Plan
+            | Request::Reload(_)
             | Request::Events
             | Request::Logs(_) => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
@@ -154,6 +163,8 @@ impl Desk {
             Request::Tree
             | Request::Members
             | Request::Child(_)
+            | Request::Why(_)
+            | Request::Counts(_)
             | Request::Signal(..)
             | Request::Down
             | Request::History
@@ -235,13 +246,6 @@ fn signal_of(body: &[u8]) -> Result<i32, Refused> {
         SignalWord::Name(name) => name,
     };
     parse_signal(&word).map_err(|error| bad(error.to_string()))
-}
-
-fn binary_of(body: &[u8]) -> Result<PathBuf, Refused> {
-    match serde_json::from_slice(body) {
-        Ok(UpgradeBody { binary }) if binary.is_absolute() => Ok(binary),
-        _ => Err(bad("no absolute path in the body; write {\"binary\": \"/path/to/provost\"}".into())),
-    }
 }
 
 fn bad(message: String) -> Refused {

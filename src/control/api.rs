@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, oneshot};
 
+use super::admin::{Add, Apply, CountsJson, DiagnosticJson, PlanJson, ReloadJson, ScaleJson, WhyJson};
 use super::history::PastExitJson;
 use super::logs::LogLineJson;
 use crate::capture::Source;
@@ -39,6 +40,20 @@ pub enum Request {
     Restart(String),
     /// `POST /v1/children/NAME/signal` with `{"signal": 15}` or `{"signal": "TERM"}`: to the main process.
     Signal(String, i32),
+    /// `GET /v1/children/NAME/why`.
+    Why(String),
+    /// `GET /v1/counts`, `GET /v1/counts/NAME`: OTP `count_children` of this supervisor, or of the root.
+    Counts(Option<String>),
+    /// `POST /v1/children`: OTP `start_child`.
+    Add(Add),
+    /// `DELETE /v1/children/NAME`: OTP `delete_child`.
+    Remove(String),
+    /// `POST /v1/scale`: so many instances of this child there shall be.
+    Scale(String, u32),
+    /// `GET /v1/plan`: what a reload would do.
+    Plan,
+    /// `POST /v1/reload`: read the config file again.
+    Reload(Apply),
     /// `POST /v1/down`: stop everything; answered when the stop has begun.
     Down,
     /// `GET /v1/events`: the event stream from now on.
@@ -65,6 +80,16 @@ pub enum Response {
     Members(String, Vec<Member>),
     /// To the mutating verbs: the child as it is now.
     Child(ChildJson),
+    /// To `Why`.
+    Why(Box<WhyJson>),
+    /// To `Counts`.
+    Counts(CountsJson),
+    /// To `Scale`.
+    Scale(ScaleJson),
+    /// To `Plan`.
+    Plan(PlanJson),
+    /// To `Reload`.
+    Reload(ReloadJson),
     /// To `Child`: the same, and what is needed to tell more of it.
     Status(ChildJson, OutputState),
     /// To `Down`, `Health` and `Upgrade`.
@@ -352,13 +377,16 @@ pub struct ApiError {
     /// The name it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What is wrong with a file, complaint by complaint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<DiagnosticJson>,
 }
 
 impl ApiError {
     /// An error about no child in particular.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> ApiError {
-        ApiError { code, message: message.into(), name: None }
+        ApiError { code, message: message.into(), name: None, diagnostics: Vec::new() }
     }
 }
 

@@ -1,4 +1,6 @@
-//! What the verbs use to ask a running launcher.
+//! What the verbs use to ask a running launcher. Requests of administration are in `client/admin.rs`.
+
+mod admin;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

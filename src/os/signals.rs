@@ -48,7 +48,7 @@ const NAMES: [(&str, c_int); 31] = [
 ];
 
 /// The highest signal number.
-const LAST: c_int = 64;
+pub const LAST: c_int = 64;
 
 /// Every signal number; the kernel itself refuses to change KILL and STOP.
 const ALTERABLE: RangeInclusive<c_int> = 1..=LAST;

@@ -181,13 +181,11 @@ impl Turn<'_> {
             }
             Life::Up { .. } => self.kill(c, Purpose::Stop),
             Life::Ending(Stop::Asked { .. } | Stop::Stuck { .. }, purpose) => {
-                self.kill(
-                    c,
-                    match purpose {
-                        Purpose::Stop | Purpose::Health | Purpose::Left(_) => Purpose::Stop,
-                        Purpose::Failed(failure) => Purpose::Failed(failure),
-                    },
-                );
+                let purpose = match purpose {
+                    Purpose::Stop | Purpose::Health | Purpose::Left(_) => Purpose::Stop,
+                    Purpose::Failed(failure) => Purpose::Failed(failure),
+                };
+                self.kill(c, purpose);
             }
             Life::Ending(Stop::Killed { .. }, _) => {}
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Decision, Failure, Note};
+use super::action::{Action, Decision, EndClass, Failure, Note};
 use super::node::{After, Attempt, Down, Life, Over, Purpose, Stop};
 use super::spec::{Shutdown, StopStep};
 use super::tree::NodeId;
@@ -73,26 +73,23 @@ impl Turn<'_> {
             Shutdown::Polite(steps) => {
                 self.ask_on(c, steps, purpose);
                 if self.is_supervisor(c) {
-                    self.end(c, super::action::EndClass::Stopped);
+                    self.end(c, EndClass::Stopped);
                 }
             }
         }
     }
 
-    /// The next polite step, or KILL when there is none.
+    /// The next polite step, or KILL when there is none. A step without a wait is over within this turn.
     pub(super) fn ask_on(&mut self, c: NodeId, mut rest: Vec<StopStep>, purpose: Purpose) {
-        while !rest.is_empty() {
-            let StopStep { signal, wait } = rest.remove(0);
-            if !self.is_supervisor(c) {
-                self.order(Action::Signal(c, self.node(c).run, signal));
-            }
-            if wait != Some(Duration::ZERO) {
-                let until = wait.map(|wait| self.now + wait);
-                self.enter(c, Life::Ending(Stop::Asked { signal, until, rest }, purpose));
-                return;
-            }
+        if rest.is_empty() {
+            return self.kill(c, purpose);
         }
-        self.kill(c, purpose);
+        let StopStep { signal, wait } = rest.remove(0);
+        if !self.is_supervisor(c) {
+            self.order(Action::Signal(c, self.node(c).run, signal));
+        }
+        let until = wait.map(|wait| self.now + wait);
+        self.enter(c, Life::Ending(Stop::Asked { signal, until, rest }, purpose));
     }
 
     /// Kills a process with everything it forked, or a whole subtree. An order to start is taken back by it.
@@ -116,20 +113,20 @@ impl Turn<'_> {
         self.stay_stuck(c, purpose);
     }
 
-    /// No operation waits for this stuck child any more.
+    /// The operation that waited for this stuck child goes on without it.
     pub(super) fn leave(&mut self, c: NodeId, after: After) {
         self.stay_stuck(c, Purpose::Left(after));
+    }
+
+    /// ... and counts its start attempt as failed.
+    pub(super) fn leave_attempt(&mut self, c: NodeId, failure: Failure, after: After) {
+        self.note(Note::StartFailed(c, self.node(c).run, failure));
+        self.leave(c, after);
     }
 
     fn stay_stuck(&mut self, c: NodeId, purpose: Purpose) {
         let birth = self.life(c).birth();
         self.enter(c, Life::Ending(Stop::Stuck { birth }, purpose));
-    }
-
-    /// ... whose start attempt has failed by that.
-    pub(super) fn leave_attempt(&mut self, c: NodeId, failure: Failure, after: After) {
-        self.note(Note::StartFailed(c, self.node(c).run, failure));
-        self.leave(c, after);
     }
 
     /// A run that is over, or a restart that is owed, means nothing any more.

@@ -3,20 +3,22 @@
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use tokio::sync::oneshot;
 
+use super::extras::Offer;
 use super::outputs;
+use super::reload::Purpose;
 use super::report::exit_json;
+use super::requests::{Answer, Way, error, gone};
 use super::supervisor::{RuntimeError, Supervisor, now};
 use super::upgrade;
+use crate::capture::Source;
 use crate::control::{
     self, AboutJson, ApiError, Call, ChildJson, ErrorCode, Member, OutputState, Request, Response, Role,
     SupervisorJson, TreeJson, UpgradeJson,
 };
 use crate::os;
-use crate::rules::{self, Event, NodeId, Phase, Refusal, Reply, Ticket, View};
-
-type Answer = Result<Response, ApiError>;
+use crate::rules::{self, Event, NodeId, View};
+use crate::suggest::nearest;
 
 impl Supervisor {
     /// Answers a request now, or hands it to the rules, whose reply answers it.
@@ -26,14 +28,25 @@ impl Supervisor {
             Request::Tree => Ok(Response::Tree(self.tree())),
             Request::Members => Ok(Response::Members(self.world.project.name.clone(), self.members())),
             Request::Child(name) => self.status(&name),
-            Request::Logs(name) => {
-                self.find(&name).map(|_| Response::Logs(outputs::sources(&self.world.project, &name)))
-            }
+            Request::Logs(name) => self.find(&name).map(|node| Response::Logs(self.log_sources(node, &name))),
             Request::History => Ok(Response::History(self.world.project.log_dir.clone())),
             Request::Signal(name, signal) => self.signal_child(&name, signal),
             Request::Start(name) => return self.ask(&name, rules::Call::RestartChild, reply),
             Request::Stop(name) => return self.ask(&name, rules::Call::TerminateChild, reply),
             Request::Restart(name) => return self.ask(&name, rules::Call::CycleChild, reply),
+            Request::Remove(name) => return self.ask(&name, rules::Call::DeleteChild, reply),
+            Request::Add(add) => return self.add(add, reply),
+            Request::Scale(name, instances) => return self.scale(&name, instances, reply),
+            Request::Plan => {
+                self.read_file(Purpose::Plan, reply);
+                return Ok(());
+            }
+            Request::Reload(apply) => {
+                self.read_file(Purpose::Reload(apply), reply);
+                return Ok(());
+            }
+            Request::Why(name) => self.why(&name).map(|why| Response::Why(Box::new(why))),
+            Request::Counts(supervisor) => self.counts(supervisor.as_deref()).map(Response::Counts),
             Request::Down => {
                 // Remembered before it is answered: the caller waits for the end from now on.
                 self.handle(Event::Stop)?;
@@ -53,45 +66,29 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Makes a call about a child that exists.
     fn ask(
         &mut self,
         name: &str,
         call: impl FnOnce(NodeId) -> rules::Call,
-        reply: oneshot::Sender<Answer>,
+        way: Way,
     ) -> Result<(), RuntimeError> {
         match self.find(name) {
-            Ok(node) => {
-                self.tickets += 1;
-                let ticket = Ticket(self.tickets);
-                self.replies.insert(ticket, (name.to_owned(), reply));
-                self.handle(Event::Request(ticket, call(node)))
-            }
+            Ok(node) => self.call(name, call(node), Offer::Nothing, way),
             Err(error) => {
-                let _ = reply.send(Err(error));
+                let _ = way.send(Err(error));
                 Ok(())
             }
         }
     }
 
-    /// The rules have answered a request. One made to an earlier supervisor process has nobody waiting any more.
-    pub(super) fn reply(&mut self, ticket: Ticket, result: Result<Reply, Refusal>) {
-        let Some((name, reply)) = self.replies.remove(&ticket) else { return };
-        let answer = match result {
-            Ok(Reply::Started(node, _) | Reply::NoProcess(Some(node))) => Ok(self.node(node)),
-            Ok(Reply::Done) if self.world.tree.find(&name).is_some() => self.child(&name),
-            Ok(Reply::Done | Reply::NoProcess(None)) => Ok(gone(&name)),
-            Err(refusal) => Err(self.refused(&name, &refusal)),
-        };
-        let _ = reply.send(answer.map(Response::Child));
-    }
-
     /// A node by name, or "did you mean".
-    fn find(&self, name: &str) -> Result<NodeId, ApiError> {
+    pub(super) fn find(&self, name: &str) -> Result<NodeId, ApiError> {
         self.world.tree.find(name).ok_or_else(|| {
             let view = self.world.tree.view(now());
             let mut names = Vec::new();
             collect_names(&view, &mut names);
-            let hint = match control::suggest(name, names.iter().map(String::as_str)) {
+            let hint = match nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "provost tree lists all names".to_owned(),
             };
@@ -100,12 +97,17 @@ impl Supervisor {
     }
 
     fn status(&self, name: &str) -> Answer {
-        let child = self.child(name)?;
-        let spec = self.world.project.processes.get(name);
+        let node = self.find(name)?;
+        let child = self.node(node);
+        let spec = self.world.process(node);
         let (stalled, stalls) = spec.map(|spec| self.outputs.stalls(spec)).unwrap_or_default();
-        let sources = outputs::sources(&self.world.project, name);
+        let sources = self.log_sources(node, name);
         let log_dir = self.world.project.log_dir.clone();
         Ok(Response::Status(child, OutputState { log_dir, sources, stalled, stalls }))
+    }
+
+    fn log_sources(&self, node: NodeId, name: &str) -> Vec<Source> {
+        outputs::sources(self.world.process(node).map(|spec| &spec.output), name)
     }
 
     fn signal_child(&self, name: &str, signal: i32) -> Answer {
@@ -130,48 +132,6 @@ impl Supervisor {
         }
     }
 
-    fn refused(&self, name: &str, refusal: &Refusal) -> ApiError {
-        let (code, message) = match refusal {
-            Refusal::NotFound => (ErrorCode::NotFound, format!("there is no child {name:?}")),
-            Refusal::AlreadyStarted(_) => (ErrorCode::AlreadyStarted, format!("{name} is running already")),
-            Refusal::AlreadyPresent(_) => (
-                ErrorCode::AlreadyPresent,
-                format!("{name} exists already, without a process; start it with: provost start {name}"),
-            ),
-            Refusal::Running => {
-                (ErrorCode::Running, format!("{name} is running; to start it anew: provost restart {name}"))
-            }
-            Refusal::Restarting => (
-                ErrorCode::Restarting,
-                format!("{name} is being restarted; to cancel that: provost stop {name}"),
-            ),
-            Refusal::StartFailed(_) => {
-                let node = self.world.tree.find(name);
-                let why = node
-                    .and_then(|node| self.reporter.failure(node))
-                    .unwrap_or("it ended before it was ready");
-                (ErrorCode::StartFailed, format!("could not start {name}: {why}"))
-            }
-            Refusal::SimpleOneForOne => (
-                ErrorCode::BadRequest,
-                format!("{name} belongs to a simple_one_for_one supervisor; stop it instead"),
-            ),
-            Refusal::BadSpec(_) => {
-                (ErrorCode::BadRequest, format!("the specification of {name} is not acceptable"))
-            }
-            Refusal::Stuck => (
-                ErrorCode::Timeout,
-                format!(
-                    "{name} does not die: it waits in the kernel; nothing of it is started before it is gone"
-                ),
-            ),
-            Refusal::SupervisorStopped => {
-                (ErrorCode::Internal, format!("the supervisor of {name} ended before it could answer"))
-            }
-        };
-        error(code, name, message)
-    }
-
     fn tree(&self) -> TreeJson {
         let view = self.world.tree.view(now());
         let mut root = self.child_json(&view);
@@ -183,11 +143,11 @@ impl Supervisor {
         self.find(name).map(|node| self.node(node))
     }
 
-    fn node(&self, node: NodeId) -> ChildJson {
+    pub(super) fn node(&self, node: NodeId) -> ChildJson {
         let view = self.world.tree.view(now());
         match find_view(&view, node) {
             Some(view) => self.child_json(view),
-            None => gone(self.world.tree.name(node).unwrap_or_default()),
+            None => gone(self.world.tree.name(node).unwrap_or_default(), None),
         }
     }
 
@@ -265,7 +225,7 @@ impl Supervisor {
     }
 }
 
-fn find_view(view: &View, node: NodeId) -> Option<&View> {
+pub(super) fn find_view(view: &View, node: NodeId) -> Option<&View> {
     if view.id == node {
         return Some(view);
     }
@@ -280,24 +240,4 @@ fn collect_names(view: &View, names: &mut Vec<String>) {
         names.push(child.name.clone());
         collect_names(child, names);
     }
-}
-
-/// A child whose specification went with its process (temporary).
-fn gone(name: &str) -> ChildJson {
-    ChildJson {
-        name: name.to_owned(),
-        kind: "worker".to_owned(),
-        restart: rules::Restart::Temporary,
-        significant: false,
-        phase: Phase::Stopped,
-        pid: None,
-        run: 0,
-        restarts: 0,
-        last_exit: None,
-        supervisor: None,
-    }
-}
-
-fn error(code: ErrorCode, name: &str, message: String) -> ApiError {
-    ApiError { code, message, name: Some(name.to_owned()) }
 }

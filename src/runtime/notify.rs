@@ -10,6 +10,7 @@ use std::rc::Rc;
 use nix::unistd::{Pid, getsid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use super::supervisor::Supervisor;
 use crate::os;
@@ -33,15 +34,19 @@ pub(super) struct Said {
 }
 
 impl Supervisor {
-    /// Listens on a child's notification socket from now on.
-    pub(super) fn hear_notifications(&mut self, node: NodeId, socket: Rc<OwnedFd>) -> io::Result<()> {
+    /// Listens on a child's notification socket from now on, until told to stop: as long as its child may live.
+    pub(super) fn hear_notifications(
+        &mut self,
+        node: NodeId,
+        socket: Rc<OwnedFd>,
+    ) -> io::Result<AbortHandle> {
         let socket = os::watch::readable(socket.try_clone()?)?;
         let said = self.said.clone();
-        tokio::task::spawn_local(async move {
-            // Ends with the process: a socket is never taken back while its child may live.
+        let ear = tokio::task::spawn_local(async move {
+            // An error means that nothing more can be heard; the child's timeout tells the rest.
             let _ = listen(node, socket, said).await;
         });
-        Ok(())
+        Ok(ear.abort_handle())
     }
 
     /// Turns a message into a fact, if it has a meaning. What does not come from the present run, or is no message, is

@@ -48,15 +48,19 @@ impl Supervisor {
             Action::Signal(node, run, signal) => self.signal_run(node, run, signal),
             Action::Kill(node, run) => self.signal_run(node, run, Signal(Posix::SIGKILL as i32)),
             Action::Reply(ticket, result) => self.reply(ticket, result),
-            Action::Forget(node) => {
-                self.processes.remove(&node);
-                self.outputs.forget(node);
-                self.reporter.forget(node);
-            }
             Action::Note(note) => self.note(&note)?,
-            Action::Added { .. } | Action::Finished(_) => {}
+            Action::Added { .. } | Action::Forget(_) | Action::Finished(_) => {}
         }
         Ok(())
+    }
+
+    /// Lets go of what was kept for nodes that are gone.
+    pub(super) fn forget(&mut self) -> Result<(), RuntimeError> {
+        let tree = &self.world.tree;
+        self.processes.retain(|node, _| tree.name(*node).is_some());
+        self.outputs.forget(|node| tree.name(node).is_some());
+        self.reporter.forget(tree);
+        Ok(self.release_sockets()?)
     }
 
     fn note(&mut self, note: &Note) -> Result<(), RuntimeError> {
@@ -97,7 +101,9 @@ impl Supervisor {
         let resources = |what: &str, error: &std::io::Error| {
             (severity(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)), format!("{what}: {error}"))
         };
-        let listen = self.listen_sockets(spec).map_err(|(what, error)| resources(&what, &error))?;
+        self.release_stale(node, &name, spec)
+            .map_err(|error| resources("cannot close its old sockets", &error))?;
+        let listen = self.listen_sockets(node, spec).map_err(|(what, error)| resources(&what, &error))?;
         if spec.ready.is_some() {
             self.notify_socket(node, &name).map_err(|(what, error)| resources(&what, &error))?;
         }

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::control::{EventJson, EventKind, ExitJson, PsJson, Replaced};
 use crate::keeper::{Beginning, ExitRecord};
 use crate::os;
-use crate::rules::{EndClass, Exit, Failure, NodeId, Note, Run, StartError, Tree};
+use crate::rules::{EndClass, Exit, Failure, NodeId, Note, Run, StartError, Tree, View};
 
 /// The terminal of `provost up`, seen from here. It must not block: a stopped terminal costs its lines, nothing else.
 pub trait Console {
@@ -30,6 +30,8 @@ pub(super) struct Reporter {
     seq: u64,
     processes: BTreeMap<NodeId, Life>,
     failures: BTreeMap<NodeId, String>,
+    /// What nodes are called: the tree forgets it before it is told that they are gone.
+    names: BTreeMap<NodeId, String>,
 }
 
 /// The newest process of a node, and its predecessor's end.
@@ -58,7 +60,15 @@ impl Reporter {
             seq: 0,
             processes: BTreeMap::new(),
             failures: BTreeMap::new(),
+            names: BTreeMap::new(),
         }
+    }
+
+    /// These nodes exist.
+    pub(super) fn learn_names(&mut self, view: &View) {
+        self.names.insert(view.id, view.name.clone());
+        let children = view.supervisor.iter().flat_map(|supervisor| &supervisor.children);
+        children.for_each(|child| self.learn_names(child));
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<String> {
@@ -88,6 +98,13 @@ impl Reporter {
         self.failures.get(&node).map(String::as_str)
     }
 
+    /// Why the newest attempt of a node of this name failed, also if the node went with it.
+    pub(super) fn failure_of(&self, name: &str) -> Option<&str> {
+        let (_, sentence) =
+            self.failures.iter().rfind(|(node, _)| self.names.get(node).is_some_and(|it| it == name))?;
+        Some(sentence)
+    }
+
     /// The process of this run was reaped. Told before the rules hear of it.
     pub(super) fn reaped(&mut self, node: NodeId, run: Run, record: &ExitRecord, exit: Exit) {
         let life = self.processes.entry(node).or_default();
@@ -100,14 +117,16 @@ impl Reporter {
     /// Output of this node waits for its log, for this reason, or flows again.
     pub(super) fn output(&mut self, tree: &Tree, node: NodeId, stalled: Option<String>) {
         let kind = if stalled.is_some() { EventKind::OutputStalled } else { EventKind::OutputResumed };
-        let mut event = self.blank(kind, tree.name(node).unwrap_or_default().to_owned());
+        let mut event = self.blank(kind, self.name(tree, node));
         event.reason = stalled;
         self.tell(event);
     }
 
-    pub(super) fn forget(&mut self, node: NodeId) {
-        self.processes.remove(&node);
-        self.failures.remove(&node);
+    /// Some nodes are gone.
+    pub(super) fn forget(&mut self, tree: &Tree) {
+        self.processes.retain(|node, _| tree.name(*node).is_some());
+        self.failures.retain(|node, _| tree.name(*node).is_some());
+        self.names.retain(|node, _| tree.name(*node).is_some());
     }
 
     /// A new supervisor process took over this many children.
@@ -156,13 +175,18 @@ impl Reporter {
 
     /// Turns a note of the rules into an event.
     pub(super) fn note(&mut self, tree: &Tree, note: &Note) {
+        if let Note::Added(node) = note
+            && let Some(name) = tree.name(*node)
+        {
+            self.names.insert(*node, name.to_owned());
+        }
         if let Some(event) = self.event(tree, note) {
             self.tell(event);
         }
     }
 
     fn event(&mut self, tree: &Tree, note: &Note) -> Option<EventJson> {
-        let name = |node: NodeId| tree.name(node).unwrap_or_default().to_owned();
+        let name = |node: NodeId| self.name(tree, node);
         let event = match note {
             Note::Starting(node, run) => self.about(EventKind::Starting, tree, *node, *run),
             Note::Started(node, run) => self.started(tree, *node, *run),
@@ -264,7 +288,7 @@ impl Reporter {
     }
 
     fn about(&self, kind: EventKind, tree: &Tree, node: NodeId, run: Run) -> EventJson {
-        let mut event = self.blank(kind, tree.name(node).unwrap_or_default().to_owned());
+        let mut event = self.blank(kind, self.name(tree, node));
         event.run = Some(run.0);
         event.pid = self
             .processes
@@ -273,6 +297,12 @@ impl Reporter {
             .and_then(|life| life.pid)
             .map(Pid::as_raw);
         event
+    }
+
+    /// What a node is called, or was.
+    pub(super) fn name(&self, tree: &Tree, node: NodeId) -> String {
+        let name = tree.name(node).or_else(|| self.names.get(&node).map(String::as_str));
+        name.unwrap_or_default().to_owned()
     }
 
     fn blank(&self, event: EventKind, name: String) -> EventJson {

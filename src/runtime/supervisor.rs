@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -19,14 +19,18 @@ use super::history::History;
 use super::journal::{Journal, JournalError};
 use super::outputs::Outputs;
 use super::perform::Ended;
+use super::reload::FileRead;
 use super::report::{Console, Reporter};
+use super::requests::{SeriesCaller, Waiting};
+use super::series::SeriesId;
+use super::sockets::Held;
 use super::upgrade::Approved;
 use super::world::{Record, World};
 use crate::capture::Tap;
-use crate::control::{self, ApiError, Call, PsJson, Response};
+use crate::control::{self, Call, PsJson, Response};
 use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
-use crate::rules::{Event, ExitFact, Moment, NodeId, Run, Ticket};
+use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
 
 /// Events handled in a row before the loop looks round: a tree of a thousand children must not be deaf while it boots.
 const TURN: usize = 32;
@@ -84,11 +88,32 @@ pub(super) struct Supervisor {
     pub(super) approved: mpsc::Sender<Approved>,
     /// Notifications that came from nobody who may send them.
     pub(super) ignored_notifications: u64,
-    /// Callers who wait for the rules' reply, and the name they asked about.
-    pub(super) replies: BTreeMap<Ticket, (String, oneshot::Sender<Result<Response, ApiError>>)>,
+    /// Who waits for the rules' reply.
+    pub(super) replies: BTreeMap<Ticket, Waiting>,
+    /// Who waits for the end of a series.
+    pub(super) callers: BTreeMap<SeriesId, SeriesCaller>,
+    /// The newest number given to a call or a series; unique over all supervisor processes of this launcher.
     pub(super) tickets: u64,
+    /// The sockets that were made for a node.
+    pub(super) held: BTreeMap<NodeId, Vec<Held>>,
+    /// Where the threads that read the config file put it.
+    pub(super) reads: mpsc::Sender<FileRead>,
     /// The process table is owed to the console.
     pub(super) table_due: bool,
+}
+
+/// Where tasks and threads beside the loop put what they have found out.
+pub(super) struct Desks {
+    pub(super) said: mpsc::Sender<Said>,
+    pub(super) reads: mpsc::Sender<FileRead>,
+    pub(super) approved: mpsc::Sender<Approved>,
+}
+
+/// Where the loop takes it from.
+struct Inboxes {
+    heard: mpsc::Receiver<Said>,
+    files: mpsc::Receiver<FileRead>,
+    programs: mpsc::Receiver<Approved>,
 }
 
 /// Runs the supervisor process to its end.
@@ -101,21 +126,18 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (said, heard) = mpsc::channel(WAITING);
+        let (reads, files) = mpsc::channel(WAITING);
         let (approved, programs) = mpsc::channel(1);
-        let supervisor = Supervisor::take_over(link, journal, console, said, approved)?;
-        supervisor.live(heard, programs).await
+        let supervisor = Supervisor::take_over(link, journal, console, Desks { said, reads, approved })?;
+        supervisor.live(Inboxes { heard, files, programs }).await
     })
 }
 
 impl Supervisor {
-    async fn live(
-        mut self,
-        heard: mpsc::Receiver<Said>,
-        programs: mpsc::Receiver<Approved>,
-    ) -> Result<(), RuntimeError> {
+    async fn live(mut self, inboxes: Inboxes) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
         let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
-        match self.work(heard, programs, &mut requests).await {
+        match self.work(inboxes, &mut requests).await {
             Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(self.keeper_gone());
             }
@@ -131,10 +153,10 @@ impl Supervisor {
     /// The loop proper, until the tree has ended or another program takes over.
     async fn work(
         &mut self,
-        mut heard: mpsc::Receiver<Said>,
-        mut programs: mpsc::Receiver<Approved>,
+        inboxes: Inboxes,
         requests: &mut mpsc::Receiver<Call>,
     ) -> Result<(), RuntimeError> {
+        let Inboxes { mut heard, mut files, mut programs } = inboxes;
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
         let alarm = self.outputs.alarm();
         self.resume()?;
@@ -161,6 +183,7 @@ impl Supervisor {
                     drop(said.handled);
                 }
                 Some(call) = requests.recv() => self.answer(call)?,
+                Some(read) = files.recv() => self.file_read(read)?,
                 () = alarm.notified() => {}
                 Some(approved) = programs.recv() => {
                     let _ = approved.reply.send(Ok(Response::Done));
@@ -179,15 +202,22 @@ impl Supervisor {
             let Some(event) = self.queue.pop_front() else { break };
             self.handle(event)?;
         }
-        Ok(())
+        self.go_on_with_series()
     }
 
-    /// One event: remembered first, then performed.
+    /// One event.
     pub(super) fn handle(&mut self, event: Event) -> Result<(), RuntimeError> {
-        let now = now();
-        self.journal.append(&Record::Step(now, event.clone()))?;
-        for action in self.world.apply(now, event) {
-            self.perform(action)?;
+        self.take(Record::Step(now(), event))
+    }
+
+    /// One change: remembered first, then performed.
+    pub(super) fn take(&mut self, record: Record) -> Result<(), RuntimeError> {
+        self.journal.append(&record)?;
+        let actions = self.world.learn(record);
+        let forgets = actions.iter().any(|action| matches!(action, Action::Forget(_)));
+        actions.into_iter().try_for_each(|action| self.perform(action))?;
+        if forgets {
+            self.forget()?;
         }
         if self.journal.wants_snapshot() {
             self.journal.snapshot(&self.world)?;

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use tokio::sync::mpsc;
 
 use super::births::Context;
 use super::departures::Departures;
@@ -18,11 +17,8 @@ use super::history::History;
 use super::journal::Journal;
 use super::outputs::Outputs;
 use super::report::{Console, Reporter};
-use super::sockets::stored_name;
-use super::supervisor::{Process, RuntimeError, Supervisor};
-use super::upgrade::Approved;
+use super::supervisor::{Desks, Process, RuntimeError, Supervisor, now};
 use super::world::{Record, Upgrade};
-use super::{Said, births};
 use crate::capture::Tap;
 use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
@@ -40,12 +36,12 @@ impl Supervisor {
         link: Link,
         journal: OwnedFd,
         console: Box<dyn Console>,
-        said: mpsc::Sender<Said>,
-        approved: mpsc::Sender<Approved>,
+        desks: Desks,
     ) -> Result<Supervisor, RuntimeError> {
         let (journal, world) = Journal::open(journal)?;
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
-        let reporter = Reporter::new(world.project.name.clone(), console);
+        let mut reporter = Reporter::new(world.project.name.clone(), console);
+        reporter.learn_names(&world.tree.view(now()));
         let context = Context {
             inherited: std::env::vars_os().collect(),
             open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
@@ -69,11 +65,14 @@ impl Supervisor {
             history,
             launch,
             queue: std::collections::VecDeque::new(),
-            said,
-            approved,
+            said: desks.said,
+            approved: desks.approved,
             ignored_notifications: 0,
             replies: BTreeMap::new(),
+            callers: BTreeMap::new(),
             tickets: 0,
+            held: BTreeMap::new(),
+            reads: desks.reads,
             table_due: false,
         };
         supervisor.receive_snapshot()?;
@@ -92,7 +91,7 @@ impl Supervisor {
                 FromKeeper::SnapshotEnd { incarnation, beginning, .. } => {
                     self.incarnation = incarnation;
                     self.beginning = beginning;
-                    // An answer to somebody who asked an earlier supervisor process must find nobody here.
+                    // Calls of an earlier supervisor process may still be open.
                     self.tickets = u64::from(incarnation) << 32;
                     return Ok(());
                 }
@@ -127,7 +126,7 @@ impl Supervisor {
     /// Goes on where the world stopped: boots it, or performs what was ordered and is not done. Then the keeper hears that
     /// this supervisor process has taken over.
     pub(super) fn resume(&mut self) -> Result<(), RuntimeError> {
-        self.hear_stored_notifications()?;
+        self.hold_sockets()?;
         self.remember_upgrade()?;
         if self.world.booted {
             self.go_on()?;
@@ -144,10 +143,7 @@ impl Supervisor {
             Beginning::Upgraded => Ok(env!("CARGO_PKG_VERSION").to_owned()),
             Beginning::RolledBack { status } => Err(status),
         };
-        let record = Record::Upgrade(Upgrade { incarnation: self.incarnation, outcome });
-        self.journal.append(&record)?;
-        self.world.learn(record);
-        Ok(())
+        self.take(Record::Upgrade(Upgrade { incarnation: self.incarnation, outcome }))
     }
 
     fn go_on(&mut self) -> Result<(), RuntimeError> {
@@ -169,17 +165,6 @@ impl Supervisor {
 
     fn has(&self, node: NodeId, run: Run) -> bool {
         self.processes.get(&node).is_some_and(|process| process.run == run)
-    }
-
-    fn hear_stored_notifications(&mut self) -> Result<(), RuntimeError> {
-        let names: Vec<String> = self.world.project.processes.keys().cloned().collect();
-        for name in names {
-            let stored = stored_name("notify", &births::notify_path(&self.world.project, &name));
-            if let (Some(socket), Some(node)) = (self.store.get(&stored), self.world.tree.find(&name)) {
-                self.hear_notifications(node, Rc::clone(socket))?;
-            }
-        }
-        Ok(())
     }
 
     /// The keeper was killed, so nobody reaps or holds anything any more: nothing may be left running unsupervised. The

@@ -7,7 +7,8 @@ use provost::rules::{
     Strategy,
 };
 
-use crate::world::{Plan, World, supervisor, worker};
+use crate::build::{inner, supervisor, worker};
+use crate::world::{Plan, World};
 
 fn world_of(strategy: Strategy, intensity: u32, children: &[ChildSpec]) -> World {
     let mut world = World::booted(supervisor(strategy, intensity, 3600, children));
@@ -160,4 +161,28 @@ fn why_tells_until_when() {
     assert_eq!((why.phase, why.until), (Phase::Backoff, Some(Moment(died + 2000))));
     assert_eq!(why.restarts_left, 8);
     assert_eq!(why.window_moves_at, Some(Moment(died + 3_600_000)));
+}
+
+#[test]
+fn a_long_life_that_a_health_check_ends_counts_as_one() {
+    let mut world = world_of(Strategy::OneForOne, 99, &[pausing("a")]);
+    world.dies("a", Exit::Code(1));
+    world.sleep(70_000);
+    let (node, run) = world.running("a").expect("it runs");
+    world.step(Event::Unhealthy(node, run));
+    world.sleep(15_000);
+    assert_eq!(delays(&world), [2000, 2000]);
+}
+
+#[test]
+fn a_new_supervisor_begins_with_the_first_pause() {
+    let below = supervisor(Strategy::OneForOne, 9, 3600, &[pausing("a")]);
+    let mut world = world_of(Strategy::OneForOne, 9, &[inner("s", below)]);
+    world.dies("a", Exit::Code(1));
+    world.sleep(5000);
+    let s = world.node("s");
+    world.call(Call::CycleChild(s)).expect("s is cycled");
+    world.dies("a", Exit::Code(1));
+    world.sleep(5000);
+    assert_eq!(delays(&world), [2000, 2000]);
 }

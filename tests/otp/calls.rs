@@ -5,7 +5,8 @@ use provost::rules::{
     Shutdown, SpecError, Strategy, SupervisorSpec, Ticket,
 };
 
-use crate::world::{Plan, World, inner, supervisor, worker};
+use crate::build::{inner, supervisor, worker};
+use crate::world::{Plan, World};
 
 const ROOT: NodeId = NodeId(0);
 
@@ -296,6 +297,18 @@ mod reload {
         assert_eq!(refused(&mut world, templated), SpecError::TemplateSwitch("s".into()));
         let twice = one_for_one(&[worker("b"), worker("b")]);
         assert_eq!(refused(&mut world, twice), SpecError::DuplicateName("b".into()));
+    }
+
+    #[test]
+    fn a_name_that_an_added_supervisor_will_want_back_is_taken() {
+        let mut world = World::booted(one_for_one(&[]));
+        let added = inner("s", one_for_one(&["a", "b"].map(worker)));
+        world.call(Call::StartChild(ROOT, added)).expect("s is added");
+        let b = world.node("b");
+        world.call(Call::TerminateChild(b)).expect("b is stopped");
+        world.call(Call::DeleteChild(b)).expect("b is removed");
+        let wanted = one_for_one(&[worker("b")]);
+        assert_eq!(refused(&mut world, wanted), SpecError::DuplicateName("b".into()));
     }
 
     #[test]

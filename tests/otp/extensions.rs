@@ -9,7 +9,8 @@ use provost::rules::{
     Reply, Restart, Run, Signal, Start, Strategy, WorkerSpec,
 };
 
-use crate::world::{Plan, TERM, World, killed, polite, supervisor, worker};
+use crate::build::{polite, supervisor, worker};
+use crate::world::{Plan, TERM, World, killed};
 
 fn world_of(strategy: Strategy, intensity: u32, children: &[ChildSpec]) -> World {
     let mut world = World::booted(supervisor(strategy, intensity, 3600, children));

@@ -5,7 +5,8 @@ use provost::rules::{
     Tree,
 };
 
-use crate::world::{Plan, World, supervisor, worker};
+use crate::build::{supervisor, worker};
+use crate::world::{Plan, World};
 
 fn booted(strategy: Strategy, intensity: u32, names: &[&str]) -> World {
     let children: Vec<_> = names.iter().map(|name| worker(name)).collect();

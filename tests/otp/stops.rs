@@ -8,7 +8,8 @@ use provost::rules::{
     StopStep, Strategy,
 };
 
-use crate::world::{Plan, TERM, World, inner, killed, polite, supervisor, worker};
+use crate::build::{inner, polite, supervisor, worker};
+use crate::world::{Plan, TERM, World, killed};
 
 fn one_for_one(children: &[ChildSpec]) -> World {
     let mut world = World::booted(supervisor(Strategy::OneForOne, 3, 3600, children));
