@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
-use provost::cli::{self, Args, Exit, Launch, UpArgs};
+use provost::cli::{self, Args, Exit, Launch, SuperviseArgs, UpArgs};
 use provost::control::{
     ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SOCKET, TreeJson, VERSION, serve,
 };
@@ -132,6 +132,7 @@ fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Resul
             "slow" => Err(refusal(ErrorCode::Timeout)),
             _ => Err(refusal(ErrorCode::NotFound)),
         },
+        Request::About | Request::Upgrade(_) => Err(refusal(ErrorCode::NotRunning)),
         Request::Down => {
             if !stays.load(Ordering::Relaxed) {
                 keeper.lock().unwrap().kill().unwrap();
@@ -271,5 +272,5 @@ fn up_and_supervise_are_handed_on() {
     assert_eq!(launched("provost -f x.toml"), (Some("x.toml".into()), up(false, None)));
     assert_eq!(launched("provost up -d -f x.toml"), (Some("x.toml".into()), up(true, None)));
     assert_eq!(launched("provost -f x.toml up --ready-fd 3"), (Some("x.toml".into()), up(false, Some(3))));
-    assert_eq!(launched("provost supervise"), (None, Launch::Supervise));
+    assert_eq!(launched("provost supervise"), (None, Launch::Supervise(SuperviseArgs::default())));
 }

@@ -178,11 +178,12 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
             child.run = signal.cast_unsigned();
             Ok(Response::Child(child))
         }
-        Request::Down | Request::Health => Ok(Response::Done),
+        Request::Down | Request::Health | Request::Upgrade(_) => Ok(Response::Done),
         Request::Events { since } => {
             let past = since.map_or(Vec::new(), |since| (since + 1..=3).map(seq).collect());
             Ok(Response::Events { past, coming: events.subscribe() })
         }
+        Request::About => Err(refusal(ErrorCode::NotRunning)),
         Request::Why(_)
         | Request::Counts(_)
         | Request::Add(_)

@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Of `cli`, only the entry points of the launcher's own processes may reach below the control API.
-const CLI_ENTRY_POINTS: &[&str] = &["up.rs", "supervise.rs", "console.rs"];
+const CLI_ENTRY_POINTS: &[&str] = &["up.rs", "leftovers.rs", "supervise.rs", "console.rs"];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

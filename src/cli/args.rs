@@ -1,5 +1,6 @@
 //! The command line: the one definition behind parsing and help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,11 @@ pub(super) enum Verb {
     /// Prints the process table once everything is up, then a line for everything worth notice. Ctrl-C or SIGTERM stops
     /// the children in reverse order; a second one kills them at once.
     Up(UpArgs),
+    /// Run one command in the foreground, without a config file, as an init does
+    ///
+    /// For the first process of a container: signals are passed on, orphans are reaped, and the command's exit code is
+    /// ours (128 + n if signal n killed it, 127 if it does not exist). What it leaves behind is killed.
+    Run(RunArgs),
     /// Stop everything in reverse order, and wait until the launcher has ended
     Down(DownArgs),
     /// Show the processes, from the kernel's own tables
@@ -119,6 +125,12 @@ pub(super) enum Verb {
     /// Kept over launchers, newest last. With a name: in full, with the last lines of output. Works when no launcher is
     /// running.
     History(HistoryArgs),
+    /// Replace the program of the supervisor process; no child and no connection of a child notices
+    ///
+    /// The new program must be able to read the running state, else it is refused and nothing changes. One that ends
+    /// before it has taken over is rolled back. The keeper stays as it is until the next `provost up`. Also the way out of
+    /// safe mode, in which nothing is started because the supervisor process kept crashing.
+    Upgrade(UpgradeArgs),
     /// Print what happens from now on, one JSON object a line
     ///
     /// Goes on when the supervisor process is replaced; ends when the launcher does.
@@ -129,7 +141,32 @@ pub(super) enum Verb {
     Check,
     /// The supervisor process; for provost's own use
     #[command(hide = true)]
-    Supervise,
+    Supervise(SuperviseArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct UpgradeArgs {
+    /// The new program [default: the one that runs this command]
+    #[arg(long, value_name = "PATH")]
+    pub(super) binary: Option<PathBuf>,
+}
+
+/// Arguments of `supervise`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct SuperviseArgs {
+    /// Adopt, report and stop, but start nothing
+    #[arg(long)]
+    pub safe: bool,
+    /// Only read the journal and say what is spoken
+    #[arg(long, conflicts_with = "safe")]
+    pub check: bool,
 }
 
 impl Verb {
@@ -148,9 +185,13 @@ impl Verb {
             Verb::Wait(args) => args.output,
             Verb::Logs(args) => args.output,
             Verb::History(args) => args.output,
-            Verb::Up(_) | Verb::Down(_) | Verb::Events(_) | Verb::Check | Verb::Supervise => {
-                JsonArgs::default()
-            }
+            Verb::Up(_)
+            | Verb::Run(_)
+            | Verb::Down(_)
+            | Verb::Upgrade(_)
+            | Verb::Events(_)
+            | Verb::Check
+            | Verb::Supervise(_) => JsonArgs::default(),
         };
         args.format()
     }

@@ -19,9 +19,11 @@ mod exit;
 mod history;
 mod human;
 mod kill;
+mod leftovers;
 mod logs;
 mod plan;
 pub mod ps;
+mod run_command;
 mod scale;
 mod screen;
 mod status;
@@ -29,13 +31,14 @@ pub mod supervise;
 mod table;
 mod tree;
 pub mod up;
+mod upgrade;
 mod wait;
 mod why;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-pub use args::{Args, UpArgs};
+pub use args::{Args, SuperviseArgs, UpArgs};
 pub use exit::Exit;
 pub use screen::{Colour, Screen};
 
@@ -49,7 +52,7 @@ pub enum Launch {
     /// `provost up`.
     Up(UpArgs),
     /// `provost supervise`: the entry of the supervisor process.
-    Supervise,
+    Supervise(SuperviseArgs),
 }
 
 /// Does what was asked. `launch` is called for what starts processes, with the config file that was named, if one was.
@@ -58,7 +61,8 @@ pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Ex
     let file = args.file.or(variable.map(PathBuf::from));
     let verb = match args.verb.unwrap_or(Verb::Up(UpArgs::default())) {
         Verb::Up(up) => return launch(file.as_deref(), Launch::Up(up)),
-        Verb::Supervise => return launch(None, Launch::Supervise),
+        Verb::Run(args) => return run_command::run(&args),
+        Verb::Supervise(args) => return launch(None, Launch::Supervise(args)),
         verb => verb,
     };
     let located = config::locate(file.as_deref(), None).map_err(|diagnostic| vec![diagnostic]);
@@ -100,6 +104,9 @@ fn ask(place: &Place, verb: Verb) -> Exit {
     let format = verb.output();
     let done = runtime.block_on(async {
         let client = Client::connect(&place.run_dir).await?;
+        if matches!(verb, Verb::Ps(_) | Verb::Tree(_) | Verb::Status(_)) {
+            upgrade::warn_of_safe_mode(&client).await;
+        }
         match verb {
             Verb::Ps(args) => ps::run(&client, args).await,
             Verb::Tree(args) => tree::run(&client, args).await,
@@ -117,8 +124,14 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Wait(args) => wait::run(&client, &args).await,
             Verb::Kill(args) => kill::run(&client, &args).await,
             Verb::Down(args) => down::run(&client, &place.name, args).await,
+            Verb::Upgrade(args) => upgrade::run(&client, &place.name, args).await,
             Verb::Events(args) => events::run(&client, &args).await,
-            Verb::Up(_) | Verb::Supervise | Verb::Check | Verb::Logs(_) | Verb::History(_) => {
+            Verb::Up(_)
+            | Verb::Run(_)
+            | Verb::Supervise(_)
+            | Verb::Check
+            | Verb::Logs(_)
+            | Verb::History(_) => {
                 unreachable!("handled before anybody is asked")
             }
         }

@@ -89,6 +89,7 @@ impl Desk {
             Route::Ps => self.ask(Request::Members, &query).await,
             Route::Logs(name) => self.ask(Request::Logs(name), &query).await,
             Route::History => self.ask(Request::History, &query).await,
+            Route::Upgrade => self.ask(body::upgrade(&body)?, &query).await,
             Route::Add => self.ask(body::add(&body)?, &query).await,
             Route::Scale => self.ask(body::scale(&body)?, &query).await,
             Route::Reload => self.ask(body::reload(&body)?, &query).await,
@@ -119,6 +120,7 @@ impl Desk {
             Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
             Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson::new(child))),
             Response::Status(child, output) => Ok(json(StatusCode::OK, &status(child, output).await)),
+            Response::About(about) => Ok(json(StatusCode::OK, &about)),
             Response::Why(why) => Ok(json(StatusCode::OK, &why)),
             Response::Counts(counts) => Ok(json(StatusCode::OK, &counts)),
             Response::Scale(scale) => Ok(json(StatusCode::OK, &scale)),
@@ -148,6 +150,7 @@ impl Desk {
             Request::Start(_)
             | Request::Stop(_)
             | Request::Restart(_)
+            | Request::Upgrade(_)
             | Request::Add(_)
             | Request::Remove(_)
             | Request::Scale(..)
@@ -168,7 +171,8 @@ impl Desk {
             | Request::Signal(..)
             | Request::Down
             | Request::History
-            | Request::Health => Ok(None),
+            | Request::Health
+            | Request::About => Ok(None),
         }
     }
 }

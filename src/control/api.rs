@@ -68,6 +68,11 @@ pub enum Request {
     History,
     /// `GET /healthz`.
     Health,
+    /// `GET /v1/about`: the supervisor process itself.
+    About,
+    /// `POST /v1/upgrade` with `{"binary": "/path"}`: this program for the supervisor process; answered when it has passed
+    /// the examination. What became of it stands in `About` then.
+    Upgrade(PathBuf),
 }
 
 /// What is answered.
@@ -91,8 +96,10 @@ pub enum Response {
     Reload(ReloadJson),
     /// To `Child`: the same, and what is needed to tell more of it.
     Status(ChildJson, OutputState),
-    /// To `Down` and `Health`.
+    /// To `Down`, `Health` and `Upgrade`.
     Done,
+    /// To `About`.
+    About(AboutJson),
     /// To `Events`: JSON objects, one a message, without a newline.
     Events {
         /// What has happened.
@@ -260,7 +267,40 @@ impl StatusJson {
     }
 }
 
-/// The answer to requests that answer nothing else: `POST /v1/down`, `GET /healthz`.
+/// `GET /v1/about`: the supervisor process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AboutJson {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Project name.
+    pub project: String,
+    /// Version of the program it runs.
+    pub program_version: String,
+    /// Its process.
+    pub pid: i32,
+    /// How many supervisor processes this launcher has had, this one included.
+    pub incarnation: u32,
+    /// Why it starts nothing; absent in ordinary operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_mode: Option<String>,
+    /// What became of the newest change of program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeJson>,
+    /// `sd_notify` messages that this supervisor process ignored: not from the child that they were about, or no messages.
+    pub ignored_notifications: u64,
+}
+
+/// What became of a change of program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeJson {
+    /// The first supervisor process after it.
+    pub incarnation: u32,
+    /// Why the program before is back; absent if the new one took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// The answer to requests that answer nothing else: `POST /v1/down`, `POST /v1/upgrade`, `GET /healthz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneJson {
     /// [`VERSION`].

@@ -1,5 +1,7 @@
 //! What the bodies of requests may say. Unknown fields are refused: a slip must not be taken for a default.
 
+use std::path::PathBuf;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,19 @@ pub(super) struct ScaleBody {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ReloadBody {
     pub(super) apply: Apply,
+}
+
+/// `POST /v1/upgrade`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpgradeBody {
+    /// Absolute path of the program.
+    pub(super) binary: PathBuf,
+}
+
+pub(super) fn upgrade(body: &[u8]) -> Result<Request, ApiError> {
+    let UpgradeBody { binary } = read(body, "write {\"binary\": \"/path/to/provost\"}")?;
+    Ok(Request::Upgrade(binary))
 }
 
 pub(super) fn add(body: &[u8]) -> Result<Request, ApiError> {

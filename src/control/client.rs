@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::route::encode;
-use super::{ApiError, DoneJson, ErrorCode, ErrorJson, PsJson, SOCKET, StatusJson, TreeJson};
+use super::{AboutJson, ApiError, DoneJson, ErrorCode, ErrorJson, PsJson, SOCKET, StatusJson, TreeJson};
 
 /// How long reading verbs keep trying while the supervisor process is being replaced.
 const RETRY_FOR: Duration = Duration::from_secs(2);
@@ -151,6 +151,24 @@ impl Client {
     /// See [`ClientError`].
     pub async fn down(&self) -> Result<DoneJson, ClientError> {
         let answer = self.once(Method::POST, "/v1/down", String::new());
+        parse(&timeout(ANSWER_WAIT, answer).await.map_err(|_| ClientError::Timeout)??)
+    }
+
+    /// `GET /v1/about`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn about(&self) -> Result<AboutJson, ClientError> {
+        self.read("/v1/about").await
+    }
+
+    /// `POST /v1/upgrade`; returns when the program has passed the examination.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn upgrade(&self, binary: &Path) -> Result<DoneJson, ClientError> {
+        let body = serde_json::json!({ "binary": binary }).to_string();
+        let answer = self.once(Method::POST, "/v1/upgrade", body);
         parse(&timeout(ANSWER_WAIT, answer).await.map_err(|_| ClientError::Timeout)??)
     }
 

@@ -13,6 +13,8 @@ pub(super) enum Route {
     Ps,
     /// A signal for this child; which one stands in the body.
     Signal(String),
+    /// A new program; which one stands in the body.
+    Upgrade,
     /// What to add stands in the body.
     Add,
     /// What to scale stands in the body.
@@ -62,6 +64,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refused> {
         ["v1", "tree"] => (Method::GET, Route::Ask(Request::Tree)),
         ["v1", "ps"] => (Method::GET, Route::Ps),
         ["v1", "events"] => (Method::GET, Route::Ask(Request::Events { since: None })),
+        ["v1", "about"] => (Method::GET, Route::Ask(Request::About)),
+        ["v1", "upgrade"] => (Method::POST, Route::Upgrade),
         ["v1", "history"] => (Method::GET, Route::History),
         ["v1", "logs", name] => (Method::GET, Route::Logs(decode(name)?)),
         ["v1", "down"] => (Method::POST, Route::Ask(Request::Down)),
@@ -102,9 +106,9 @@ fn unknown() -> Refused {
     ApiError::new(
         ErrorCode::NotFound,
         "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/history, /v1/logs/NAME, \
-         /v1/plan, /v1/counts, /v1/counts/NAME, /v1/children/NAME, /v1/children/NAME/why, /healthz, POST /v1/children, \
-         /v1/children/NAME/{start,stop,restart,signal}, /v1/scale, /v1/reload, /v1/down and DELETE \
-         /v1/children/NAME",
+         /v1/plan, /v1/counts, /v1/counts/NAME, /v1/about, /v1/children/NAME, /v1/children/NAME/why, /healthz, \
+         POST /v1/children, /v1/children/NAME/{start,stop,restart,signal}, /v1/scale, /v1/reload, /v1/upgrade, \
+         /v1/down and DELETE /v1/children/NAME",
     )
     .into()
 }
@@ -168,6 +172,8 @@ mod tests {
         let post = |path| route(&Method::POST, path).unwrap();
         assert_eq!(post("/v1/children/a/stop"), Route::Ask(Request::Stop("a".into())));
         assert_eq!(post("/v1/children/a/signal"), Route::Signal("a".into()));
+        assert_eq!(get("/v1/about"), ask(Request::About));
+        assert_eq!(post("/v1/upgrade"), Route::Upgrade);
         assert_eq!(post("/v1/down"), Route::Ask(Request::Down));
     }
 

@@ -10,10 +10,11 @@ use super::reload::Purpose;
 use super::report::exit_json;
 use super::requests::{Answer, Way, error, gone};
 use super::supervisor::{RuntimeError, Supervisor, now};
+use super::upgrade;
 use crate::capture::Source;
 use crate::control::{
-    self, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, OutputState, Request, Response, Role,
-    ShutdownJson, SpecJson, StepJson, SupervisorJson, TreeJson,
+    self, AboutJson, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, OutputState, Request,
+    Response, Role, ShutdownJson, SpecJson, StepJson, SupervisorJson, TreeJson, UpgradeJson,
 };
 use crate::os;
 use crate::rules::{self, Event, Exit, ExitFact, NodeId, Shutdown, Signal, StopStep, View};
@@ -47,11 +48,18 @@ impl Supervisor {
             Request::Why(name) => self.why(&name).map(|why| Response::Why(Box::new(why))),
             Request::Counts(supervisor) => self.counts(supervisor.as_deref()).map(Response::Counts),
             Request::Down => {
-                self.queue.push_back(Event::Stop);
+                // Remembered before it is answered: the caller waits for the end from now on.
+                self.handle(Event::Stop)?;
                 Ok(Response::Done)
             }
             Request::Events { since } => Ok(self.reporter.subscribe(since)),
             Request::Health => Ok(Response::Done),
+            Request::About => Ok(Response::About(self.about())),
+            Request::Upgrade(program) => {
+                let journal = self.journal.file()?;
+                upgrade::examine(program, journal, &self.context, reply, self.approved.clone());
+                return Ok(());
+            }
         };
         // A caller that has gone away is no error.
         let _ = reply.send(answer);
@@ -193,6 +201,25 @@ impl Supervisor {
                 restarts_left: supervisor.restarts_left,
                 children: supervisor.children.iter().map(|child| self.child_json(child)).collect(),
             }),
+        }
+    }
+
+    fn about(&self) -> AboutJson {
+        let upgrade = self.world.upgrade.as_ref().map(|upgrade| UpgradeJson {
+            incarnation: upgrade.incarnation,
+            failure: upgrade.outcome.as_ref().err().map(|status| {
+                format!("the new program ended with {} before it had taken over", os::wait::describe(*status))
+            }),
+        });
+        AboutJson {
+            version: control::VERSION,
+            project: self.world.project.name.clone(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id().cast_signed(),
+            incarnation: self.incarnation,
+            safe_mode: None,
+            upgrade,
+            ignored_notifications: self.ignored_notifications,
         }
     }
 

@@ -17,6 +17,15 @@ use crate::os;
 use crate::os::spawn::{BirthError, Step};
 use crate::rules::{Action, Event, ExitFact, NodeId, Note, Run, Signal, StartError};
 
+/// What a reaped process was.
+pub(super) enum Ended {
+    /// A run.
+    Run(ExitFact),
+    /// An attempt that never came to exec. Told as a failed start already, unless the supervisor process that tried was
+    /// killed in the middle of it; the rules ignore the repetition.
+    Birth(Event),
+}
+
 /// A captured output: the end the child writes to, and the tap that empties the other.
 struct Output {
     write: OwnedFd,
@@ -135,9 +144,9 @@ impl Supervisor {
         }
     }
 
-    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what never came to exec,
-    /// which was told as a failed start, and for what an earlier supervisor process has told the rules.
-    pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<ExitFact> {
+    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what an earlier supervisor
+    /// process has told the rules.
+    pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<Ended> {
         let (node, run) = (NodeId(record.key.node), Run(record.key.run));
         let newest = self.processes.get(&node).is_some_and(|process| process.run == run);
         let taps = newest.then(|| self.processes.remove(&node)).flatten().map(|process| process.taps);
@@ -147,8 +156,7 @@ impl Supervisor {
             if self.reporter.failure(node).is_none() {
                 self.reporter.failed(node, format!("step {step} of its birth failed: {}", errno.desc()));
             }
-            self.queue.push_back(Event::SpawnFailed(node, run, severity(errno)));
-            return None;
+            return Some(Ended::Birth(Event::SpawnFailed(node, run, severity(errno))));
         }
         if self.world.knows_end(node, run) {
             return None;
@@ -157,7 +165,7 @@ impl Supervisor {
         if let Some(child) = self.world.tree.spec(node) {
             self.reporter.reaped(node, run, record, exit, level::weight(child, exit));
         }
-        Some(ExitFact { node, run, exit })
+        Some(Ended::Run(ExitFact { node, run, exit }))
     }
 }
 

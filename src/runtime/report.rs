@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use super::level::{Weight, level, level_of_end};
 use crate::control::{Ending, EventJson, EventKind, ExitJson, Level, PsJson, Replaced, Response};
-use crate::keeper::ExitRecord;
+use crate::keeper::{Beginning, ExitRecord};
 use crate::os;
 use crate::rules::{Action, EndClass, Exit, Failure, NodeId, Note, Reply, Run, StartError, Tree, View};
 
@@ -156,11 +156,29 @@ impl Reporter {
     }
 
     /// A new supervisor process took over this many children.
-    pub(super) fn takeover(&mut self, incarnation: u32, children: usize) {
-        let mut event = self.blank(EventKind::Takeover, "supervisor".into());
+    pub(super) fn takeover(&mut self, incarnation: u32, beginning: Beginning, children: usize) {
+        let (kind, why) = match beginning {
+            Beginning::Usual => (EventKind::Takeover, String::new()),
+            Beginning::Upgraded => {
+                (EventKind::Upgraded, format!("; it is provost {}", env!("CARGO_PKG_VERSION")))
+            }
+            Beginning::RolledBack { status } => {
+                let how = os::wait::describe(status);
+                (EventKind::Takeover, format!("; the new program ended with {how}, the one before is back"))
+            }
+            Beginning::Safe { status } => (EventKind::Takeover, format!("; {}", super::safe::reason(status))),
+        };
+        let mut event = self.blank(kind, "supervisor".into());
         event.run = Some(incarnation);
         event.pid = Some(std::process::id().cast_signed());
-        event.reason = Some(format!("took over {children} running children"));
+        event.reason = Some(format!("took over {children} running children{why}"));
+        self.tell(event);
+    }
+
+    /// A run ended, and nothing follows from it: nobody decides.
+    pub(super) fn ended_undecided(&mut self, name: String, run: Run, pid: Pid, exit: Exit) {
+        let mut event = self.blank(EventKind::Exited, name);
+        (event.run, event.pid, event.exit) = (Some(run.0), Some(pid.as_raw()), Some(exit_json(exit)));
         self.tell(event);
     }
 

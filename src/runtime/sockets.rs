@@ -11,12 +11,9 @@ use tokio::task::AbortHandle;
 use super::births;
 use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::{Listen, ProcessSpec};
-use crate::keeper::ToKeeper;
+use crate::keeper::{CONTROL, ToKeeper};
 use crate::rules::NodeId;
 use crate::{control, os};
-
-/// The control socket's name in the store.
-const CONTROL: &str = "control";
 
 /// A socket that was made for a node.
 pub(super) struct Held {

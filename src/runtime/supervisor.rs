@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,15 +18,17 @@ use super::departures::Departures;
 use super::history::History;
 use super::journal::{Journal, JournalError};
 use super::outputs::Outputs;
+use super::perform::Ended;
 use super::reload::FileRead;
 use super::report::{Console, Reporter};
 use super::requests::{SeriesCaller, Waiting};
 use super::series::SeriesId;
 use super::sockets::Held;
+use super::upgrade::Approved;
 use super::world::{Record, World};
 use crate::capture::Tap;
-use crate::control::{self, Call, PsJson};
-use crate::keeper::{FromKeeper, Link, ToKeeper};
+use crate::control::{self, Call, PsJson, Response};
+use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
 
@@ -67,6 +69,7 @@ pub(super) struct Supervisor {
     pub(super) reporter: Reporter,
     pub(super) context: Context,
     pub(super) incarnation: u32,
+    pub(super) beginning: Beginning,
     /// The newest process of each node that has one; until its exit is told.
     pub(super) processes: BTreeMap<NodeId, Process>,
     /// What the keeper's store holds, by name.
@@ -81,6 +84,10 @@ pub(super) struct Supervisor {
     pub(super) queue: VecDeque<Event>,
     /// Where the tasks that hear children put what these say.
     pub(super) said: mpsc::Sender<Said>,
+    /// Where those who examine programs put what they approve of.
+    pub(super) approved: mpsc::Sender<Approved>,
+    /// Notifications that came from nobody who may send them.
+    pub(super) ignored_notifications: u64,
     /// Who waits for the rules' reply.
     pub(super) replies: BTreeMap<Ticket, Waiting>,
     /// Who waits for the end of a series.
@@ -95,6 +102,20 @@ pub(super) struct Supervisor {
     pub(super) table_due: bool,
 }
 
+/// Where tasks and threads beside the loop put what they have found out.
+pub(super) struct Desks {
+    pub(super) said: mpsc::Sender<Said>,
+    pub(super) reads: mpsc::Sender<FileRead>,
+    pub(super) approved: mpsc::Sender<Approved>,
+}
+
+/// Where the loop takes it from.
+struct Inboxes {
+    heard: mpsc::Receiver<Said>,
+    files: mpsc::Receiver<FileRead>,
+    programs: mpsc::Receiver<Approved>,
+}
+
 /// Runs the supervisor process to its end.
 ///
 /// `link` is the way to the keeper, `journal` the file in memory with the world.
@@ -106,20 +127,17 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     LocalSet::new().block_on(&runtime, async {
         let (said, heard) = mpsc::channel(WAITING);
         let (reads, files) = mpsc::channel(WAITING);
-        let supervisor = Supervisor::take_over(link, journal, console, said, reads)?;
-        supervisor.live(heard, files).await
+        let (approved, programs) = mpsc::channel(1);
+        let supervisor = Supervisor::take_over(link, journal, console, Desks { said, reads, approved })?;
+        supervisor.live(Inboxes { heard, files, programs }).await
     })
 }
 
 impl Supervisor {
-    async fn live(
-        mut self,
-        heard: mpsc::Receiver<Said>,
-        files: mpsc::Receiver<FileRead>,
-    ) -> Result<(), RuntimeError> {
+    async fn live(mut self, inboxes: Inboxes) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
         let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
-        match self.work(heard, files, &mut requests).await {
+        match self.work(inboxes, &mut requests).await {
             Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(self.keeper_gone());
             }
@@ -132,13 +150,13 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The loop proper, until the tree has ended.
+    /// The loop proper, until the tree has ended or another program takes over.
     async fn work(
         &mut self,
-        mut heard: mpsc::Receiver<Said>,
-        mut files: mpsc::Receiver<FileRead>,
+        inboxes: Inboxes,
         requests: &mut mpsc::Receiver<Call>,
     ) -> Result<(), RuntimeError> {
+        let Inboxes { mut heard, mut files, mut programs } = inboxes;
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
         let alarm = self.outputs.alarm();
         self.resume()?;
@@ -167,6 +185,11 @@ impl Supervisor {
                 Some(call) = requests.recv() => self.answer(call)?,
                 Some(read) = files.recv() => self.file_read(read)?,
                 () = alarm.notified() => {}
+                Some(approved) = programs.recv() => {
+                    let _ = approved.reply.send(Ok(Response::Done));
+                    self.link.send(&ToKeeper::Program(approved.program.as_fd()))?;
+                    return Ok(());
+                }
                 Some(table) = tables.recv() => self.reporter.console.up(&table),
                 () = sleep_until(deadline) => self.handle(Event::Tick)?,
             }
@@ -207,11 +230,18 @@ impl Supervisor {
     /// acknowledged when all of it is safe (`departures.rs`).
     fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
         let mut exits = Vec::new();
+        let mut owes_word = false;
         while let Some(packet) = self.link.recv()? {
+            owes_word = true;
             match packet {
-                FromKeeper::Exited(record) => exits.extend(self.exited(&record)),
+                FromKeeper::Exited(record) => match self.exited(&record) {
+                    Some(Ended::Run(exit)) => exits.push(exit),
+                    Some(Ended::Birth(failure)) => self.handle(failure)?,
+                    None => {}
+                },
                 FromKeeper::Stop => self.queue.push_back(Event::Stop),
                 FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
+                FromKeeper::Ping => {}
                 FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
                 FromKeeper::Child { .. } | FromKeeper::Stored { .. } | FromKeeper::SnapshotEnd { .. } => {}
             }
@@ -219,6 +249,9 @@ impl Supervisor {
         if !exits.is_empty() {
             self.before_exits(&exits)?;
             self.handle(Event::Exited(exits))?;
+        }
+        if owes_word {
+            self.link.send(&ToKeeper::Alive)?;
         }
         Ok(())
     }

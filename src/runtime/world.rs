@@ -39,6 +39,17 @@ pub struct World {
     pub up: bool,
     /// How the tree ended, once it has.
     pub finished: Option<EndClass>,
+    /// What became of the newest change of program.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// What became of a change of program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The supervisor process (counted from the launcher's start) that remembered it.
+    pub incarnation: u32,
+    /// The program's version; else the wait status with which it ended before it had taken over: the one before is back.
+    pub outcome: Result<String, i32>,
 }
 
 /// How a node came to rest, as far as its phase does not tell.
@@ -97,6 +108,8 @@ pub enum Record {
     Next(Moment, Ticket, SeriesId),
     /// The ends of these runs are in the history.
     Recorded(Vec<(NodeId, Run)>),
+    /// The program of the supervisor process was changed.
+    Upgrade(Upgrade),
 }
 
 impl World {
@@ -118,6 +131,7 @@ impl World {
             booted: false,
             up: false,
             finished: None,
+            upgrade: None,
         })
     }
 
@@ -138,6 +152,10 @@ impl World {
             }
             Record::Recorded(runs) => {
                 self.ended.retain(|run, _| !runs.contains(run));
+                Vec::new()
+            }
+            Record::Upgrade(upgrade) => {
+                self.upgrade = Some(upgrade);
                 Vec::new()
             }
         }

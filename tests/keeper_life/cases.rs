@@ -94,6 +94,15 @@ fn a_child_starts_with_defaults(kernel: Kernel) {
     launch.never_heard("stop");
 }
 
+/// Waits until a process has come to run this program.
+fn wait_program(pid: Pid, name: &str) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() != name {
+        assert!(Instant::now() < end, "{pid} does not come to run {name}");
+        std::thread::yield_now();
+    }
+}
+
 fn children_outlive_the_supervisor_process(kernel: Kernel) {
     let mut launch = Launch::start(kernel);
     let mut supervisor = launch.next_supervisor();
@@ -108,6 +117,7 @@ fn children_outlive_the_supervisor_process(kernel: Kernel) {
     }
     assert!(is_running(first) && is_running(second));
     launch.never_heard("exited");
+    wait_program(second, "tail");
     kill(second, Signal::SIGKILL).unwrap();
     launch.expect("exited 2 1");
     launch.say("read 2 1");
