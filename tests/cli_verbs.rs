@@ -140,7 +140,7 @@ fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Resul
             Ok(Response::Done)
         }
         // The sender is gone at once, so the stream ends.
-        Request::Events => Ok(Response::Events(broadcast::channel(1).1)),
+        Request::Events { .. } => Ok(Response::Events { past: Vec::new(), coming: broadcast::channel(1).1 }),
         Request::Health => Ok(Response::Done),
         Request::Why(_)
         | Request::Counts(_)
@@ -163,6 +163,7 @@ fn child(name: &str, phase: Phase) -> ChildJson {
         run: 1,
         restarts: 0,
         last_exit: None,
+        spec: None,
         supervisor: None,
     }
 }

@@ -110,7 +110,8 @@ pub(super) enum Verb {
     Wait(WaitArgs),
     /// Send a signal to children's main processes
     ///
-    /// What follows is up to the child and its restart type. A child without a process is an error (3). All names are
+    /// What follows is up to the child and its restart type. Of a supervisor, KILL kills all that is below it, and its own
+    /// restart type decides; it takes no other signal. A child without a process is an error (3). All names are
     /// tried in the order given; the exit code is the highest of all.
     Kill(KillArgs),
     /// Show what children have written, with times
@@ -133,7 +134,7 @@ pub(super) enum Verb {
     /// Print what happens from now on, one JSON object a line
     ///
     /// Goes on when the supervisor process is replaced; ends when the launcher does.
-    Events,
+    Events(EventsArgs),
     /// Check the config file and change nothing
     ///
     /// Prints every error and warning with file, line and column. Ends with 0 or 78.
@@ -188,7 +189,7 @@ impl Verb {
             | Verb::Run(_)
             | Verb::Down(_)
             | Verb::Upgrade(_)
-            | Verb::Events
+            | Verb::Events(_)
             | Verb::Check
             | Verb::Supervise(_) => JsonArgs::default(),
         };
@@ -383,6 +384,13 @@ pub(super) enum Goal {
     Ready,
     /// Without a process, and none owed
     Stopped,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EventsArgs {
+    /// Begin with what has happened after this event, as far as it is remembered; 0: with all of it
+    #[arg(long, value_name = "SEQ")]
+    pub(super) since: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -125,7 +125,7 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Kill(args) => kill::run(&client, &args).await,
             Verb::Down(args) => down::run(&client, &place.name, args).await,
             Verb::Upgrade(args) => upgrade::run(&client, &place.name, args).await,
-            Verb::Events => events::run(&client).await,
+            Verb::Events(args) => events::run(&client, &args).await,
             Verb::Up(_)
             | Verb::Run(_)
             | Verb::Supervise(_)

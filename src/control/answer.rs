@@ -73,8 +73,11 @@ impl Desk {
     where
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
-        let route = route(request.method(), request.uri().path())?;
         let query = request.uri().query().unwrap_or_default().to_owned();
+        let route = match route(request.method(), request.uri().path())? {
+            Route::Ask(Request::Events { .. }) => Route::Ask(Request::Events { since: since(&query)? }),
+            route => route,
+        };
         let body = if request.method() == Method::POST {
             read_body(request.into_body()).await?
         } else {
@@ -124,9 +127,9 @@ impl Desk {
             Response::Plan(plan) => Ok(json(StatusCode::OK, &plan)),
             Response::Reload(reload) => Ok(json(StatusCode::OK, &reload)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
-            Response::Events(source) => match permit {
+            Response::Events { past, coming } => match permit {
                 Some(permit) => {
-                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(events(source, sink)))))
+                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(events(past, coming, sink)))))
                 }
                 None => Err(ApiError::new(ErrorCode::Internal, "events answer another question").into()),
             },
@@ -153,7 +156,7 @@ impl Desk {
             | Request::Scale(..)
             | Request::Plan
             | Request::Reload(_)
-            | Request::Events
+            | Request::Events { .. }
             | Request::Logs(_) => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
                 permit
@@ -235,6 +238,17 @@ where
             allow: None,
         }),
     }
+}
+
+/// `since=SEQ`, the only thing a query can say.
+fn since(query: &str) -> Result<Option<u64>, Refused> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let number = query.strip_prefix("since=").and_then(|number| number.parse().ok());
+    number
+        .map(Some)
+        .ok_or_else(|| bad("the only query here is since=SEQ, with the number of an event".into()))
 }
 
 fn signal_of(body: &[u8]) -> Result<i32, Refused> {

@@ -56,8 +56,12 @@ pub enum Request {
     Reload(Apply),
     /// `POST /v1/down`: stop everything; answered when the stop has begun.
     Down,
-    /// `GET /v1/events`: the event stream from now on.
-    Events,
+    /// `GET /v1/events`: the event stream from now on, or `?since=SEQ`: after this event, as far as it is remembered (0:
+    /// all that is).
+    Events {
+        /// The last event the caller knows.
+        since: Option<u64>,
+    },
     /// Where this child's output is (for `GET /v1/logs/NAME`).
     Logs(String),
     /// Where the history is (for `GET /v1/history`).
@@ -97,7 +101,12 @@ pub enum Response {
     /// To `About`.
     About(AboutJson),
     /// To `Events`: JSON objects, one a message, without a newline.
-    Events(broadcast::Receiver<String>),
+    Events {
+        /// What has happened.
+        past: Vec<String>,
+        /// What happens, without a gap between.
+        coming: broadcast::Receiver<String>,
+    },
     /// To `Logs`: its files; none if its output is not captured.
     Logs(Vec<Source>),
     /// To `History`: the log directory.
@@ -331,9 +340,48 @@ pub struct ChildJson {
     /// How the newest ended run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitJson>,
+    /// What it runs and how it is stopped; only in the answer to `GET /v1/children/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<SpecJson>>,
     /// Only of supervisors.
     #[serde(flatten)]
     pub supervisor: Option<SupervisorJson>,
+}
+
+/// The part of a child's specification that [`ChildJson`] does not have. (OTP `get_childspec`.)
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecJson {
+    /// Program and arguments; null for a supervisor.
+    pub command: Option<Vec<String>>,
+    /// How it is stopped.
+    pub shutdown: ShutdownJson,
+}
+
+/// `"brutal_kill"`, or the polite steps before KILL: `[{"signal":"TERM","wait_ms":5000}]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ShutdownJson {
+    /// Killed at once.
+    Word(BrutalKill),
+    /// Asked step by step.
+    Steps(Vec<StepJson>),
+}
+
+/// The word `brutal_kill`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BrutalKill {
+    /// The word.
+    BrutalKill,
+}
+
+/// One polite step of a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepJson {
+    /// The signal's name.
+    pub signal: String,
+    /// How long it has; null: for ever (OTP `infinity`).
+    pub wait_ms: Option<u64>,
 }
 
 /// The part of [`ChildJson`] that only supervisors have.

@@ -177,9 +177,22 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn events(&self) -> Result<EventReader, ClientError> {
+        self.follow("/v1/events").await
+    }
+
+    /// `GET /v1/events?since=SEQ`: what has happened after this event, as far as it is remembered, and what happens from now
+    /// on. Numbers are those of the present supervisor process; 0 is before its first event.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events_since(&self, seq: u64) -> Result<EventReader, ClientError> {
+        self.follow(&format!("/v1/events?since={seq}")).await
+    }
+
+    async fn follow(&self, path: &str) -> Result<EventReader, ClientError> {
         let mut retry = Retry::new();
         loop {
-            let response = timeout(ANSWER_WAIT, self.send(Method::GET, "/v1/events", String::new())).await;
+            let response = timeout(ANSWER_WAIT, self.send(Method::GET, path, String::new())).await;
             match response.map_err(|_| ClientError::Timeout)? {
                 Ok(response) if response.status() == StatusCode::OK => {
                     return Ok(EventReader { body: response.into_body(), buffer: Vec::new() });

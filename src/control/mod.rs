@@ -26,11 +26,12 @@ pub use admin::{
     Reason, ReloadJson, ScaleJson, WhyJson,
 };
 pub use api::{
-    AboutJson, ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member, OutputState,
-    ProcessJson, PsJson, Request, Response, Role, StatusJson, SupervisorJson, TreeJson, UpgradeJson, VERSION,
+    AboutJson, ApiError, BrutalKill, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member,
+    OutputState, ProcessJson, PsJson, Request, Response, Role, ShutdownJson, SpecJson, StatusJson, StepJson,
+    SupervisorJson, TreeJson, UpgradeJson, VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
-pub use event::{EventJson, EventKind, Replaced};
+pub use event::{Ending, EventJson, EventKind, Level, Replaced};
 pub use history::{DEFAULT_EXITS, HISTORY, HistoryJson, PastExitJson, UsageJson, read_history};
 pub use logs::{DEFAULT_LINES, LogLineJson, parse_since};
 pub use ps::{Totals, ps};

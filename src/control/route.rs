@@ -63,7 +63,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refused> {
         ["healthz"] => (Method::GET, Route::Ask(Request::Health)),
         ["v1", "tree"] => (Method::GET, Route::Ask(Request::Tree)),
         ["v1", "ps"] => (Method::GET, Route::Ps),
-        ["v1", "events"] => (Method::GET, Route::Ask(Request::Events)),
+        ["v1", "events"] => (Method::GET, Route::Ask(Request::Events { since: None })),
         ["v1", "about"] => (Method::GET, Route::Ask(Request::About)),
         ["v1", "upgrade"] => (Method::POST, Route::Upgrade),
         ["v1", "history"] => (Method::GET, Route::History),

@@ -86,6 +86,11 @@ impl Supervisor {
         if args.iter().any(|arg| arg.contains('\0')) {
             return Err(ApiError::new(ErrorCode::BadRequest, "an argument contains a NUL byte"));
         }
+        if let (Kind::Supervisor(_), false) = (&template.kind, args.is_empty()) {
+            let message =
+                format!("{} is a supervisor, which has no command for arguments; give none", template.name);
+            return Err(error(ErrorCode::BadRequest, &template.name, message));
+        }
         let (name, number) = match name {
             Some(name) if config::is_child_name(&name) => (name, None),
             Some(name) => {

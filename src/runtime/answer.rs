@@ -13,11 +13,11 @@ use super::supervisor::{RuntimeError, Supervisor, now};
 use super::upgrade;
 use crate::capture::Source;
 use crate::control::{
-    self, AboutJson, ApiError, Call, ChildJson, ErrorCode, Member, OutputState, Request, Response, Role,
-    SupervisorJson, TreeJson, UpgradeJson,
+    self, AboutJson, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, OutputState, Request,
+    Response, Role, ShutdownJson, SpecJson, StepJson, SupervisorJson, TreeJson, UpgradeJson,
 };
 use crate::os;
-use crate::rules::{self, Event, NodeId, View};
+use crate::rules::{self, Event, Exit, ExitFact, NodeId, Shutdown, Signal, StopStep, View};
 use crate::suggest::nearest;
 
 impl Supervisor {
@@ -30,9 +30,9 @@ impl Supervisor {
             Request::Child(name) => self.status(&name),
             Request::Logs(name) => self.find(&name).map(|node| Response::Logs(self.log_sources(node, &name))),
             Request::History => Ok(Response::History(self.world.project.log_dir.clone())),
-            Request::Signal(name, signal) => self.signal_child(&name, signal),
+            Request::Signal(name, signal) => self.signal_node(&name, signal)?,
             Request::Start(name) => return self.ask(&name, rules::Call::RestartChild, reply),
-            Request::Stop(name) => return self.ask(&name, rules::Call::TerminateChild, reply),
+            Request::Stop(name) => return self.stop(&name, reply),
             Request::Restart(name) => return self.ask(&name, rules::Call::CycleChild, reply),
             Request::Remove(name) => return self.ask(&name, rules::Call::DeleteChild, reply),
             Request::Add(add) => return self.add(add, reply),
@@ -52,7 +52,7 @@ impl Supervisor {
                 self.handle(Event::Stop)?;
                 Ok(Response::Done)
             }
-            Request::Events => Ok(Response::Events(self.reporter.subscribe())),
+            Request::Events { since } => Ok(self.reporter.subscribe(since)),
             Request::Health => Ok(Response::Done),
             Request::About => Ok(Response::About(self.about())),
             Request::Upgrade(program) => {
@@ -64,6 +64,15 @@ impl Supervisor {
         // A caller that has gone away is no error.
         let _ = reply.send(answer);
         Ok(())
+    }
+
+    /// Stops a child. An instance that is gone already is stopped (OTP: the same of an instance's pid).
+    fn stop(&mut self, name: &str, way: Way) -> Result<(), RuntimeError> {
+        if self.world.tree.find(name).is_none() && self.world.extras.was_instance(name) {
+            let _ = way.send(Ok(Response::Child(gone(name, None))));
+            return Ok(());
+        }
+        self.ask(name, rules::Call::TerminateChild, way)
     }
 
     /// Makes a call about a child that exists.
@@ -96,9 +105,23 @@ impl Supervisor {
         })
     }
 
+    /// A child gets the signal. A supervisor has no process of its own; KILL means what it means to one in OTP.
+    fn signal_node(&mut self, name: &str, signal: i32) -> Result<Answer, RuntimeError> {
+        let view = self.world.tree.view(now());
+        let node = self.world.tree.find(name).and_then(|node| find_view(&view, node));
+        match node {
+            Some(node) if node.supervisor.is_some() && node.phase.is_active() && signal == libc::SIGKILL => {
+                let exit = Exit::Signal { signal: Signal(signal), core: false };
+                self.handle(Event::Exited(vec![ExitFact { node: node.id, run: node.run, exit }]))?;
+                Ok(Ok(Response::Child(self.node(node.id))))
+            }
+            _ => Ok(self.signal_child(name, signal)),
+        }
+    }
+
     fn status(&self, name: &str) -> Answer {
         let node = self.find(name)?;
-        let child = self.node(node);
+        let child = self.node_with_spec(node);
         let spec = self.world.process(node);
         let (stalled, stalls) = spec.map(|spec| self.outputs.stalls(spec)).unwrap_or_default();
         let sources = self.log_sources(node, name);
@@ -143,6 +166,14 @@ impl Supervisor {
         self.find(name).map(|node| self.node(node))
     }
 
+    fn node_with_spec(&self, node: NodeId) -> ChildJson {
+        let spec = self.world.tree.spec(node).map(|spec| {
+            let command = self.world.process(node).map(|process| process.argv.clone());
+            Box::new(SpecJson { command, shutdown: shutdown_json(&spec.shutdown) })
+        });
+        ChildJson { spec, ..self.node(node) }
+    }
+
     pub(super) fn node(&self, node: NodeId) -> ChildJson {
         let view = self.world.tree.view(now());
         match find_view(&view, node) {
@@ -162,6 +193,7 @@ impl Supervisor {
             run: view.run.0,
             restarts: view.restarts,
             last_exit: self.world.last_exits.get(&view.id).map(|(_, exit)| exit_json(*exit)),
+            spec: None,
             supervisor: view.supervisor.as_ref().map(|supervisor| SupervisorJson {
                 strategy: supervisor.flags.strategy,
                 intensity: supervisor.flags.intensity,
@@ -231,6 +263,17 @@ pub(super) fn find_view(view: &View, node: NodeId) -> Option<&View> {
         .iter()
         .flat_map(|supervisor| &supervisor.children)
         .find_map(|child| find_view(child, node))
+}
+
+fn shutdown_json(shutdown: &Shutdown) -> ShutdownJson {
+    let step = |step: &StopStep| StepJson {
+        signal: os::signals::name(step.signal.0),
+        wait_ms: step.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+    };
+    match shutdown {
+        Shutdown::BrutalKill => ShutdownJson::Word(BrutalKill::BrutalKill),
+        Shutdown::Polite(steps) => ShutdownJson::Steps(steps.iter().map(step).collect()),
+    }
 }
 
 fn collect_names(view: &View, names: &mut Vec<String>) {

@@ -92,6 +92,15 @@ impl Extras {
         self.numbers.get(template).map_or(1, |newest| newest.saturating_add(1))
     }
 
+    /// Whether there has been an instance of this name, as far as it was numbered: no number is given twice.
+    pub(super) fn was_instance(&self, name: &str) -> bool {
+        let numbered = name.rsplit_once('@').and_then(|(template, number)| {
+            let newest = self.numbers.get(template)?;
+            Some(*newest >= number.parse::<u32>().ok()?)
+        });
+        numbered.unwrap_or(false)
+    }
+
     /// A call is made.
     pub(super) fn opened(
         &mut self,
@@ -131,8 +140,7 @@ impl Extras {
                 self.tops.insert(node, Extra { origin: Origin::Added, names });
             }
             Offer::Instance(instance) => {
-                self.tops
-                    .insert(node, Extra { origin: Origin::Instance(instance), names: vec![name.to_owned()] });
+                self.tops.insert(node, Extra { origin: Origin::Instance(instance), names: Vec::new() });
                 self.derive(node, tree, project);
             }
             Offer::Nothing | Offer::Project(..) => {}
@@ -191,22 +199,49 @@ impl Extras {
         }
     }
 
-    /// Makes anew what an instance runs: settings are the template's, read whenever they are needed (OTP
-    /// `simple_one_for_one`).
+    /// Makes anew what an instance, or what is below it, runs: settings are the template's, read whenever they are needed
+    /// (OTP `simple_one_for_one`).
     fn derive(&mut self, node: NodeId, tree: &Tree, project: &Project) {
         let Some(Extra { origin: Origin::Instance(instance), .. }) = self.tops.get(&node) else { return };
         let (Some(name), Some(template)) = (tree.name(node), tree.spec(node)) else { return };
-        let template = self.specs.get(&template.name).or_else(|| project.processes.get(&template.name));
-        if let Some(run) = template.map(|template| instance.of(template, name)) {
-            self.specs.insert(name.to_owned(), run);
+        let source = |name: &str| self.specs.get(name).or_else(|| project.processes.get(name));
+        let runs: BTreeMap<String, ProcessSpec> = match &template.kind {
+            Kind::Worker(_) => {
+                let run = source(&template.name).map(|template| instance.of(template, name));
+                run.map(|run| (name.to_owned(), run)).into_iter().collect()
+            }
+            // The rules call those below by their own name and the instance's.
+            Kind::Supervisor(below) => names_below(below)
+                .into_iter()
+                .filter_map(|below| {
+                    let qualified = format!("{below}@{name}");
+                    let run = source(below)?.clone();
+                    Some((qualified.clone(), under(&qualified, run)))
+                })
+                .collect(),
+        };
+        let names = runs.keys().cloned().collect();
+        if let Some(extra) = self.tops.get_mut(&node) {
+            for name in std::mem::replace(&mut extra.names, names) {
+                self.specs.remove(&name);
+            }
         }
+        self.specs.extend(runs);
     }
+}
+
+/// The same process under another name, by which its log is called.
+fn under(name: &str, mut run: ProcessSpec) -> ProcessSpec {
+    if let Output::File(log) = &mut run.output {
+        log.path.set_file_name(format!("{name}.log"));
+    }
+    run
 }
 
 impl Instance {
     /// The template's command with our arguments. The log stands beside the template's, under the instance's own name.
     fn of(&self, template: &ProcessSpec, name: &str) -> ProcessSpec {
-        let mut run = template.clone();
+        let mut run = under(name, template.clone());
         // A shell's first argument after the line is its $0, and ours are to be $1, $2 ...
         if let [shell, flag, _] = run.argv.as_slice()
             && flag == "-c"
@@ -215,9 +250,6 @@ impl Instance {
         }
         run.argv.extend(self.args.iter().cloned());
         run.instance = self.number;
-        if let Output::File(log) = &mut run.output {
-            log.path.set_file_name(format!("{name}.log"));
-        }
         run
     }
 }

@@ -18,6 +18,7 @@ mod departures;
 mod extras;
 mod history;
 mod journal;
+mod level;
 mod notify;
 mod outputs;
 mod perform;

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal as Posix;
 
 use super::births::{self, Grants};
 use super::exit_of;
+use super::level;
 use super::supervisor::{Process, RuntimeError, Supervisor};
 use crate::capture::{Log, Tap};
 use crate::config::{self, ProcessSpec};
@@ -161,7 +162,9 @@ impl Supervisor {
             return None;
         }
         let exit = exit_of(record.status);
-        self.reporter.reaped(node, run, record, exit);
+        if let Some(child) = self.world.tree.spec(node) {
+            self.reporter.reaped(node, run, record, exit, level::weight(child, exit));
+        }
         Some(Ended::Run(ExitFact { node, run, exit }))
     }
 }

@@ -1,15 +1,16 @@
 //! What is told: each note of the rules becomes one event, and the event goes to everybody who listens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::SystemTime;
 
 use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
-use crate::control::{EventJson, EventKind, ExitJson, PsJson, Replaced};
+use super::level::{Weight, level, level_of_end};
+use crate::control::{Ending, EventJson, EventKind, ExitJson, Level, PsJson, Replaced, Response};
 use crate::keeper::{Beginning, ExitRecord};
 use crate::os;
-use crate::rules::{EndClass, Exit, Failure, NodeId, Note, Run, StartError, Tree, View};
+use crate::rules::{Action, EndClass, Exit, Failure, NodeId, Note, Reply, Run, StartError, Tree, View};
 
 /// The terminal of `provost up`, seen from here. It must not block: a stopped terminal costs its lines, nothing else.
 pub trait Console {
@@ -19,19 +20,26 @@ pub trait Console {
     fn event(&mut self, event: &EventJson);
 }
 
-/// How many events a slow reader of the stream may lag behind before it loses the oldest.
-const BACKLOG: usize = 1024;
+/// How many events a slow reader of the stream may lag behind before it loses the oldest. The stop of a thousand children
+/// is told in one breath, and costs nobody an event.
+const BACKLOG: usize = 4096;
+/// How many events are remembered for readers who come later.
+const REMEMBERED: usize = 256;
 
 /// Makes events and hands them on.
 pub(super) struct Reporter {
     pub(super) console: Box<dyn Console>,
-    stream: broadcast::Sender<String>,
+    /// Made for the first reader.
+    stream: Option<broadcast::Sender<String>>,
+    recent: VecDeque<EventJson>,
     project: String,
     seq: u64,
     processes: BTreeMap<NodeId, Life>,
     failures: BTreeMap<NodeId, String>,
     /// What nodes are called: the tree forgets it before it is told that they are gone.
     names: BTreeMap<NodeId, String>,
+    /// The starts, among what is being performed, that somebody asked for.
+    requested: Vec<(NodeId, Run)>,
 }
 
 /// The newest process of a node, and its predecessor's end.
@@ -44,24 +52,38 @@ struct Life {
     ended: Option<Ended>,
 }
 
+/// How a process ended.
 struct Ended {
     pid: Pid,
     exit: Exit,
     at_ns: u64,
+    /// Not because its supervisor had asked for it.
     by_itself: bool,
+    weight: Weight,
 }
 
 impl Reporter {
     pub(super) fn new(project: String, console: Box<dyn Console>) -> Reporter {
         Reporter {
             console,
-            stream: broadcast::channel(BACKLOG).0,
+            stream: None,
+            recent: VecDeque::new(),
             project,
             seq: 0,
             processes: BTreeMap::new(),
             failures: BTreeMap::new(),
             names: BTreeMap::new(),
+            requested: Vec::new(),
         }
+    }
+
+    /// These starts come of requests.
+    pub(super) fn requested(&mut self, actions: &[Action]) {
+        let started = |action: &Action| match action {
+            Action::Reply(_, Ok(Reply::Started(node, run))) => Some((*node, *run)),
+            _ => None,
+        };
+        self.requested = actions.iter().filter_map(started).collect();
     }
 
     /// These nodes exist.
@@ -71,8 +93,12 @@ impl Reporter {
         children.for_each(|child| self.learn_names(child));
     }
 
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<String> {
-        self.stream.subscribe()
+    /// The events after number `since` that are remembered, and all that come.
+    pub(super) fn subscribe(&mut self, since: Option<u64>) -> Response {
+        let known = since.unwrap_or(self.seq);
+        let past = self.recent.iter().filter(|event| event.seq > known).filter_map(line).collect();
+        let stream = self.stream.get_or_insert_with(|| broadcast::channel(BACKLOG).0);
+        Response::Events { past, coming: stream.subscribe() }
     }
 
     /// The process of this run exists since `began_ns`.
@@ -106,9 +132,9 @@ impl Reporter {
     }
 
     /// The process of this run was reaped. Told before the rules hear of it.
-    pub(super) fn reaped(&mut self, node: NodeId, run: Run, record: &ExitRecord, exit: Exit) {
+    pub(super) fn reaped(&mut self, node: NodeId, run: Run, record: &ExitRecord, exit: Exit, weight: Weight) {
         let life = self.processes.entry(node).or_default();
-        life.ended = Some(Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true });
+        life.ended = Some(Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true, weight });
         if life.run <= run {
             (life.run, life.pid, life.began_ns) = (run, None, Some(record.born_ns));
         }
@@ -159,9 +185,19 @@ impl Reporter {
     /// The tree has ended.
     pub(super) fn finished(&mut self, tree: &Tree, class: EndClass) {
         let mut event = self.blank(EventKind::Stopped, self.project.clone());
+        event.level = level_of_end(class);
+        event.class = Some(ending(class));
         event.reason = Some(match class {
-            EndClass::Stopped => "as asked".into(),
             EndClass::GaveUp => "too many restarts: the root supervisor gave up".into(),
+            other => self.end_text(tree, other),
+        });
+        self.tell(event);
+    }
+
+    fn end_text(&self, tree: &Tree, class: EndClass) -> String {
+        match class {
+            EndClass::Stopped => "as asked".into(),
+            EndClass::GaveUp => "too many restarts: it gave up".into(),
             EndClass::Killed => "killed".into(),
             EndClass::AutoShutdown { .. } => "a significant child ended".into(),
             EndClass::BootFailed(node) => {
@@ -169,8 +205,7 @@ impl Reporter {
                 let why = self.failure(node).unwrap_or("it ended before it was ready");
                 format!("could not start {name}: {why}")
             }
-        });
-        self.tell(event);
+        }
     }
 
     /// Turns a note of the rules into an event.
@@ -192,19 +227,24 @@ impl Reporter {
             Note::Started(node, run) => self.started(tree, *node, *run),
             Note::StartFailed(node, run, failure) => {
                 let mut event = self.about(EventKind::StartFailed, tree, *node, *run);
+                if *failure == Failure::Stopped {
+                    event.level = Level::Info;
+                }
                 event.reason = Some(self.sentence(tree, *node, *failure));
                 event
             }
             Note::Ignored(node, run) => self.about(EventKind::Ignored, tree, *node, *run),
-            Note::Exited { node, run, exit, requested, decision, .. } => {
+            Note::Exited { node, run, exit, requested, killed, decision } => {
                 let mut event = self.about(EventKind::Exited, tree, *node, *run);
                 event.exit = Some(exit_json(*exit));
                 event.requested = Some(*requested);
+                event.killed = Some(*killed);
                 event.decision = Some(*decision);
                 if let Some(life) = self.processes.get_mut(node)
                     && let Some(ended) = &mut life.ended
                 {
                     ended.by_itself = !requested;
+                    event.level = if *requested { ended.weight.asked } else { ended.weight.by_itself };
                     event.pid = Some(ended.pid.as_raw());
                     event.took_ms = life.began_ns.map(|began| millis(ended.at_ns.saturating_sub(began)));
                 }
@@ -212,7 +252,9 @@ impl Reporter {
             }
             Note::Ended(node, run, class) => {
                 let mut event = self.about(EventKind::Stopped, tree, *node, *run);
-                event.reason = Some(format!("{class:?}"));
+                event.level = level_of_end(*class);
+                event.class = Some(ending(*class));
+                event.reason = Some(self.end_text(tree, *class));
                 event
             }
             Note::Stopping(node, run) => self.about(EventKind::Stopping, tree, *node, *run),
@@ -235,6 +277,7 @@ impl Reporter {
             }
             Note::ResourceWait(node, _) => {
                 let mut event = self.blank(EventKind::StartFailed, name(*node));
+                event.level = Level::Warning;
                 event.reason =
                     self.failure(*node).map(|why| format!("{why}; tried again shortly, not counted"));
                 event
@@ -260,6 +303,9 @@ impl Reporter {
 
     fn started(&self, tree: &Tree, node: NodeId, run: Run) -> EventJson {
         let mut event = self.about(EventKind::Started, tree, node, run);
+        if self.requested.contains(&(node, run)) {
+            event.level = Level::Debug;
+        }
         if let Some(life) = self.processes.get(&node)
             && let Some(ended) = &life.ended
         {
@@ -311,16 +357,19 @@ impl Reporter {
             at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             mono_ms: os::clock::monotonic_ns() / 1_000_000,
             event,
+            level: level(event),
             name: if name.is_empty() { self.project.clone() } else { name },
             run: None,
             pid: None,
             exit: None,
             requested: None,
+            killed: None,
             decision: None,
             took_ms: None,
             replaces: None,
             set: Vec::new(),
             restarts_left: None,
+            class: None,
             reason: None,
         }
     }
@@ -328,17 +377,37 @@ impl Reporter {
     fn tell(&mut self, event: EventJson) {
         self.seq += 1;
         self.console.event(&event);
-        if self.stream.receiver_count() > 0
-            && let Ok(line) = serde_json::to_string(&event)
+        if let Some(stream) = &self.stream
+            && stream.receiver_count() > 0
+            && let Some(line) = line(&event)
         {
             // Nobody listening any more is no error.
-            let _ = self.stream.send(line);
+            let _ = stream.send(line);
         }
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event);
     }
+}
+
+/// Our shapes have string keys and finite numbers, so there is always a line.
+fn line(event: &EventJson) -> Option<String> {
+    serde_json::to_string(event).ok()
 }
 
 fn millis(ns: u64) -> f64 {
     (ns as f64) / 1e6
+}
+
+fn ending(class: EndClass) -> Ending {
+    match class {
+        EndClass::Stopped => Ending::Stopped,
+        EndClass::GaveUp => Ending::GaveUp,
+        EndClass::AutoShutdown { .. } => Ending::AutoShutdown,
+        EndClass::BootFailed(_) => Ending::BootFailed,
+        EndClass::Killed => Ending::Killed,
+    }
 }
 
 /// An exit in the shape of the API.

@@ -214,6 +214,7 @@ impl Supervisor {
     pub(super) fn take(&mut self, record: Record) -> Result<(), RuntimeError> {
         self.journal.append(&record)?;
         let actions = self.world.learn(record);
+        self.reporter.requested(&actions);
         let forgets = actions.iter().any(|action| matches!(action, Action::Forget(_)));
         actions.into_iter().try_for_each(|action| self.perform(action))?;
         if forgets {

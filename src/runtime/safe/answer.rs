@@ -40,7 +40,7 @@ impl Safe {
                 self.stop_all();
                 Ok(Response::Done)
             }
-            Request::Events => Ok(Response::Events(self.reporter.subscribe())),
+            Request::Events { since } => Ok(self.reporter.subscribe(since)),
             Request::Health => Ok(Response::Done),
             Request::About => Ok(Response::About(self.about())),
             Request::Upgrade(program) => {
@@ -128,6 +128,7 @@ impl Safe {
             run: 1,
             restarts: 0,
             last_exit: None,
+            spec: None,
             supervisor: Some(SupervisorJson {
                 strategy: Strategy::OneForOne,
                 intensity: 0,
@@ -153,6 +154,7 @@ impl Safe {
             run: held.map_or(0, |held| held.run.0),
             restarts: 0,
             last_exit: held.and_then(|held| held.exit).map(exit_json),
+            spec: None,
             supervisor: None,
         }
     }
