@@ -142,7 +142,7 @@ fn storm(project: Project, length: Duration, title: &str) {
     let left = account["root"]["restarts_left"].as_u64().unwrap();
     assert_eq!(INTENSITY - left, restarts, "every counted restart is in the window, and nothing else is");
     let busy = length.as_secs_f64();
-    assert!(kills as f64 > busy * 10.0 && lives as f64 > busy * 10.0 && orders > 0, "hardly a storm");
+    assert!(kills as f64 > busy * 4.0 && lives as f64 > busy * 4.0 && orders > 0, "hardly a storm");
     println!("test {title} ... ok ({kills} kills, {lives} lives, {orders} orders in {busy} s)");
 }
 

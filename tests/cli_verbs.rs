@@ -201,14 +201,18 @@ fn what_concerns_all_names_ends_the_verb() {
     assert_eq!(launcher.run("stop slow running"), (Exit::TimedOut, named(Request::Stop, &["slow"])));
 }
 
+/// Before they show anything, some ask whether that is the whole truth (safe mode).
 #[test]
 fn reading_verbs_read() {
     let launcher = Launcher::start();
     for flag in ["", " --json"] {
-        assert_eq!(launcher.run(&format!("ps{flag}")), (Exit::Ok, vec![Request::Members]));
-        assert_eq!(launcher.run(&format!("tree{flag}")), (Exit::Ok, vec![Request::Tree]));
-        let status = |name, exit| {
-            assert_eq!(launcher.run(&format!("status {name}{flag}")), (exit, named(Request::Child, &[name])));
+        assert_eq!(launcher.run(&format!("ps{flag}")), (Exit::Ok, vec![Request::About, Request::Members]));
+        assert_eq!(launcher.run(&format!("tree{flag}")), (Exit::Ok, vec![Request::About, Request::Tree]));
+        let status = |name: &str, exit| {
+            assert_eq!(
+                launcher.run(&format!("status {name}{flag}")),
+                (exit, vec![Request::About, Request::Child(name.into())])
+            );
         };
         status("running", Exit::Ok);
         status("stopped", Exit::NotRunning);

@@ -321,7 +321,7 @@ fn f27_random_frames_on_the_control_socket_are_refused_and_forgotten() {
             let rest = random.bytes(if number % 100 == 0 { 100_000 } else { 200 });
             // It may have hung up by now.
             let _ = stream.write_all(head).and_then(|()| stream.write_all(&rest));
-            if number % 2 == 0 {
+            if number % 10 == 0 {
                 let _ = stream.shutdown(std::net::Shutdown::Write);
                 let _ = stream.set_read_timeout(Some(Duration::from_millis(20)));
                 let _ = stream.read(&mut [0; 512]);

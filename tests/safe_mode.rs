@@ -135,6 +135,18 @@ fn a_child_is_stopped_by_name_and_a_working_journal_leads_back() {
     eventually("a is known to have ended", || launcher.pid_of("a").is_none().then_some(()));
 
     journal.write_all_at(&byte, record + 8).unwrap();
+    // A program that reads it and then dies leaves things as they are.
+    let dies = launcher.project.path("dies");
+    let own = env!("CARGO_BIN_EXE_provost");
+    fs::write(&dies, format!("#!/bin/sh\ncase \"$*\" in *--check*) exec {own} \"$@\";; esac\nexit 9\n"))
+        .unwrap();
+    fs::set_permissions(&dies, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = launcher.project.run(&["upgrade", "--binary", dies.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the new program ended with exit code 9"), "{said}");
+    assert_eq!(launcher.pid_of("a"), None, "nothing is started in safe mode");
+
     let said = launcher.ok(&["upgrade"]);
     assert!(said.contains("the supervisor process is provost"), "{said}");
     // Both ended by no order of the tree: what is due is done now.

@@ -300,6 +300,16 @@ pub struct UpgradeJson {
     pub failure: Option<String>,
 }
 
+impl UpgradeJson {
+    /// The new program ended with this wait status before it had taken over.
+    #[must_use]
+    pub fn failed(incarnation: u32, status: i32) -> UpgradeJson {
+        let how = crate::os::wait::describe(status);
+        let failure = format!("the new program ended with {how} before it had taken over");
+        UpgradeJson { incarnation, failure: Some(failure) }
+    }
+}
+
 /// The answer to requests that answer nothing else: `POST /v1/down`, `POST /v1/upgrade`, `GET /healthz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneJson {

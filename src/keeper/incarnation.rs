@@ -89,11 +89,12 @@ pub(super) struct Incarnation {
 }
 
 impl Incarnation {
-    /// Starts a supervisor process, in a session of its own so that Ctrl-C reaches only the keeper. The keeper's death does
+    /// Starts a supervisor process, perhaps with one argument more, in a session of its own so that Ctrl-C reaches only the keeper. The keeper's death does
     /// not kill it: it reads the end of its socket, ends what is left, and exits.
     pub(super) fn start(
         number: u32,
         plan: &Plan,
+        extra: Option<&CString>,
         beginning: Beginning,
         inheritance: &Inheritance,
     ) -> io::Result<Incarnation> {
@@ -101,10 +102,9 @@ impl Incarnation {
         socket::pass_credentials(ours.as_fd())?;
         let identity = descendants::identity(&theirs)?;
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        let careful = matches!(beginning, Beginning::Safe { .. }).then_some(&plan.safe);
         let birth = Birth {
             program: CString::new(format!("/proc/self/fd/{PROGRAM_FD}"))?,
-            argv: plan.argv.iter().chain(careful).cloned().collect(),
+            argv: plan.argv.iter().chain(extra).cloned().collect(),
             env: plan.env.clone(),
             cwd: plan.cwd.clone(),
             umask: inheritance.umask,

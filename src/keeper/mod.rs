@@ -1,7 +1,7 @@
 //! The first process: parent of everything, holder of everything that must outlive the supervisor process.
 //!
 //! Single-threaded, no tokio, fixed tables. It knows no config, prints nothing, and takes no decision beyond: reap, keep
-//! exit facts until acknowledged, hold descriptors, and start the supervisor process again when it is gone or hangs. After start it
+//! exit facts until acknowledged, hold descriptors, and replace the supervisor process when it is gone or hangs. After start it
 //! allocates nothing that grows: only the strings for the birth of a supervisor process, which are freed again.
 //!
 //! `rounds.rs` is its loop; read that first. `incarnation.rs` is one supervisor process and what it was told, `watch.rs` and

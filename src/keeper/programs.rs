@@ -46,6 +46,11 @@ impl Programs {
         }
     }
 
+    /// Whether its end now would be the end of a trial.
+    pub(super) fn on_trial(&self) -> bool {
+        self.stage == Stage::OnTrial
+    }
+
     /// It has taken over. `true`: so a program has passed its trial.
     pub(super) fn took_over(&mut self) -> bool {
         let passed = self.stage == Stage::OnTrial;

@@ -79,7 +79,8 @@ pub enum Beginning {
         /// `wait(2)` status.
         status: i32,
     },
-    /// Too many supervisor processes crashed, the last with this wait status: this one has to be careful.
+    /// Too many supervisor processes crashed, the last with this wait status. This one got [`Plan::safe`](super::Plan) as
+    /// an argument, as every one after it does (after `RolledBack` too) until a new program has taken over.
     Safe {
         /// `wait(2)` status.
         status: i32,

@@ -128,13 +128,15 @@ impl Keeper {
     fn start(&mut self) -> io::Result<()> {
         let number = self.incarnations + 1;
         let beginning = match (self.programs.begin(), self.revival.safe()) {
-            // A new program deserves a new try.
-            (Beginning::Upgraded, _) => Beginning::Upgraded,
-            (_, Some(status)) => Beginning::Safe { status },
-            (beginning, None) => beginning,
+            (Beginning::Usual, Some(status)) => Beginning::Safe { status },
+            (beginning, _) => beginning,
         };
+        // A new program deserves a new try.
+        let careful = self.revival.safe().is_some() && beginning != Beginning::Upgraded;
         self.with_everyones_oom_score(|keeper| {
-            let started = Incarnation::start(number, &keeper.plan, beginning, &keeper.inheritance);
+            let Keeper { plan, inheritance, .. } = &*keeper;
+            let extra = careful.then_some(&plan.safe);
+            let started = Incarnation::start(number, plan, extra, beginning, inheritance);
             if started.is_err() {
                 keeper.programs.ended(&mut keeper.plan.program, NOT_STARTED);
             }
@@ -305,7 +307,9 @@ impl Keeper {
         }
         if supervisor.hangs(now) {
             supervisor.kill();
-            self.revival.crashed(now, Signal::SIGKILL as i32);
+            if !self.programs.on_trial() {
+                self.revival.crashed(now, Signal::SIGKILL as i32);
+            }
         }
         if supervisor.is_over() {
             self.supervisor = None;

@@ -205,11 +205,9 @@ impl Supervisor {
     }
 
     fn about(&self) -> AboutJson {
-        let upgrade = self.world.upgrade.as_ref().map(|upgrade| UpgradeJson {
-            incarnation: upgrade.incarnation,
-            failure: upgrade.outcome.as_ref().err().map(|status| {
-                format!("the new program ended with {} before it had taken over", os::wait::describe(*status))
-            }),
+        let upgrade = self.world.upgrade.as_ref().map(|upgrade| match upgrade.outcome {
+            Ok(_) => UpgradeJson { incarnation: upgrade.incarnation, failure: None },
+            Err(status) => UpgradeJson::failed(upgrade.incarnation, status),
         });
         AboutJson {
             version: control::VERSION,

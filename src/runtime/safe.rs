@@ -29,6 +29,7 @@ use super::journal::{Journal, JournalError};
 use super::outputs::Outputs;
 use super::report::{Console, Reporter};
 use super::supervisor::RuntimeError;
+use super::takeover::end_all;
 use super::upgrade::Approved;
 use super::world::World;
 use crate::capture::Tap;
@@ -49,11 +50,10 @@ type Reply = oneshot::Sender<Result<Response, ApiError>>;
 
 /// Why nothing is started, in words.
 pub(super) fn reason(status: i32) -> String {
-    format!(
-        "safe mode: the supervisor process crashed five times within a minute, last with {}",
-        os::wait::describe(status)
-    )
+    format!("{REASON}, last with {}", os::wait::describe(status))
 }
+
+const REASON: &str = "safe mode: the supervisor process crashed five times within a minute";
 
 /// Runs it to its end.
 ///
@@ -63,7 +63,14 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let safe = Safe::take_over(link, journal, console)?;
-        safe.live().await
+        let run_dir = safe.run_dir.clone();
+        safe.live().await.inspect_err(|error| {
+            let broken =
+                matches!(error, RuntimeError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe);
+            if broken || matches!(error, RuntimeError::KeeperGone) {
+                end_all(&run_dir);
+            }
+        })
     })
 }
 
@@ -90,6 +97,8 @@ struct Safe {
     project: String,
     run_dir: PathBuf,
     why: String,
+    /// How a program ended that was tried just before.
+    failed_upgrade: Option<i32>,
     incarnation: u32,
     control: Option<OwnedFd>,
     reporter: Reporter,
@@ -124,6 +133,7 @@ impl Safe {
             project,
             run_dir,
             why: String::new(),
+            failed_upgrade: None,
             incarnation: 0,
             control: None,
             context: Context {
@@ -156,8 +166,14 @@ impl Safe {
                 FromKeeper::Stored { name, fd } if name == CONTROL => self.control = Some(fd),
                 FromKeeper::SnapshotEnd { incarnation, beginning, .. } => {
                     self.incarnation = incarnation;
-                    let status = if let Beginning::Safe { status } = beginning { status } else { 0 };
-                    self.why = reason(status);
+                    self.why = match beginning {
+                        Beginning::Safe { status } => reason(status),
+                        Beginning::RolledBack { status } => {
+                            self.failed_upgrade = Some(status);
+                            REASON.to_owned()
+                        }
+                        Beginning::Usual | Beginning::Upgraded => REASON.to_owned(),
+                    };
                     if let Err(error) = &self.world {
                         self.why.push_str(&format!("; {error}"));
                     }
@@ -243,10 +259,7 @@ impl Safe {
                     self.stop_all();
                     self.children.values().for_each(|held| signal(held, Posix::SIGKILL));
                 }
-                FromKeeper::Gone => {
-                    super::takeover::end_all(&self.run_dir);
-                    return Err(RuntimeError::KeeperGone);
-                }
+                FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
                 FromKeeper::Ping
                 | FromKeeper::Child { .. }
                 | FromKeeper::Stored { .. }

@@ -8,7 +8,7 @@ use super::{Approved, Safe};
 use crate::capture::Source;
 use crate::control::{
     self, AboutJson, ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SupervisorJson,
-    TreeJson,
+    TreeJson, UpgradeJson,
 };
 use crate::os;
 use crate::rules::{NodeId, Phase, Restart, Strategy};
@@ -110,7 +110,7 @@ impl Safe {
             pid: std::process::id().cast_signed(),
             incarnation: self.incarnation,
             safe_mode: Some(self.why.clone()),
-            upgrade: None,
+            upgrade: self.failed_upgrade.map(|status| UpgradeJson::failed(self.incarnation, status)),
             ignored_notifications: 0,
         }
     }
