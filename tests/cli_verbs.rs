@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
-use provost::cli::{self, Args, Exit, Launch, UpArgs};
+use provost::cli::{self, Args, Exit, Launch, SuperviseArgs, UpArgs};
 use provost::control::{
     ApiError, Call, ChildJson, ErrorCode, Member, Request, Response, Role, SOCKET, TreeJson, VERSION, serve,
 };
@@ -132,6 +132,7 @@ fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Resul
             "slow" => Err(refusal(ErrorCode::Timeout)),
             _ => Err(refusal(ErrorCode::NotFound)),
         },
+        Request::About | Request::Upgrade(_) => Err(refusal(ErrorCode::NotRunning)),
         Request::Down => {
             if !stays.load(Ordering::Relaxed) {
                 keeper.lock().unwrap().kill().unwrap();
@@ -139,8 +140,15 @@ fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Resul
             Ok(Response::Done)
         }
         // The sender is gone at once, so the stream ends.
-        Request::Events => Ok(Response::Events(broadcast::channel(1).1)),
+        Request::Events { .. } => Ok(Response::Events { past: Vec::new(), coming: broadcast::channel(1).1 }),
         Request::Health => Ok(Response::Done),
+        Request::Why(_)
+        | Request::Counts(_)
+        | Request::Add(_)
+        | Request::Remove(_)
+        | Request::Scale(..)
+        | Request::Plan
+        | Request::Reload(_) => Err(refusal(ErrorCode::BadRequest)),
     }
 }
 
@@ -155,6 +163,7 @@ fn child(name: &str, phase: Phase) -> ChildJson {
         run: 1,
         restarts: 0,
         last_exit: None,
+        spec: None,
         supervisor: None,
     }
 }
@@ -192,14 +201,18 @@ fn what_concerns_all_names_ends_the_verb() {
     assert_eq!(launcher.run("stop slow running"), (Exit::TimedOut, named(Request::Stop, &["slow"])));
 }
 
+/// Before they show anything, some ask whether that is the whole truth (safe mode).
 #[test]
 fn reading_verbs_read() {
     let launcher = Launcher::start();
     for flag in ["", " --json"] {
-        assert_eq!(launcher.run(&format!("ps{flag}")), (Exit::Ok, vec![Request::Members]));
-        assert_eq!(launcher.run(&format!("tree{flag}")), (Exit::Ok, vec![Request::Tree]));
-        let status = |name, exit| {
-            assert_eq!(launcher.run(&format!("status {name}{flag}")), (exit, named(Request::Child, &[name])));
+        assert_eq!(launcher.run(&format!("ps{flag}")), (Exit::Ok, vec![Request::About, Request::Members]));
+        assert_eq!(launcher.run(&format!("tree{flag}")), (Exit::Ok, vec![Request::About, Request::Tree]));
+        let status = |name: &str, exit| {
+            assert_eq!(
+                launcher.run(&format!("status {name}{flag}")),
+                (exit, vec![Request::About, Request::Child(name.into())])
+            );
         };
         status("running", Exit::Ok);
         status("stopped", Exit::NotRunning);
@@ -263,5 +276,5 @@ fn up_and_supervise_are_handed_on() {
     assert_eq!(launched("provost -f x.toml"), (Some("x.toml".into()), up(false, None)));
     assert_eq!(launched("provost up -d -f x.toml"), (Some("x.toml".into()), up(true, None)));
     assert_eq!(launched("provost -f x.toml up --ready-fd 3"), (Some("x.toml".into()), up(false, Some(3))));
-    assert_eq!(launched("provost supervise"), (None, Launch::Supervise));
+    assert_eq!(launched("provost supervise"), (None, Launch::Supervise(SuperviseArgs::default())));
 }

@@ -101,6 +101,7 @@ fn child(name: &str, phase: Phase, pid: Option<i32>) -> ChildJson {
         run: 3,
         restarts: 2,
         last_exit: None,
+        spec: None,
         supervisor: None,
     }
 }
@@ -177,8 +178,19 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
             child.run = signal.cast_unsigned();
             Ok(Response::Child(child))
         }
-        Request::Down | Request::Health => Ok(Response::Done),
-        Request::Events => Ok(Response::Events(events.subscribe())),
+        Request::Down | Request::Health | Request::Upgrade(_) => Ok(Response::Done),
+        Request::Events { since } => {
+            let past = since.map_or(Vec::new(), |since| (since + 1..=3).map(seq).collect());
+            Ok(Response::Events { past, coming: events.subscribe() })
+        }
+        Request::About => Err(refusal(ErrorCode::NotRunning)),
+        Request::Why(_)
+        | Request::Counts(_)
+        | Request::Add(_)
+        | Request::Remove(_)
+        | Request::Scale(..)
+        | Request::Plan
+        | Request::Reload(_) => Err(refusal(ErrorCode::BadRequest)),
     }
 }
 
@@ -191,7 +203,7 @@ fn known(name: &str) -> Result<(), ApiError> {
 }
 
 fn refusal(code: ErrorCode) -> ApiError {
-    ApiError { code, message: "no".into(), name: Some("engine".into()) }
+    ApiError { name: Some("engine".into()), ..ApiError::new(code, "no") }
 }
 
 #[tokio::test]
@@ -387,6 +399,19 @@ async fn a_supervisor_that_does_not_answer_is_reported() {
 }
 
 #[tokio::test]
+async fn events_of_before_come_first() {
+    let fake = Fake::start();
+    let mut events = fake.client().await.events_since(1).await.unwrap();
+    fake.events.send(seq(4)).unwrap();
+    for number in 2..=4 {
+        assert_eq!(timeout(SOON, events.next()).await.unwrap(), Some(Heard::Event(seq(number))));
+    }
+    for query in ["since", "since=", "since=x", "since=-1", "until=1"] {
+        assert_eq!(fake.get(&format!("/v1/events?{query}")).await.status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn events_come_in_order_and_losses_are_told() {
     let fake = Fake::start();
     let mut events = fake.client().await.events().await.unwrap();
@@ -407,7 +432,7 @@ async fn events_come_in_order_and_losses_are_told() {
     assert_eq!(seen, expected);
 }
 
-fn seq(number: u32) -> String {
+fn seq(number: u64) -> String {
     format!(r#"{{"seq":{number}}}"#)
 }
 

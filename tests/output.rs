@@ -224,8 +224,7 @@ fn history_keeps_every_exit_over_supervisor_processes_and_launchers() {
     assert_eq!((&exits[2]["exit"]["signal"], &exits[2]["requested"]), (&15.into(), &true.into()));
     // The next launcher adds to it.
     let first_launch = exits[0]["launch"].clone();
-    let second =
-        Project { dir: std::mem::replace(&mut launcher.project.dir, tempfile::tempdir().unwrap()) }.up();
+    let second = launcher.project.clone().up();
     second.ok(&["stop", "a"]);
     let exits = history(&second.project, &["a"]);
     assert_eq!(exits.len(), 4);

@@ -6,6 +6,6 @@ use provost::cli::{self, Args, Exit, Launch};
 fn main() -> Exit {
     cli::run(Args::parse(), |file, launch| match launch {
         Launch::Up(args) => cli::up::run(file, args),
-        Launch::Supervise => cli::supervise::run(),
+        Launch::Supervise(args) => cli::supervise::run(args),
     })
 }

@@ -1,5 +1,6 @@
 //! The command line: the one definition behind parsing and help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,11 @@ pub(super) enum Verb {
     /// Prints the process table once everything is up, then a line for everything worth notice. Ctrl-C or SIGTERM stops
     /// the children in reverse order; a second one kills them at once.
     Up(UpArgs),
+    /// Run one command in the foreground, without a config file, as an init does
+    ///
+    /// For the first process of a container: signals are passed on, orphans are reaped, and the command's exit code is
+    /// ours (128 + n if signal n killed it, 127 if it does not exist). What it leaves behind is killed.
+    Run(RunArgs),
     /// Stop everything in reverse order, and wait until the launcher has ended
     Down(DownArgs),
     /// Show the processes, from the kernel's own tables
@@ -46,6 +52,13 @@ pub(super) enum Verb {
     Tree(JsonArgs),
     /// Show one child; ends with 3 if it is not running
     Status(StatusArgs),
+    /// Say why a child is running or not: what it waits for, when it is tried next, how many restarts are left
+    Why(StatusArgs),
+    /// Count children (OTP's count_children)
+    ///
+    /// specs: specifications, always 1 for a simple_one_for_one supervisor. active: children with a process. supervisors
+    /// and workers: children by type, running or not.
+    Counts(CountsArgs),
     /// Start children that are stopped (OTP's restart_child)
     ///
     /// A child that runs already is an error. Waits until each is started (with readiness: ready). All names are tried
@@ -60,9 +73,45 @@ pub(super) enum Verb {
     ///
     /// Is not counted as a restart. All names are tried in the order given; the exit code is the highest of all.
     Restart(NameArgs),
+    /// Remove the specifications of children that are stopped (OTP's delete_child)
+    ///
+    /// A child that runs or is being restarted is an error: stop it first. One that the config file describes comes back
+    /// when its supervisor starts anew, and with a reload. All names are tried in the order given; the exit code is the
+    /// highest of all.
+    Remove(NameArgs),
+    /// Add a child to the running tree and start it (OTP's start_child)
+    ///
+    /// CHILD.toml holds one [[child]], or one of type "supervisor" with its children; it means what it would mean in the
+    /// project's own file, to which its paths are relative. The child stands last in its supervisor's order, and is lost
+    /// when that one starts anew. If it cannot be started nothing of it is kept. A name that exists anywhere in the project
+    /// is an error.
+    ///
+    /// Without CHILD.toml an instance of the simple_one_for_one supervisor --parent is added: its template's command with
+    /// ARGS appended, under the name TEMPLATE@K, with a K that is never given again.
+    Add(AddArgs),
+    /// Make so many instances of a child there (NAME is its name without @)
+    ///
+    /// For children with `instances` in the config file. Instances are added behind the others of their supervisor, under
+    /// the numbers after the highest one; the last ones are stopped and removed. The others are not touched. Like added
+    /// children, they are lost when their supervisor starts anew.
+    Scale(ScaleArgs),
+    /// Say what a reload would change, key by key, and change nothing
+    Plan(JsonArgs),
+    /// Read the config file again and take it over as a whole, or not at all (OTP's code_change)
+    ///
+    /// Processes are not touched: strategy, intensity and period count at once, restart types at the next exit, shutdown
+    /// settings at the next stop, commands at the next start. New children are added without a process, missing ones kept
+    /// with their settings. If anything is wrong, nothing is changed and the exit code is 78.
+    Reload(ReloadArgs),
+    /// Wait until a child is ready, or stopped
+    ///
+    /// ready: it has reported ready, or runs and has no readiness configured. stopped: it has no process and none is owed.
+    /// Ends with 124 when the time is over.
+    Wait(WaitArgs),
     /// Send a signal to children's main processes
     ///
-    /// What follows is up to the child and its restart type. A child without a process is an error (3). All names are
+    /// What follows is up to the child and its restart type. Of a supervisor, KILL kills all that is below it, and its own
+    /// restart type decides; it takes no other signal. A child without a process is an error (3). All names are
     /// tried in the order given; the exit code is the highest of all.
     Kill(KillArgs),
     /// Show what children have written, with times
@@ -76,17 +125,91 @@ pub(super) enum Verb {
     /// Kept over launchers, newest last. With a name: in full, with the last lines of output. Works when no launcher is
     /// running.
     History(HistoryArgs),
+    /// Replace the program of the supervisor process; no child and no connection of a child notices
+    ///
+    /// The new program must be able to read the running state, else it is refused and nothing changes. One that ends
+    /// before it has taken over is rolled back. The keeper stays as it is until the next `provost up`. Also the way out of
+    /// safe mode, in which nothing is started because the supervisor process kept crashing.
+    Upgrade(UpgradeArgs),
     /// Print what happens from now on, one JSON object a line
     ///
     /// Goes on when the supervisor process is replaced; ends when the launcher does.
-    Events,
+    Events(EventsArgs),
     /// Check the config file and change nothing
     ///
     /// Prints every error and warning with file, line and column. Ends with 0 or 78.
     Check,
     /// The supervisor process; for provost's own use
     #[command(hide = true)]
-    Supervise,
+    Supervise(SuperviseArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct UpgradeArgs {
+    /// The new program [default: the one that runs this command]
+    #[arg(long, value_name = "PATH")]
+    pub(super) binary: Option<PathBuf>,
+}
+
+/// Arguments of `supervise`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct SuperviseArgs {
+    /// Adopt, report and stop, but start nothing
+    #[arg(long)]
+    pub safe: bool,
+    /// Only read the journal and say what is spoken
+    #[arg(long, conflicts_with = "safe")]
+    pub check: bool,
+}
+
+impl Verb {
+    /// How its answer is to be printed.
+    pub(super) fn output(&self) -> Format {
+        let args = match self {
+            Verb::Ps(args) => args.output,
+            Verb::Tree(args) | Verb::Plan(args) => *args,
+            Verb::Status(args) | Verb::Why(args) => args.output,
+            Verb::Counts(args) => args.output,
+            Verb::Start(args) | Verb::Stop(args) | Verb::Restart(args) | Verb::Remove(args) => args.output,
+            Verb::Kill(args) => args.children.output,
+            Verb::Add(args) => args.output,
+            Verb::Scale(args) => args.output,
+            Verb::Reload(args) => args.output,
+            Verb::Wait(args) => args.output,
+            Verb::Logs(args) => args.output,
+            Verb::History(args) => args.output,
+            Verb::Up(_)
+            | Verb::Run(_)
+            | Verb::Down(_)
+            | Verb::Upgrade(_)
+            | Verb::Events(_)
+            | Verb::Check
+            | Verb::Supervise(_) => JsonArgs::default(),
+        };
+        args.format()
+    }
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// As the control API gives them, one a line.
+    Json,
+}
+
+impl JsonArgs {
+    pub(super) fn format(self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
 }
 
 /// Arguments of `up`.
@@ -116,7 +239,7 @@ pub(super) struct PsArgs {
     pub(super) output: JsonArgs,
 }
 
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct JsonArgs {
     /// Print JSON, as the control API gives it
     #[arg(long)]
@@ -181,6 +304,93 @@ pub(super) struct NameArgs {
     /// The children
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CountsArgs {
+    /// The supervisor [default: the root]
+    pub(super) supervisor: Option<String>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AddArgs {
+    /// The file that describes the child
+    #[arg(value_name = "CHILD.toml", conflicts_with_all = ["name", "args"])]
+    pub(super) child: Option<PathBuf>,
+    /// The same, as an option; so the project's -f FILE stands before the verb here
+    #[arg(short = 'f', long = "child", value_name = "CHILD.toml", conflicts_with_all = ["child", "name", "args"])]
+    pub(super) child_option: Option<PathBuf>,
+    /// Config file of the project; -f FILE stands before the verb here
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The supervisor [default: the one CHILD.toml names, else the root]
+    #[arg(long, value_name = "SUPERVISOR")]
+    pub(super) parent: Option<String>,
+    /// A name for the new instance [default: TEMPLATE@K]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Arguments of the new instance
+    #[arg(last = true)]
+    pub(super) args: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ScaleArgs {
+    /// The child, without an instance
+    pub(super) name: String,
+    /// How many there shall be
+    #[arg(value_name = "N")]
+    pub(super) instances: u32,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct ReloadArgs {
+    /// Then start what is new, and stop and remove what is missing in the file
+    #[arg(long)]
+    pub(super) apply: bool,
+    /// As --apply, then restart what runs with settings that count from the next start
+    #[arg(long)]
+    pub(super) restart: bool,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WaitArgs {
+    /// The child
+    pub(super) name: String,
+    /// What to wait for
+    #[arg(long = "for", value_name = "WHAT")]
+    pub(super) goal: Goal,
+    /// Wait at most so long, as in 30s or 2min [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Goal {
+    /// Started, and ready if it tells readiness
+    Ready,
+    /// Without a process, and none owed
+    Stopped,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EventsArgs {
+    /// Begin with what has happened after this event, as far as it is remembered; 0: with all of it
+    #[arg(long, value_name = "SEQ")]
+    pub(super) since: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -226,6 +436,25 @@ mod tests {
     }
 
     #[test]
+    fn after_add_f_means_the_child_file() {
+        for line in [
+            "provost -f a.toml add b.toml",
+            "provost -f a.toml add -f b.toml",
+            "provost -f a.toml add --child b.toml",
+            "provost add --file a.toml -f b.toml",
+        ] {
+            let args = parse(line).unwrap();
+            let Some(Verb::Add(AddArgs { child, child_option, .. })) = args.verb else { panic!("{line}") };
+            assert_eq!(
+                (args.file, child.or(child_option)),
+                (Some("a.toml".into()), Some("b.toml".into())),
+                "{line}"
+            );
+        }
+        assert!(parse("provost add -f b.toml c.toml").is_err());
+    }
+
+    #[test]
     fn signals_are_understood() {
         let signal = |line| match parse(line).unwrap().verb {
             Some(Verb::Kill(KillArgs { signal, .. })) => signal,
@@ -244,6 +473,9 @@ mod tests {
             ("provost stpo engine", "'stop'"),
             ("provost stop", "<NAME>"),
             ("provost kill -s HUP", "<NAME>"),
+            ("provost add a.toml -- x", "cannot be used with"),
+            ("provost wait engine --for redy", "ready"),
+            ("provost scale client", "<N>"),
             ("provost logs --since yesterday", "10min for ten minutes ago"),
             ("provost logs -n few", "a number or all"),
             ("provost down --timeout soon", "'--timeout <DURATION>'"),

@@ -1,16 +1,17 @@
-//! `provost start`, `stop` and `restart`.
+//! `provost start`, `stop`, `restart` and `remove`.
 
-use super::args::NameArgs;
+use super::args::{Format, NameArgs};
 use super::exit::Exit;
-use super::{Failure, print, status};
+use super::{Failure, print, print_json, refused, status};
 use crate::control::{Client, ClientError, StatusJson};
 
-/// Which of the three.
+/// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Start,
     Stop,
     Restart,
+    Remove,
 }
 
 pub(super) async fn run(client: &Client, change: Change, args: &NameArgs) -> Result<Exit, Failure> {
@@ -20,8 +21,13 @@ pub(super) async fn run(client: &Client, change: Change, args: &NameArgs) -> Res
             Change::Start => client.start(name).await,
             Change::Stop => client.stop(name).await,
             Change::Restart => client.restart(name).await,
+            Change::Remove => client.remove(name).await,
         };
-        worst = worst.worse(settle(answer, |status| status::line(&status.child))?);
+        let line = |status: &StatusJson| match change {
+            Change::Remove => format!("{name}: removed\n"),
+            Change::Start | Change::Stop | Change::Restart => status::line(&status.child),
+        };
+        worst = worst.worse(settle(answer, args.output.format(), line)?);
     }
     Ok(worst)
 }
@@ -30,17 +36,14 @@ pub(super) async fn run(client: &Client, change: Change, args: &NameArgs) -> Res
 /// ends the verb.
 pub(super) fn settle(
     answer: Result<StatusJson, ClientError>,
+    format: Format,
     line: impl FnOnce(&StatusJson) -> String,
 ) -> Result<Exit, Failure> {
-    match answer {
-        Ok(status) => {
-            print(&line(&status))?;
-            Ok(Exit::Ok)
-        }
-        Err(ClientError::Refused(error)) => {
-            eprintln!("provost: {error}");
-            Ok(error.code.into())
-        }
-        Err(error) => Err(error.into()),
+    match (answer, format) {
+        (Ok(status), Format::Text) => print(&line(&status))?,
+        (Ok(status), Format::Json) => print_json(&status)?,
+        (Err(ClientError::Refused(error)), format) => return Ok(refused(&error, format)),
+        (Err(error), _) => return Err(error.into()),
     }
+    Ok(Exit::Ok)
 }

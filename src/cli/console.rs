@@ -34,7 +34,7 @@ impl runtime::Console for Console {
 
     fn event(&mut self, event: &EventJson) {
         // A later supervisor process has no boot to be quiet about.
-        self.up |= event.event == EventKind::Takeover;
+        self.up |= matches!(event.event, EventKind::Takeover | EventKind::Upgraded);
         if let Some(line) = line(event, self.up) {
             self.say(&format!("{line}\n"));
         }
@@ -56,9 +56,9 @@ fn line(event: &EventJson, up: bool) -> Option<String> {
         },
         EventKind::Exited => {
             let exit = event.exit.as_ref()?;
-            match (event.requested?, event.decision?) {
+            match (event.requested.unwrap_or(false), event.decision) {
                 // Told when it is back.
-                (false, Decision::Restart) => return None,
+                (false, Some(Decision::Restart)) => return None,
                 (true, _) => format!("{name} stopped: {pid} ({exit})"),
                 (false, _) => format!("{name} ended: {pid} ({exit}), not restarted"),
             }
@@ -73,6 +73,7 @@ fn line(event: &EventJson, up: bool) -> Option<String> {
         EventKind::AutoShutdown => format!("{name} shuts down: {reason}"),
         EventKind::Stopped if event.run.is_none() => format!("{name} has ended: {reason}"),
         EventKind::Takeover => format!("supervisor process replaced: {pid} {reason}"),
+        EventKind::Upgraded => format!("supervisor process upgraded: {pid} {reason}"),
         EventKind::Reloaded => format!("{name}: the new configuration is in force"),
         EventKind::Added if up => format!("{name} added"),
         EventKind::Removed => format!("{name} removed"),
@@ -85,8 +86,7 @@ fn line(event: &EventJson, up: bool) -> Option<String> {
         | EventKind::Ready
         | EventKind::Ignored
         | EventKind::Restarting
-        | EventKind::Added
-        | EventKind::Upgraded => return None,
+        | EventKind::Added => return None,
     };
     Some(text)
 }

@@ -1,20 +1,24 @@
 //! `provost events`.
 
+use super::args::EventsArgs;
 use super::exit::Exit;
 use super::{Failure, print};
 use crate::control::{Client, ClientError, EventReader, Heard};
 
-pub(super) async fn run(client: &Client) -> Result<Exit, Failure> {
-    let mut events = client.events().await?;
+pub(super) async fn run(client: &Client, args: &EventsArgs) -> Result<Exit, Failure> {
+    let mut events = match args.since {
+        Some(seq) => client.events_since(seq).await?,
+        None => client.events().await?,
+    };
     loop {
         print_all(&mut events).await?;
         // The supervisor process is gone: replaced, then the next one is asked, or for good.
-        match client.events().await {
+        match client.events_since(0).await {
             Ok(next) => events = next,
             Err(ClientError::NoLauncher(_) | ClientError::Broken(_)) => return Ok(Exit::Ok),
             Err(error) => return Err(error.into()),
         }
-        eprintln!("provost: the supervisor process was replaced; events in between are not shown");
+        eprintln!("provost: the supervisor process was replaced; its events begin at 1 again");
     }
 }
 

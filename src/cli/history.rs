@@ -19,7 +19,7 @@ pub(super) fn run(file: &Path, args: &HistoryArgs) -> Result<Exit, Vec<Diagnosti
         .and_then(|exits| show(exits, args));
     Ok(match shown {
         Ok(()) => Exit::Ok,
-        Err(failure) => super::report(&failure, &place.name),
+        Err(failure) => super::report(&failure, &place.name, args.output.format()),
     })
 }
 

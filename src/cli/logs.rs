@@ -11,7 +11,8 @@ use super::screen::{Colour, Screen};
 use super::{Failure, print};
 use crate::capture::{Line, Reader, Source, Start};
 use crate::config::{self, Context, Diagnostic, Output, Place};
-use crate::control::{self, DEFAULT_LINES, LogLineJson};
+use crate::control::{DEFAULT_LINES, LogLineJson};
+use crate::suggest::nearest;
 
 /// Text collected before it is printed.
 const PORTION: usize = 64 * 1024;
@@ -31,7 +32,7 @@ pub(super) fn run(file: &Path, args: &LogsArgs) -> Result<Exit, Vec<Diagnostic>>
     };
     Ok(match show(&chosen, args) {
         Ok(()) => Exit::Ok,
-        Err(failure) => super::report(&failure, &place.name),
+        Err(failure) => super::report(&failure, &place.name, args.output.format()),
     })
 }
 
@@ -86,11 +87,11 @@ fn choose(known: &Known, names: &[String]) -> Result<Vec<Source>, String> {
         let of = |logs: &BTreeMap<String, Vec<Source>>| -> Vec<Vec<Source>> {
             logs.iter().filter(|(child, _)| is_meant(child)).map(|(_, sources)| sources.clone()).collect()
         };
-        let found = Some(of(&known.configured)).filter(|found| !found.is_empty());
-        let found = found.unwrap_or_else(|| of(&known.found));
+        // Instances may have been added at run time.
+        let found = [of(&known.configured), of(&known.found)].concat();
         if found.is_empty() {
             let names = known.configured.keys().chain(known.found.keys()).map(String::as_str);
-            let hint = match control::suggest(name, names) {
+            let hint = match nearest(name, names) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "provost tree lists all names".to_owned(),
             };

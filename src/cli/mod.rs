@@ -7,35 +7,44 @@
 //!
 //! `args.rs` is the one definition of the command line, `exit.rs` the one list of exit codes; each verb has a file.
 
+mod add;
 mod args;
 mod change;
 mod check;
 pub mod console;
+mod counts;
 mod down;
 mod events;
 mod exit;
 mod history;
 mod human;
 mod kill;
+mod leftovers;
 mod logs;
+mod plan;
 pub mod ps;
+mod run_command;
+mod scale;
 mod screen;
 mod status;
 pub mod supervise;
 mod table;
 mod tree;
 pub mod up;
+mod upgrade;
+mod wait;
+mod why;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-pub use args::{Args, UpArgs};
+pub use args::{Args, SuperviseArgs, UpArgs};
 pub use exit::Exit;
 pub use screen::{Colour, Screen};
 
 use crate::config::{self, Context, Diagnostic, Place};
-use crate::control::{Client, ClientError};
-use args::Verb;
+use crate::control::{ApiError, Client, ClientError, ErrorJson, VERSION};
+use args::{Format, Verb};
 
 /// What starts processes instead of asking for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +52,7 @@ pub enum Launch {
     /// `provost up`.
     Up(UpArgs),
     /// `provost supervise`: the entry of the supervisor process.
-    Supervise,
+    Supervise(SuperviseArgs),
 }
 
 /// Does what was asked. `launch` is called for what starts processes, with the config file that was named, if one was.
@@ -52,7 +61,8 @@ pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Ex
     let file = args.file.or(variable.map(PathBuf::from));
     let verb = match args.verb.unwrap_or(Verb::Up(UpArgs::default())) {
         Verb::Up(up) => return launch(file.as_deref(), Launch::Up(up)),
-        Verb::Supervise => return launch(None, Launch::Supervise),
+        Verb::Run(args) => return run_command::run(&args),
+        Verb::Supervise(args) => return launch(None, Launch::Supervise(args)),
         verb => verb,
     };
     let located = config::locate(file.as_deref(), None).map_err(|diagnostic| vec![diagnostic]);
@@ -77,6 +87,9 @@ enum Failure {
     /// It took longer than the user allows.
     #[error("{0}")]
     TimedOut(String),
+    /// A file that was named is not acceptable.
+    #[error("the file is not acceptable")]
+    BadFile(Vec<Diagnostic>),
 }
 
 /// Asks the launcher of this project.
@@ -88,8 +101,12 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             return Exit::Failed;
         }
     };
+    let format = verb.output();
     let done = runtime.block_on(async {
         let client = Client::connect(&place.run_dir).await?;
+        if matches!(verb, Verb::Ps(_) | Verb::Tree(_) | Verb::Status(_)) {
+            upgrade::warn_of_safe_mode(&client).await;
+        }
         match verb {
             Verb::Ps(args) => ps::run(&client, args).await,
             Verb::Tree(args) => tree::run(&client, args).await,
@@ -97,19 +114,33 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Start(args) => change::run(&client, change::Change::Start, &args).await,
             Verb::Stop(args) => change::run(&client, change::Change::Stop, &args).await,
             Verb::Restart(args) => change::run(&client, change::Change::Restart, &args).await,
+            Verb::Remove(args) => change::run(&client, change::Change::Remove, &args).await,
+            Verb::Why(args) => why::run(&client, &args).await,
+            Verb::Counts(args) => counts::run(&client, &args).await,
+            Verb::Add(args) => add::run(&client, args).await,
+            Verb::Scale(args) => scale::run(&client, &args).await,
+            Verb::Plan(args) => plan::run(&client, args).await,
+            Verb::Reload(args) => plan::reload(&client, args).await,
+            Verb::Wait(args) => wait::run(&client, &args).await,
             Verb::Kill(args) => kill::run(&client, &args).await,
             Verb::Down(args) => down::run(&client, &place.name, args).await,
-            Verb::Events => events::run(&client).await,
-            Verb::Up(_) | Verb::Supervise | Verb::Check | Verb::Logs(_) | Verb::History(_) => {
+            Verb::Upgrade(args) => upgrade::run(&client, &place.name, args).await,
+            Verb::Events(args) => events::run(&client, &args).await,
+            Verb::Up(_)
+            | Verb::Run(_)
+            | Verb::Supervise(_)
+            | Verb::Check
+            | Verb::Logs(_)
+            | Verb::History(_) => {
                 unreachable!("handled before anybody is asked")
             }
         }
     });
-    done.unwrap_or_else(|failure| report(&failure, &place.name))
+    done.unwrap_or_else(|failure| report(&failure, &place.name, format))
 }
 
 /// Says why in one sentence, and gives the exit code that tells the same.
-fn report(failure: &Failure, project: &str) -> Exit {
+fn report(failure: &Failure, project: &str, format: Format) -> Exit {
     match failure {
         // The reader of a pipe has seen enough.
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
@@ -119,10 +150,24 @@ fn report(failure: &Failure, project: &str) -> Exit {
             &format!("no launcher is running for project {project} ({reason}); start it with: provost up"),
             Exit::NoLauncher,
         ),
-        Failure::Client(ClientError::Refused(error)) => tell(error, error.code.into()),
+        Failure::BadFile(diagnostics) => complain(diagnostics),
+        Failure::Client(ClientError::Refused(error)) => refused(error, format),
         Failure::Client(ClientError::Timeout) => tell(failure, Exit::TimedOut),
         Failure::Client(ClientError::Broken(_) | ClientError::Nonsense(_)) => tell(failure, Exit::Failed),
     }
+}
+
+/// Tells a refusal: for people on stderr, for programs in the API's shape on stdout.
+fn refused(error: &ApiError, format: Format) -> Exit {
+    match format {
+        Format::Json => {
+            // Whoever closed the pipe does not want to know.
+            let _ = print_json(&ErrorJson { version: VERSION, error: error.clone() });
+        }
+        Format::Text if error.diagnostics.is_empty() => eprintln!("provost: {error}"),
+        Format::Text => error.diagnostics.iter().for_each(|complaint| eprintln!("provost: {complaint}")),
+    }
+    error.code.into()
 }
 
 fn tell(sentence: &dyn std::fmt::Display, exit: Exit) -> Exit {

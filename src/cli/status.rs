@@ -1,11 +1,13 @@
 //! `provost status NAME`.
 
+use std::time::Duration;
+
 use super::args::StatusArgs;
 use super::exit::Exit;
 use super::tree::policy;
 use super::{Failure, print, print_json};
 use super::{human, logs};
-use crate::control::{ChildJson, Client, StatusJson};
+use crate::control::{ChildJson, Client, ShutdownJson, StatusJson, StepJson};
 use crate::rules::Phase;
 
 pub(super) async fn run(client: &Client, args: &StatusArgs) -> Result<Exit, Failure> {
@@ -34,6 +36,7 @@ fn is_running(child: &ChildJson) -> bool {
 
 fn text(status: &StatusJson) -> String {
     let child = &status.child;
+    let spec = child.spec.as_deref();
     let maybe = |value: Option<String>| value.unwrap_or_else(|| human::NONE.to_owned());
     let lines = [
         ("name", child.name.clone()),
@@ -45,8 +48,10 @@ fn text(status: &StatusJson) -> String {
         ("last exit", maybe(last_exit(status))),
         ("policy", policy(child)),
     ];
+    let command = spec.and_then(|spec| spec.command.as_ref()).map(|command| ("command", command.join(" ")));
+    let shutdown = spec.map(|spec| ("shutdown", shutdown(&spec.shutdown)));
     let waits = status.log_stalled.iter().map(|reason| ("output", format!("waits: {reason}")));
-    let lines = lines.into_iter().chain(waits);
+    let lines = lines.into_iter().chain(command).chain(shutdown).chain(waits);
     let mut text: String = lines.map(|(key, value)| format!("{key:<9}  {value}\n")).collect();
     for line in &status.log_tail {
         text.push_str(&format!("{} {} | {}\n", line.at, line.name, logs::escaped(line.line.as_bytes())));
@@ -64,6 +69,22 @@ fn last_exit(status: &StatusJson) -> Option<String> {
     }
 }
 
+/// How a child is stopped.
+fn shutdown(shutdown: &ShutdownJson) -> String {
+    let ShutdownJson::Steps(steps) = shutdown else { return "KILL at once".to_owned() };
+    let step = |step: &StepJson| match step.wait_ms {
+        Some(millis) => {
+            format!("{}, {}", step.signal, humantime::format_duration(Duration::from_millis(millis)))
+        }
+        None => format!("{}, waits without end", step.signal),
+    };
+    let mut text: Vec<String> = steps.iter().map(step).collect();
+    if steps.iter().all(|step| step.wait_ms.is_some()) {
+        text.push("KILL".to_owned());
+    }
+    text.join(", then ")
+}
+
 /// A child in one line, for the verbs that change it.
 pub(super) fn line(child: &ChildJson) -> String {
     let process = match child.pid {
@@ -77,6 +98,14 @@ pub(super) fn line(child: &ChildJson) -> String {
 mod tests {
     use super::super::tree::tests::worker;
     use super::*;
+    use crate::control::{BrutalKill, SpecJson};
+
+    #[test]
+    fn the_end_of_a_stop_is_told() {
+        assert_eq!(shutdown(&ShutdownJson::Word(BrutalKill::BrutalKill)), "KILL at once");
+        let endless = StepJson { signal: "TERM".into(), wait_ms: None };
+        assert_eq!(shutdown(&ShutdownJson::Steps(vec![endless])), "TERM, waits without end");
+    }
 
     #[test]
     fn one_child_is_exactly_this() {
@@ -89,8 +118,14 @@ run        1
 restarts   0
 last exit  -
 policy     permanent
+command    bin/engine --fast
+shutdown   INT, 1s, then TERM, 500ms, then KILL
 ";
-        let engine = worker("engine", Phase::Ready, Some(4242));
+        let mut engine = worker("engine", Phase::Ready, Some(4242));
+        let step = |signal: &str, wait_ms| StepJson { signal: signal.into(), wait_ms };
+        let steps = vec![step("INT", Some(1000)), step("TERM", Some(500))];
+        let command = Some(["bin/engine", "--fast"].map(str::to_owned).to_vec());
+        engine.spec = Some(Box::new(SpecJson { command, shutdown: ShutdownJson::Steps(steps) }));
         assert_eq!(text(&StatusJson::new(engine.clone())), expected);
         assert_eq!(line(&engine), "engine: ready, pid 4242, run 1\n");
         assert_eq!(line(&worker("web", Phase::Stopped, None)), "web: stopped\n");

@@ -1,18 +1,23 @@
 //! `provost supervise` (hidden): the supervisor process, started by the keeper.
 
-use super::Exit;
 use super::console::Console;
+use super::{Exit, SuperviseArgs};
 use crate::keeper::{self, Link};
 use nix::sys::signal::Signal;
 
 use crate::os::{self, process};
-use crate::runtime;
+use crate::runtime::{self, Journal};
 
 /// The name in the process table beside the keeper's `provost`.
 const NAME: &str = "provost-super";
 
 /// Runs the supervisor process with the descriptors that the keeper gave it.
-pub fn run() -> Exit {
+pub fn run(args: SuperviseArgs) -> Exit {
+    // Its number was for the interpreter of a script.
+    drop(process::inherited(keeper::PROGRAM_FD));
+    if args.check {
+        return check();
+    }
     let inherited = Link::inherited().and_then(|link| Ok((link, process::inherited(keeper::JOURNAL_FD)?)));
     let (link, journal) = match inherited {
         Ok(inherited) => inherited,
@@ -25,10 +30,30 @@ pub fn run() -> Exit {
     os::signals::ignore(Signal::SIGXFSZ);
     // Only a name: without it the process is still found by its command line.
     let _ = process::set_name(NAME);
-    match runtime::run(link, journal, Box::new(Console::default())) {
+    let console = Box::new(Console::default());
+    let end = match args.safe {
+        true => runtime::run_safe(link, journal, console),
+        false => runtime::run(link, journal, console),
+    };
+    match end {
         Ok(()) => Exit::Ok,
         Err(error) => {
             tracing::error!(%error, "the supervisor process ends");
+            Exit::Failed
+        }
+    }
+}
+
+/// Says whether this program could take over: it must be able to read the journal.
+fn check() -> Exit {
+    let journal = process::inherited(keeper::JOURNAL_FD).map_err(|errno| errno.to_string());
+    match journal.and_then(|journal| Journal::open(journal).map_err(|error| error.to_string())) {
+        Ok(_) => {
+            println!("{}", runtime::greeting());
+            Exit::Ok
+        }
+        Err(error) => {
+            eprintln!("{error}");
             Exit::Failed
         }
     }

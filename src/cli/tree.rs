@@ -32,7 +32,9 @@ const COLUMNS: [Column; 7] = [
 /// The supervision tree as text: one line a node, children below their supervisor in start order.
 fn text_for(tree: &TreeJson, screen: &Screen) -> String {
     let mut rows = Vec::new();
-    add(&tree.root, "", "", &mut rows);
+    // Nobody restarts the root, so it is shown as if it had no restart type.
+    let root = ChildJson { restart: Restart::Permanent, ..tree.root.clone() };
+    add(&root, "", "", &mut rows);
     render(&COLUMNS, &rows, screen).text
 }
 
@@ -107,6 +109,7 @@ pub(super) mod tests {
             run: 1,
             restarts: 0,
             last_exit: None,
+            spec: None,
             supervisor: None,
         }
     }

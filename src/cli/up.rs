@@ -9,9 +9,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Exit, UpArgs};
+use super::{Exit, UpArgs, leftovers};
 use crate::config::{self, Context, Loaded, Project};
-use crate::keeper::{self, Plan};
+use crate::keeper::{self, Plan, RUN_DIR_VARIABLE};
 use crate::os::lock::{Lock, LockError};
 use crate::os::spawn::{Birth, Born, Parent};
 use crate::os::{self, memfd, pidfd, process, rundir, wait};
@@ -60,8 +60,10 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
         return detach(&project);
     }
     let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal"))?;
+    let run_dir = project.run_dir.clone();
+    leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
     write_world(&journal, project)?;
-    let plan = plan(journal, lock, ready).map_err(cannot("prepare the supervisor process"))?;
+    let plan = plan(journal, lock, &run_dir, ready).map_err(cannot("prepare the supervisor process"))?;
     // What the config file took is not needed any more, and this process stays.
     process::return_free_memory();
     keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))
@@ -114,11 +116,17 @@ fn write_world(journal: &OwnedFd, project: Project) -> Result<(), Refusal> {
 }
 
 /// The supervisor process: this very program, whatever becomes of its file.
-fn plan(journal: OwnedFd, lock: Lock, ready: Option<OwnedFd>) -> io::Result<Plan> {
+fn plan(journal: OwnedFd, lock: Lock, run_dir: &Path, ready: Option<OwnedFd>) -> io::Result<Plan> {
+    let mut env = environment()?;
+    let name = [RUN_DIR_VARIABLE.as_bytes(), b"="].concat();
+    env.retain(|pair| !pair.as_bytes().starts_with(&name));
+    // By this a later launcher finds it if it is left behind.
+    env.push(CString::new([&name, run_dir.as_os_str().as_bytes()].concat())?);
     Ok(Plan {
         program: process::own_program()?,
         argv: vec![c"provost".into(), c"supervise".into()],
-        env: environment()?,
+        safe: c"--safe".into(),
+        env,
         cwd: here()?,
         journal,
         lock: Some(lock),
@@ -126,13 +134,13 @@ fn plan(journal: OwnedFd, lock: Lock, ready: Option<OwnedFd>) -> io::Result<Plan
     })
 }
 
-fn environment() -> io::Result<Vec<CString>> {
+pub(super) fn environment() -> io::Result<Vec<CString>> {
     std::env::vars_os()
         .map(|(name, value)| Ok(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?))
         .collect()
 }
 
-fn here() -> io::Result<CString> {
+pub(super) fn here() -> io::Result<CString> {
     Ok(CString::new(std::env::current_dir()?.as_os_str().as_bytes())?)
 }
 

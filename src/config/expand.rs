@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::context::Context;
-use super::nearest::nearest;
+use crate::suggest::nearest;
 
 /// What the variables mean at one place of the file.
 #[derive(Clone, Copy)]
@@ -24,6 +24,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) name: Option<&'a str>,
     /// `None` where there is only one.
     pub(crate) instance: Option<u32>,
+    /// The child that has another number of instances than its text says, and that number.
+    pub(crate) scaled: Option<(&'a str, u32)>,
 }
 
 /// A `${...}` that cannot be expanded.
@@ -143,6 +145,7 @@ mod tests {
             log_dir: None,
             name: Some("web@2"),
             instance: Some(2),
+            scaled: None,
         };
         expand(text, &scope)
     }

@@ -76,6 +76,9 @@ pub(crate) const ROOT: Keys = Keys {
     ],
 };
 
+/// A child file says nothing about the project.
+pub(crate) const ADDITION: Keys = Keys { place: "at the top of a child file", keys: &[key("child", Read)] };
+
 pub(crate) const SUPERVISOR: Keys = Keys {
     place: "in [supervisor]",
     keys: &[

@@ -61,7 +61,9 @@ fn check_backoff(report: &Report, child: &Child, backoff: &Backoff, at: At, flag
             flags.intensity,
         ),
         format!(
-            "write a max of at most {} (period / intensity), or a smaller intensity",
+            "write {} of at most {}, the largest gap that still escalates (period / intensity), or a smaller \
+             intensity",
+            if steady { "an initial" } else { "a max" },
             format_duration(longest)
         ),
     );

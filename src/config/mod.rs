@@ -6,14 +6,17 @@
 //!
 //! The way of a file: `locate` finds it, `read` and `safety` open it, `document` parses it, `table` hands out its values
 //! with their places, `root` and `child` turn them into specifications, `tree` puts these together and checks what only
-//! the whole can tell, `lint` warns. Read on in `keys.rs`, then `root.rs`.
+//! the whole can tell, `lint` warns. `addition`
+//! reads a child that comes later, `difference` compares two readings. Read on in `keys.rs`, then `root.rs`.
 
+mod addition;
 mod backoff;
 mod child;
 mod claims;
 mod command;
 mod context;
 mod diagnostic;
+mod difference;
 mod document;
 mod duration;
 mod expand;
@@ -25,7 +28,6 @@ mod listen;
 mod load;
 mod locate;
 mod name;
-mod nearest;
 mod output;
 mod process;
 mod project;
@@ -41,11 +43,15 @@ mod table;
 mod tree;
 mod value;
 
+pub use addition::{Addition, parse_addition, read_addition};
 pub use context::Context;
 pub use diagnostic::Diagnostic;
+pub use difference::{Difference, Settings, When, differences};
 pub use explain::explain;
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, load, parse, scaled};
 pub use locate::{CONFIG_VARIABLE, DEFAULT_FILE, locate};
+pub use name::is_child_name;
+pub use process::MOST_INSTANCES;
 pub use project::{
     Inherit, KeeperLoss, Listen, LogFile, Output, ProcessSpec, Project, Ready, ReadyKind, StderrMode,
 };

@@ -49,6 +49,15 @@ pub(crate) fn child_name(value: Value) -> Option<String> {
     Some(name)
 }
 
+/// Whether a child may be called so.
+#[must_use]
+pub fn is_child_name(name: &str) -> bool {
+    name.bytes().all(allowed)
+        && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && name.len() <= LONGEST
+        && !RESERVED.contains(&name)
+}
+
 /// The nearest legal name, if anything is left of it.
 pub(crate) fn sanitised(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
@@ -75,5 +84,13 @@ mod tests {
         assert_eq!(sanitised("žluťoučký"), Some("lu-ou-k".into()));
         assert_eq!(sanitised("///"), None);
         assert_eq!(sanitised(&"x".repeat(100)).map(|name| name.len()), Some(64));
+    }
+
+    #[test]
+    fn names_of_children_are_short_plain_and_not_ours() {
+        assert!(is_child_name("a") && is_child_name("web-2.x_y"));
+        for wrong in ["", "-a", "A", "a b", "a@1", "keeper", "../x", &"x".repeat(65)] {
+            assert!(!is_child_name(wrong), "{wrong}");
+        }
     }
 }

@@ -19,7 +19,7 @@ use super::value::Value;
 use crate::rules::{Backoff, WorkerSpec};
 
 /// As many instances may a child have.
-const MOST_INSTANCES: u32 = 1_000;
+pub const MOST_INSTANCES: u32 = 1_000;
 
 /// File mode creation mask without a word in the file.
 const UMASK: u32 = 0o022;
@@ -86,6 +86,8 @@ impl Process {
         };
         // A number that is wrong still says that there are instances.
         let count = table.get("instances").map(|value| value.integer(1..=MOST_INSTANCES).unwrap_or(1));
+        let scaled = scope.scaled.filter(|(name, _)| *name == base_name).map(|(_, count)| count);
+        let count = count.map(|count| scaled.unwrap_or(count));
         let errors = table.report.errors_so_far();
         for instance in instances(count) {
             process.add_run(table, base_name, instance, scope, &shared);

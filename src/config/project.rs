@@ -25,6 +25,8 @@ pub struct Project {
     pub tree: SupervisorSpec,
     /// What to run, by the name of the worker in `tree`.
     pub processes: BTreeMap<String, ProcessSpec>,
+    /// The text it was read from. Further instances are read from it later, whatever the file says by then.
+    pub text: String,
 }
 
 /// `on_keeper_loss`.

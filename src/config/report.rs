@@ -63,6 +63,11 @@ impl<'a> Report<'a> {
         self.count.get() > MOST
     }
 
+    /// The whole text.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The text between two places, empty when they do not lie in the file.
     pub(crate) fn slice(&self, from: At, to: At) -> &'a str {
         self.text.get(from.0..to.0).unwrap_or_default()

@@ -93,6 +93,7 @@ pub(crate) fn project<'a>(
     document: &'a DeTable<'a>,
     file: &Path,
     context: &Context,
+    scaled: Option<(&str, u32)>,
 ) -> Option<Project> {
     if document.is_empty() {
         report.error(
@@ -103,7 +104,7 @@ pub(crate) fn project<'a>(
         return None;
     }
     let root = Table::open(report, At(0), document, &keys::ROOT);
-    let outer = outer_scope(file, context);
+    let outer = Scope { scaled, ..outer_scope(file, context) };
     let name = project_name(&root, file);
     let run_dir = run_dir(&root, &outer, &name);
     let log_dir = log_dir(&root, &Scope { run_dir: Some(&run_dir), ..outer }, &name, &run_dir);
@@ -140,12 +141,13 @@ pub(crate) fn project<'a>(
         on_keeper_loss: on_keeper_loss.unwrap_or_default(),
         tree,
         processes: child::into_processes(children),
+        text: report.text().to_owned(),
     })
 }
 
-fn outer_scope<'a>(file: &'a Path, context: &'a Context) -> Scope<'a> {
+pub(crate) fn outer_scope<'a>(file: &'a Path, context: &'a Context) -> Scope<'a> {
     let config_dir = file.parent().unwrap_or(Path::new("/"));
-    Scope { context, config_dir, run_dir: None, log_dir: None, name: None, instance: None }
+    Scope { context, config_dir, run_dir: None, log_dir: None, name: None, instance: None, scaled: None }
 }
 
 /// `name`, else the name of the config file's folder.

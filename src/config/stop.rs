@@ -6,11 +6,11 @@ use nix::libc::{SIGKILL, SIGSTOP, SIGTERM};
 
 use super::duration::Wait;
 use super::keys::{self, ChildType};
-use super::nearest::nearest;
 use super::signal::signal;
 use super::table::Table;
 use super::value::Value;
 use crate::rules::{Shutdown, Signal, StopStep};
+use crate::suggest::nearest;
 
 /// OTP's default for a worker.
 const WORKER: Duration = Duration::from_secs(5);

@@ -3,9 +3,9 @@
 use toml::de::DeTable;
 
 use super::keys::{ChildType, Key, Keys, Standing, TABLES};
-use super::nearest::nearest;
 use super::report::{At, Report};
 use super::value::{Role, Value};
+use crate::suggest::nearest;
 
 /// A table whose keys have been checked against the list; its values are handed out by name.
 #[derive(Clone, Copy)]

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::child::{Body, Child, Wish};
 use super::explain::explain;
 use super::flags::Flagged;
-use super::nearest::nearest;
-use super::process::Process;
 use super::report::{At, Report};
 use crate::rules::{AutoShutdown, ChildSpec, Kind, Restart, SpecError, Strategy, SupervisorSpec};
+use crate::suggest::nearest;
 
 /// Supervisors nested deeper than this are a mistake, and every walk of the tree may recurse.
 const DEEPEST: usize = 32;
@@ -78,6 +77,39 @@ impl<'c> Family<'c> {
                 check_significance(report, child, group.flagged);
             }
         }
+        for (index, child) in self.children.iter().enumerate() {
+            if let Body::Process(process) = &child.body
+                && let Some(at) = process.listens_at
+                && self.is_made_at_run_time(index)
+            {
+                report.error(
+                    at,
+                    "`listen` names one socket, and every instance of this template would want it",
+                    "take it out, or write another strategy",
+                );
+            }
+        }
+    }
+
+    /// Whether a child is a template, or stands below one. Circles have been reported, and lead nowhere.
+    fn is_made_at_run_time(&self, index: usize) -> bool {
+        let mut parent = self.parents[index];
+        for _ in 0..=DEEPEST {
+            let flagged = match parent {
+                Parent::Root => &self.root,
+                Parent::Child(above) => match &self.children[above].body {
+                    Body::Supervisor(flagged) => flagged,
+                    Body::Process(_) | Body::Unknown => return false,
+                },
+                Parent::Unclear => return false,
+            };
+            if flagged.flags.strategy == Strategy::SimpleOneForOne {
+                return true;
+            }
+            let Parent::Child(above) = parent else { return false };
+            parent = self.parents[above];
+        }
+        false
     }
 
     /// Every supervisor, the root first.
@@ -172,14 +204,14 @@ impl<'c> Family<'c> {
             }
             return;
         };
-        match &template.body {
-            Body::Process(process) => check_template_process(report, process),
-            Body::Supervisor(_) => report.error(
-                template.at,
-                "the template of a simple_one_for_one supervisor must be a process",
-                "write a [[child]] with a command, or another strategy",
-            ),
-            Body::Unknown => {}
+        if let Body::Process(process) = &template.body
+            && let Some(at) = process.instances_at
+        {
+            report.error(
+                at,
+                "`instances` has no meaning in a template, whose instances are added at run time",
+                "take it out, or write another strategy",
+            );
         }
     }
 }
@@ -221,24 +253,6 @@ fn check_significance(report: &Report, child: &Child, supervisor: &Flagged) {
         refuse(report, at, &SpecError::SignificantNever(name()));
     } else if child.restart == Some(Restart::Permanent) {
         refuse(report, at, &SpecError::SignificantPermanent(name()));
-    }
-}
-
-/// Instances of a template come at run time, so nothing in it can be one of several, nor alone.
-fn check_template_process(report: &Report, template: &Process) {
-    if let Some(at) = template.instances_at {
-        report.error(
-            at,
-            "`instances` has no meaning in a template, whose instances are added at run time",
-            "take it out, or write another strategy",
-        );
-    }
-    if let Some(at) = template.listens_at {
-        report.error(
-            at,
-            "`listen` names one socket, and every instance of this template would want it",
-            "take it out, or write another strategy",
-        );
     }
 }
 

@@ -9,10 +9,10 @@ use toml::de::{DeString, DeValue};
 use super::duration::{self, Wait};
 use super::expand::{Scope, expand};
 use super::keys::{Keys, Word, Words};
-use super::nearest::{listed, nearest};
 use super::report::{At, Report};
 use super::size;
 use super::table::Table;
+use crate::suggest::{listed, nearest};
 
 /// A value. Every question about its type either answers or reports an error and answers `None`.
 #[derive(Clone, Copy)]

@@ -18,6 +18,7 @@ use super::api::{
     ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, OutputState, Request, Response, StatusJson,
     TreeJson, VERSION,
 };
+use super::body;
 use super::history::{DEFAULT_EXITS, HistoryJson, read_history};
 use super::logs::{DEFAULT_LINES, LogLineJson, LogQuery, pump};
 use super::ps::ps;
@@ -72,8 +73,11 @@ impl Desk {
     where
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
-        let route = route(request.method(), request.uri().path())?;
         let query = request.uri().query().unwrap_or_default().to_owned();
+        let route = match route(request.method(), request.uri().path())? {
+            Route::Ask(Request::Events { .. }) => Route::Ask(Request::Events { since: since(&query)? }),
+            route => route,
+        };
         let body = if request.method() == Method::POST {
             read_body(request.into_body()).await?
         } else {
@@ -85,6 +89,10 @@ impl Desk {
             Route::Ps => self.ask(Request::Members, &query).await,
             Route::Logs(name) => self.ask(Request::Logs(name), &query).await,
             Route::History => self.ask(Request::History, &query).await,
+            Route::Upgrade => self.ask(body::upgrade(&body)?, &query).await,
+            Route::Add => self.ask(body::add(&body)?, &query).await,
+            Route::Scale => self.ask(body::scale(&body)?, &query).await,
+            Route::Reload => self.ask(body::reload(&body)?, &query).await,
             Route::Signal(name) => self.ask(Request::Signal(name, signal_of(&body)?), &query).await,
         }
     }
@@ -112,10 +120,16 @@ impl Desk {
             Response::Members(project, members) => Ok(json(StatusCode::OK, &ps(project, members).await)),
             Response::Child(child) => Ok(json(StatusCode::OK, &StatusJson::new(child))),
             Response::Status(child, output) => Ok(json(StatusCode::OK, &status(child, output).await)),
+            Response::About(about) => Ok(json(StatusCode::OK, &about)),
+            Response::Why(why) => Ok(json(StatusCode::OK, &why)),
+            Response::Counts(counts) => Ok(json(StatusCode::OK, &counts)),
+            Response::Scale(scale) => Ok(json(StatusCode::OK, &scale)),
+            Response::Plan(plan) => Ok(json(StatusCode::OK, &plan)),
+            Response::Reload(reload) => Ok(json(StatusCode::OK, &reload)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
-            Response::Events(source) => match permit {
+            Response::Events { past, coming } => match permit {
                 Some(permit) => {
-                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(events(source, sink)))))
+                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(events(past, coming, sink)))))
                 }
                 None => Err(ApiError::new(ErrorCode::Internal, "events answer another question").into()),
             },
@@ -136,7 +150,13 @@ impl Desk {
             Request::Start(_)
             | Request::Stop(_)
             | Request::Restart(_)
-            | Request::Events
+            | Request::Upgrade(_)
+            | Request::Add(_)
+            | Request::Remove(_)
+            | Request::Scale(..)
+            | Request::Plan
+            | Request::Reload(_)
+            | Request::Events { .. }
             | Request::Logs(_) => {
                 let permit = Arc::clone(&self.lasting).try_acquire_owned();
                 permit
@@ -146,10 +166,13 @@ impl Desk {
             Request::Tree
             | Request::Members
             | Request::Child(_)
+            | Request::Why(_)
+            | Request::Counts(_)
             | Request::Signal(..)
             | Request::Down
             | Request::History
-            | Request::Health => Ok(None),
+            | Request::Health
+            | Request::About => Ok(None),
         }
     }
 }
@@ -215,6 +238,17 @@ where
             allow: None,
         }),
     }
+}
+
+/// `since=SEQ`, the only thing a query can say.
+fn since(query: &str) -> Result<Option<u64>, Refused> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let number = query.strip_prefix("since=").and_then(|number| number.parse().ok());
+    number
+        .map(Some)
+        .ok_or_else(|| bad("the only query here is since=SEQ, with the number of an event".into()))
 }
 
 fn signal_of(body: &[u8]) -> Result<i32, Refused> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, oneshot};
 
+use super::admin::{Add, Apply, CountsJson, DiagnosticJson, PlanJson, ReloadJson, ScaleJson, WhyJson};
 use super::history::PastExitJson;
 use super::logs::LogLineJson;
 use crate::capture::Source;
@@ -39,16 +40,39 @@ pub enum Request {
     Restart(String),
     /// `POST /v1/children/NAME/signal` with `{"signal": 15}` or `{"signal": "TERM"}`: to the main process.
     Signal(String, i32),
+    /// `GET /v1/children/NAME/why`.
+    Why(String),
+    /// `GET /v1/counts`, `GET /v1/counts/NAME`: OTP `count_children` of this supervisor, or of the root.
+    Counts(Option<String>),
+    /// `POST /v1/children`: OTP `start_child`.
+    Add(Add),
+    /// `DELETE /v1/children/NAME`: OTP `delete_child`.
+    Remove(String),
+    /// `POST /v1/scale`: so many instances of this child there shall be.
+    Scale(String, u32),
+    /// `GET /v1/plan`: what a reload would do.
+    Plan,
+    /// `POST /v1/reload`: read the config file again.
+    Reload(Apply),
     /// `POST /v1/down`: stop everything; answered when the stop has begun.
     Down,
-    /// `GET /v1/events`: the event stream from now on.
-    Events,
+    /// `GET /v1/events`: the event stream from now on, or `?since=SEQ`: after this event, as far as it is remembered (0:
+    /// all that is).
+    Events {
+        /// The last event the caller knows.
+        since: Option<u64>,
+    },
     /// Where this child's output is (for `GET /v1/logs/NAME`).
     Logs(String),
     /// Where the history is (for `GET /v1/history`).
     History,
     /// `GET /healthz`.
     Health,
+    /// `GET /v1/about`: the supervisor process itself.
+    About,
+    /// `POST /v1/upgrade` with `{"binary": "/path"}`: this program for the supervisor process; answered when it has passed
+    /// the examination. What became of it stands in `About` then.
+    Upgrade(PathBuf),
 }
 
 /// What is answered.
@@ -60,12 +84,29 @@ pub enum Response {
     Members(String, Vec<Member>),
     /// To the mutating verbs: the child as it is now.
     Child(ChildJson),
+    /// To `Why`.
+    Why(Box<WhyJson>),
+    /// To `Counts`.
+    Counts(CountsJson),
+    /// To `Scale`.
+    Scale(ScaleJson),
+    /// To `Plan`.
+    Plan(PlanJson),
+    /// To `Reload`.
+    Reload(ReloadJson),
     /// To `Child`: the same, and what is needed to tell more of it.
     Status(ChildJson, OutputState),
-    /// To `Down` and `Health`.
+    /// To `Down`, `Health` and `Upgrade`.
     Done,
+    /// To `About`.
+    About(AboutJson),
     /// To `Events`: JSON objects, one a message, without a newline.
-    Events(broadcast::Receiver<String>),
+    Events {
+        /// What has happened.
+        past: Vec<String>,
+        /// What happens, without a gap between.
+        coming: broadcast::Receiver<String>,
+    },
     /// To `Logs`: its files; none if its output is not captured.
     Logs(Vec<Source>),
     /// To `History`: the log directory.
@@ -226,7 +267,50 @@ impl StatusJson {
     }
 }
 
-/// The answer to requests that answer nothing else: `POST /v1/down`, `GET /healthz`.
+/// `GET /v1/about`: the supervisor process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AboutJson {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Project name.
+    pub project: String,
+    /// Version of the program it runs.
+    pub program_version: String,
+    /// Its process.
+    pub pid: i32,
+    /// How many supervisor processes this launcher has had, this one included.
+    pub incarnation: u32,
+    /// Why it starts nothing; absent in ordinary operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_mode: Option<String>,
+    /// What became of the newest change of program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeJson>,
+    /// `sd_notify` messages that this supervisor process ignored: not from the child that they were about, or no messages.
+    pub ignored_notifications: u64,
+}
+
+/// What became of a change of program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeJson {
+    /// The first supervisor process after it.
+    pub incarnation: u32,
+    /// Why the program before is back; absent if the new one took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl UpgradeJson {
+    /// The new program ended with this wait status before it had taken over.
+    #[must_use]
+    pub fn failed(incarnation: u32, status: i32) -> UpgradeJson {
+        let how = crate::os::wait::describe(status);
+        let failure = format!("the new program ended with {how} before it had taken over");
+        UpgradeJson { incarnation, failure: Some(failure) }
+    }
+}
+
+/// The answer to requests that answer nothing else: `POST /v1/down`, `POST /v1/upgrade`, `GET /healthz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneJson {
     /// [`VERSION`].
@@ -256,9 +340,48 @@ pub struct ChildJson {
     /// How the newest ended run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitJson>,
+    /// What it runs and how it is stopped; only in the answer to `GET /v1/children/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<SpecJson>>,
     /// Only of supervisors.
     #[serde(flatten)]
     pub supervisor: Option<SupervisorJson>,
+}
+
+/// The part of a child's specification that [`ChildJson`] does not have. (OTP `get_childspec`.)
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecJson {
+    /// Program and arguments; null for a supervisor.
+    pub command: Option<Vec<String>>,
+    /// How it is stopped.
+    pub shutdown: ShutdownJson,
+}
+
+/// `"brutal_kill"`, or the polite steps before KILL: `[{"signal":"TERM","wait_ms":5000}]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ShutdownJson {
+    /// Killed at once.
+    Word(BrutalKill),
+    /// Asked step by step.
+    Steps(Vec<StepJson>),
+}
+
+/// The word `brutal_kill`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BrutalKill {
+    /// The word.
+    BrutalKill,
+}
+
+/// One polite step of a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepJson {
+    /// The signal's name.
+    pub signal: String,
+    /// How long it has; null: for ever (OTP `infinity`).
+    pub wait_ms: Option<u64>,
 }
 
 /// The part of [`ChildJson`] that only supervisors have.
@@ -312,13 +435,16 @@ pub struct ApiError {
     /// The name it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What is wrong with a file, complaint by complaint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<DiagnosticJson>,
 }
 
 impl ApiError {
     /// An error about no child in particular.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> ApiError {
-        ApiError { code, message: message.into(), name: None }
+        ApiError { code, message: message.into(), name: None, diagnostics: Vec::new() }
     }
 }
 

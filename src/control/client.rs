@@ -1,4 +1,6 @@
-//! What the verbs use to ask a running launcher.
+//! What the verbs use to ask a running launcher. Requests of administration are in `client/admin.rs`.
+
+mod admin;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::route::encode;
-use super::{ApiError, DoneJson, ErrorCode, ErrorJson, PsJson, SOCKET, StatusJson, TreeJson};
+use super::{AboutJson, ApiError, DoneJson, ErrorCode, ErrorJson, PsJson, SOCKET, StatusJson, TreeJson};
 
 /// How long reading verbs keep trying while the supervisor process is being replaced.
 const RETRY_FOR: Duration = Duration::from_secs(2);
@@ -152,14 +154,45 @@ impl Client {
         parse(&timeout(ANSWER_WAIT, answer).await.map_err(|_| ClientError::Timeout)??)
     }
 
+    /// `GET /v1/about`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn about(&self) -> Result<AboutJson, ClientError> {
+        self.read("/v1/about").await
+    }
+
+    /// `POST /v1/upgrade`; returns when the program has passed the examination.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn upgrade(&self, binary: &Path) -> Result<DoneJson, ClientError> {
+        let body = serde_json::json!({ "binary": binary }).to_string();
+        let answer = self.once(Method::POST, "/v1/upgrade", body);
+        parse(&timeout(ANSWER_WAIT, answer).await.map_err(|_| ClientError::Timeout)??)
+    }
+
     /// `GET /v1/events`: what happens from now on.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn events(&self) -> Result<EventReader, ClientError> {
+        self.follow("/v1/events").await
+    }
+
+    /// `GET /v1/events?since=SEQ`: what has happened after this event, as far as it is remembered, and what happens from now
+    /// on. Numbers are those of the present supervisor process; 0 is before its first event.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events_since(&self, seq: u64) -> Result<EventReader, ClientError> {
+        self.follow(&format!("/v1/events?since={seq}")).await
+    }
+
+    async fn follow(&self, path: &str) -> Result<EventReader, ClientError> {
         let mut retry = Retry::new();
         loop {
-            let response = timeout(ANSWER_WAIT, self.send(Method::GET, "/v1/events", String::new())).await;
+            let response = timeout(ANSWER_WAIT, self.send(Method::GET, path, String::new())).await;
             match response.map_err(|_| ClientError::Timeout)? {
                 Ok(response) if response.status() == StatusCode::OK => {
                     return Ok(EventReader { body: response.into_body(), buffer: Vec::new() });

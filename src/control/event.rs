@@ -15,6 +15,8 @@ pub struct EventJson {
     pub mono_ms: u64,
     /// What happened.
     pub event: EventKind,
+    /// How much it matters.
+    pub level: Level,
     /// To whom.
     pub name: String,
     /// Which run of it.
@@ -29,6 +31,9 @@ pub struct EventJson {
     /// Whether its supervisor had begun to stop it (`exited`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<bool>,
+    /// Whether its supervisor had to kill it (`exited`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<bool>,
     /// What follows from it (`exited`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<crate::rules::Decision>,
@@ -45,9 +50,28 @@ pub struct EventJson {
     /// Restarts left in the window (`restarting`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts_left: Option<u32>,
+    /// How a supervisor node or the whole project came to its end (`stopped`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Ending>,
     /// One sentence more (`start_failed`, `gave_up`, ...).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// How a supervisor node or the whole project came to its end. To OTP the first three are one reason, `shutdown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// As asked.
+    Stopped,
+    /// Too many restarts.
+    GaveUp,
+    /// Its significant children ended.
+    AutoShutdown,
+    /// A child could not be started.
+    BootFailed,
+    /// Killed with all below it.
+    Killed,
 }
 
 /// The run that ended before this one started.
@@ -59,6 +83,23 @@ pub struct Replaced {
     pub exit: ExitJson,
     /// Whether it ended by itself or was killed from outside, that is: not stopped by its supervisor.
     pub by_itself: bool,
+}
+
+/// How much an event matters: to be looked at, to be known, of no account by itself.
+///
+/// As OTP's supervisor and progress reports: the end of a permanent child and every abnormal end is an error, a start at
+/// boot or by itself is information, a start that somebody asked for is not even that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Steps on the way, and what was asked for.
+    Debug,
+    /// What happened by itself, as it should.
+    Info,
+    /// What should not have been necessary.
+    Warning,
+    /// What went wrong.
+    Error,
 }
 
 /// The closed list of events.

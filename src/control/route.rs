@@ -13,6 +13,14 @@ pub(super) enum Route {
     Ps,
     /// A signal for this child; which one stands in the body.
     Signal(String),
+    /// A new program; which one stands in the body.
+    Upgrade,
+    /// What to add stands in the body.
+    Add,
+    /// What to scale stands in the body.
+    Scale,
+    /// How far to go stands in the body.
+    Reload,
     /// Ask it where the logs of this child are, then read them as the query says.
     Logs(String),
     /// Ask it where the history is, then read it as the query says.
@@ -55,11 +63,23 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refused> {
         ["healthz"] => (Method::GET, Route::Ask(Request::Health)),
         ["v1", "tree"] => (Method::GET, Route::Ask(Request::Tree)),
         ["v1", "ps"] => (Method::GET, Route::Ps),
-        ["v1", "events"] => (Method::GET, Route::Ask(Request::Events)),
+        ["v1", "events"] => (Method::GET, Route::Ask(Request::Events { since: None })),
+        ["v1", "about"] => (Method::GET, Route::Ask(Request::About)),
+        ["v1", "upgrade"] => (Method::POST, Route::Upgrade),
         ["v1", "history"] => (Method::GET, Route::History),
         ["v1", "logs", name] => (Method::GET, Route::Logs(decode(name)?)),
         ["v1", "down"] => (Method::POST, Route::Ask(Request::Down)),
+        ["v1", "plan"] => (Method::GET, Route::Ask(Request::Plan)),
+        ["v1", "reload"] => (Method::POST, Route::Reload),
+        ["v1", "scale"] => (Method::POST, Route::Scale),
+        ["v1", "counts"] => (Method::GET, Route::Ask(Request::Counts(None))),
+        ["v1", "counts", name] => (Method::GET, Route::Ask(Request::Counts(Some(decode(name)?)))),
+        ["v1", "children"] => (Method::POST, Route::Add),
+        ["v1", "children", name] if *method == Method::DELETE => {
+            (Method::DELETE, Route::Ask(Request::Remove(decode(name)?)))
+        }
         ["v1", "children", name] => (Method::GET, Route::Ask(Request::Child(decode(name)?))),
+        ["v1", "children", name, "why"] => (Method::GET, Route::Ask(Request::Why(decode(name)?))),
         ["v1", "children", name, verb] => {
             (Method::POST, about_child(decode(name)?, verb).ok_or_else(unknown)?)
         }
@@ -85,8 +105,10 @@ fn about_child(name: String, verb: &str) -> Option<Route> {
 fn unknown() -> Refused {
     ApiError::new(
         ErrorCode::NotFound,
-        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/history, /v1/logs/NAME, /v1/children/NAME, /healthz and \
-         POST /v1/children/NAME/{start,stop,restart,signal}, /v1/down",
+        "nothing is at this path; there are GET /v1/tree, /v1/ps, /v1/events, /v1/history, /v1/logs/NAME, \
+         /v1/plan, /v1/counts, /v1/counts/NAME, /v1/about, /v1/children/NAME, /v1/children/NAME/why, /healthz, \
+         POST /v1/children, /v1/children/NAME/{start,stop,restart,signal}, /v1/scale, /v1/reload, /v1/upgrade, \
+         /v1/down and DELETE /v1/children/NAME",
     )
     .into()
 }
@@ -134,12 +156,24 @@ mod tests {
         let ask = |request| Ok(Route::Ask(request));
         assert_eq!(get("/v1/tree"), ask(Request::Tree));
         assert_eq!(get("/v1/ps"), Ok(Route::Ps));
+        assert_eq!(get("/v1/plan"), ask(Request::Plan));
+        assert_eq!(get("/v1/counts"), ask(Request::Counts(None)));
+        assert_eq!(get("/v1/counts/clients"), ask(Request::Counts(Some("clients".into()))));
+        assert_eq!(get("/v1/children/client%401/why"), ask(Request::Why("client@1".into())));
+        let other = |method, path| route(method, path).map_err(|refused| refused.status);
+        assert_eq!(other(&Method::POST, "/v1/children"), Ok(Route::Add));
+        assert_eq!(other(&Method::POST, "/v1/scale"), Ok(Route::Scale));
+        assert_eq!(other(&Method::POST, "/v1/reload"), Ok(Route::Reload));
+        assert_eq!(other(&Method::DELETE, "/v1/children/client@1"), ask(Request::Remove("client@1".into())));
+        assert_eq!(other(&Method::DELETE, "/v1/children/a/why"), Err(StatusCode::METHOD_NOT_ALLOWED));
         assert_eq!(get("/v1/logs/client%401"), Ok(Route::Logs("client@1".into())));
         assert_eq!(get("/v1/history"), Ok(Route::History));
         assert_eq!(get("/v1/children/client%401"), ask(Request::Child("client@1".into())));
         let post = |path| route(&Method::POST, path).unwrap();
         assert_eq!(post("/v1/children/a/stop"), Route::Ask(Request::Stop("a".into())));
         assert_eq!(post("/v1/children/a/signal"), Route::Signal("a".into()));
+        assert_eq!(get("/v1/about"), ask(Request::About));
+        assert_eq!(post("/v1/upgrade"), Route::Upgrade);
         assert_eq!(post("/v1/down"), Route::Ask(Request::Down));
     }
 

@@ -1,8 +1,7 @@
-//! Signals by name and number.
+//! A signal as a person names it.
 
-use nix::sys::signal::Signal;
-
-use super::suggest::suggest;
+use crate::os::signals;
+use crate::suggest::nearest;
 
 /// Not a signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,29 +16,14 @@ pub struct UnknownSignal {
 /// # Errors
 /// It is none; the error names a close one.
 pub fn parse_signal(typed: &str) -> Result<i32, UnknownSignal> {
-    let upper = typed.trim().to_ascii_uppercase();
-    if let Some(number) = upper.parse().ok().filter(|number| (1..=64).contains(number)) {
-        return Ok(number);
-    }
-    let short = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Some(signal) = Signal::iterator().find(|&signal| short_name(signal) == short) {
-        return Ok(signal as i32);
-    }
-    let hint = match suggest(short, Signal::iterator().map(short_name)) {
-        Some(name) => format!("; did you mean {name}?"),
-        None => "; write TERM, SIGTERM or a number from 1 to 64".to_owned(),
-    };
-    Err(UnknownSignal { typed: typed.to_owned(), hint })
-}
-
-/// The name of a signal without `SIG`; its number where it has none (real-time signals).
-#[must_use]
-pub fn signal_name(number: i32) -> String {
-    Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| short_name(signal).to_owned())
-}
-
-fn short_name(signal: Signal) -> &'static str {
-    signal.as_str().trim_start_matches("SIG")
+    signals::parse(typed).ok_or_else(|| {
+        let upper = typed.trim().to_ascii_uppercase();
+        let hint = match nearest(upper.strip_prefix("SIG").unwrap_or(&upper), signals::names()) {
+            Some(name) => format!("; did you mean {name}?"),
+            None => "; write TERM, SIGTERM or a number from 1 to 64".to_owned(),
+        };
+        UnknownSignal { typed: typed.to_owned(), hint }
+    })
 }
 
 #[cfg(test)]
@@ -67,13 +51,5 @@ mod tests {
                 message(typed)
             );
         }
-    }
-
-    #[test]
-    fn every_name_comes_back() {
-        for number in 1..=64 {
-            assert_eq!(parse_signal(&signal_name(number)), Ok(number));
-        }
-        assert_eq!((signal_name(9).as_str(), signal_name(40).as_str()), ("KILL", "40"));
     }
 }

@@ -44,22 +44,37 @@ impl Body for StreamBody {
     }
 }
 
-/// Events from `source`, which was subscribed before the response began: nothing between is lost. What comes while the
-/// client reads slowly waits in the supervisor's own channel, which drops the oldest.
-pub(super) async fn events(mut source: broadcast::Receiver<String>, sink: mpsc::Sender<Bytes>) {
-    loop {
-        let event = tokio::select! {
-            event = source.recv() => event,
-            () = sink.closed() => return,
-        };
-        let frame = match event {
-            Ok(json) => format!("data: {json}\n\n"),
-            // Of another type than the events, so that no reader takes it for one.
-            Err(broadcast::error::RecvError::Lagged(count)) => format!("event: missed\ndata: {count}\n\n"),
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        if sink.send(frame.into()).await.is_err() {
+/// Events that are past, then those from `coming`, which was subscribed at the same instant: nothing between is lost. What
+/// comes while the client reads slowly waits in the supervisor's own channel, which drops the oldest.
+pub(super) async fn events(
+    past: Vec<String>,
+    mut coming: broadcast::Receiver<String>,
+    sink: mpsc::Sender<Bytes>,
+) {
+    for json in past {
+        if sink.send(frame(&json)).await.is_err() {
             return;
         }
     }
+    loop {
+        let event = tokio::select! {
+            event = coming.recv() => event,
+            () = sink.closed() => return,
+        };
+        let frame = match event {
+            Ok(json) => frame(&json),
+            // Of another type than the events, so that no reader takes it for one.
+            Err(broadcast::error::RecvError::Lagged(count)) => {
+                format!("event: missed\ndata: {count}\n\n").into()
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        if sink.send(frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn frame(json: &str) -> Bytes {
+    format!("data: {json}\n\n").into()
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -13,12 +13,14 @@ use nix::sys::stat::FileStat;
 use nix::unistd::Pid;
 
 use super::children::{Children, Told};
+use super::protocol::Beginning;
 use super::store::Store;
-use super::{Plan, wire};
+use super::watch::{Look, Watch};
+use super::{PROGRAM_FD, Plan, wire};
 use crate::os::limits::OpenFiles;
 use crate::os::socket::{self, MAX_FDS, Received};
 use crate::os::spawn::{self, Birth, Born, Parent};
-use crate::os::{descendants, pidfd};
+use crate::os::{clock, descendants, pidfd};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -79,27 +81,35 @@ pub(super) struct Incarnation {
     phase: Phase,
     /// When the other half is ended by force.
     deadline: Option<u64>,
+    beginning: Beginning,
     snapshot_told: bool,
     stop_told: Stop,
     queue: Queue,
+    watch: Watch,
 }
 
 impl Incarnation {
-    /// Starts a supervisor process, in a session of its own so that Ctrl-C reaches only the keeper. The keeper's death does
+    /// Starts a supervisor process, perhaps with one argument more, in a session of its own so that Ctrl-C reaches only the keeper. The keeper's death does
     /// not kill it: it reads the end of its socket, ends what is left, and exits.
-    pub(super) fn start(number: u32, plan: &Plan, inheritance: &Inheritance) -> io::Result<Incarnation> {
+    pub(super) fn start(
+        number: u32,
+        plan: &Plan,
+        extra: Option<&CString>,
+        beginning: Beginning,
+        inheritance: &Inheritance,
+    ) -> io::Result<Incarnation> {
         let (ours, theirs) = socket::pair()?;
         socket::pass_credentials(ours.as_fd())?;
         let identity = descendants::identity(&theirs)?;
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let birth = Birth {
-            program: CString::new(format!("/proc/self/fd/{}", plan.program.as_raw_fd()))?,
-            argv: plan.argv.clone(),
+            program: CString::new(format!("/proc/self/fd/{PROGRAM_FD}"))?,
+            argv: plan.argv.iter().chain(extra).cloned().collect(),
             env: plan.env.clone(),
             cwd: plan.cwd.clone(),
             umask: inheritance.umask,
             stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
-            pass: vec![theirs.as_fd(), plan.journal.as_fd()],
+            pass: vec![theirs.as_fd(), plan.journal.as_fd(), plan.program.as_fd()],
             listen_pid: false,
             nofile: Some((inheritance.open_files.soft, inheritance.open_files.hard)),
             parent: Parent::Caller,
@@ -113,9 +123,11 @@ impl Incarnation {
             theirs: identity,
             phase: Phase::Whole,
             deadline: None,
+            beginning,
             snapshot_told: false,
             stop_told: Stop::No,
             queue: Queue::Free,
+            watch: Watch::new(clock::monotonic_ns()),
         })
     }
 
@@ -178,7 +190,36 @@ impl Incarnation {
         }
     }
 
-    /// It said that the tree has ended, and now exits.
+    /// It said something.
+    pub(super) fn heard(&mut self, now: u64) {
+        self.watch.heard(now);
+    }
+
+    /// Asks whether it is alive. A full queue is as good as the question: it is not read.
+    pub(super) fn ask(&mut self, now: u64) {
+        let _ = socket::try_send(self.socket.as_fd(), wire::ping().as_slice(), &[]);
+        self.watch.told(now);
+    }
+
+    /// Whether it hangs, as far as that can be told now. One that is on its way out has other deadlines.
+    pub(super) fn hangs(&mut self, now: u64) -> bool {
+        if self.phase != Phase::Whole || self.deadline.is_some() {
+            return false;
+        }
+        match self.watch.look(now) {
+            Look::Fine => false,
+            Look::Ask => {
+                self.ask(now);
+                false
+            }
+            Look::Hung => {
+                self.deadline = Some(now + HALF_GONE);
+                true
+            }
+        }
+    }
+
+    /// It said that it is done, and now exits.
     pub(super) fn farewell(&mut self, now: u64) {
         if self.phase == Phase::Whole {
             self.deadline = Some(now + FAREWELL);
@@ -191,7 +232,8 @@ impl Incarnation {
             Queue::RefusedUntil(at) => Some(at),
             Queue::Free | Queue::Full => None,
         };
-        self.deadline.into_iter().chain(retry).min()
+        let look = (self.phase == Phase::Whole && self.deadline.is_none()).then(|| self.watch.due());
+        self.deadline.into_iter().chain(retry).chain(look).min()
     }
 
     /// Whether one half has outlived the other for too long.
@@ -241,7 +283,7 @@ impl Incarnation {
         if !matches!(self.phase, Phase::Whole) {
             return;
         }
-        match self.tell_rest(children, store, stop, orphans) {
+        match self.tell_rest(now, children, store, stop, orphans) {
             Ok(()) => children.all_told(),
             Err(Errno::EAGAIN) => self.queue = Queue::Full,
             // It is dying; reading will find the end.
@@ -252,6 +294,7 @@ impl Incarnation {
 
     fn tell_rest(
         &mut self,
+        now: u64,
         children: &mut Children,
         store: &mut Store,
         stop: Stop,
@@ -276,17 +319,20 @@ impl Incarnation {
                 say(wire::stored(stored.name()), &[stored.fd.as_fd()])?;
                 stored.told = true;
             }
-            say(wire::snapshot_end(self.number, orphans), &[])?;
+            say(wire::snapshot_end(self.number, orphans, self.beginning), &[])?;
             self.snapshot_told = true;
+            self.watch.told(now);
         }
         if stop > self.stop_told {
             say(if stop == Stop::Ordered { wire::stop() } else { wire::stop_now() }, &[])?;
             self.stop_told = stop;
+            self.watch.told(now);
         }
         for child in children.with_news().iter_mut().filter(|child| child.told == Told::Birth) {
             if let Some(exit) = &child.exit {
                 say(wire::exited(exit), &[])?;
                 child.told = Told::Exit;
+                self.watch.told(now);
             }
         }
         Ok(())

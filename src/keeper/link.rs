@@ -99,7 +99,7 @@ impl Link {
     pub fn send(&self, message: &ToKeeper) -> io::Result<()> {
         let bytes = wire::to_keeper(message).ok_or(io::ErrorKind::InvalidInput)?;
         let along = match message {
-            ToKeeper::Store(_, fd) => &[*fd][..],
+            ToKeeper::Store(_, fd) | ToKeeper::Program(fd) => &[*fd][..],
             _ => &[],
         };
         Ok(socket::send(self.socket.as_fd(), bytes.as_slice(), along)?)

@@ -1,19 +1,23 @@
 //! The first process: parent of everything, holder of everything that must outlive the supervisor process.
 //!
 //! Single-threaded, no tokio, fixed tables. It knows no config, prints nothing, and takes no decision beyond: reap, keep
-//! exit facts until acknowledged, hold descriptors, and start the supervisor process again when it is gone. After start it
+//! exit facts until acknowledged, hold descriptors, and replace the supervisor process when it is gone or hangs. After start it
 //! allocates nothing that grows: only the strings for the birth of a supervisor process, which are freed again.
 //!
-//! `rounds.rs` is its loop; read that first. `incarnation.rs` is one supervisor process and what it was told,
+//! `rounds.rs` is its loop; read that first. `incarnation.rs` is one supervisor process and what it was told, `watch.rs` and
+//! `door.rs` how a hung one is noticed, `revival.rs` when the next one may start, `programs.rs` what it runs,
 //! `protocol.rs` the one list of packets, `link.rs` the supervisor's end of the socket.
 
 mod children;
+mod door;
 mod incarnation;
 mod link;
+mod programs;
 mod protocol;
 mod revival;
 mod rounds;
 mod store;
+mod watch;
 mod wire;
 
 use std::ffi::CString;
@@ -21,7 +25,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
 pub use link::Link;
-pub use protocol::{ExitRecord, FromKeeper, Key, NAME_MAX, OUTPUTS_MAX, ToKeeper};
+pub use protocol::{Beginning, ExitRecord, FromKeeper, Key, NAME_MAX, OUTPUTS_MAX, ToKeeper};
 
 use crate::os::lock::Lock;
 
@@ -31,6 +35,20 @@ pub const LINK_FD: RawFd = 3;
 /// Where a supervisor process finds its journal: a file in memory that the keeper holds and never looks into. For
 /// `os::process::inherited`.
 pub const JOURNAL_FD: RawFd = 4;
+
+/// Where a supervisor process finds its own program, so that a script can be one too: its interpreter opens it by this
+/// number. To be closed.
+pub const PROGRAM_FD: RawFd = 5;
+
+/// The name under which the store keeps the listening control socket: the keeper looks whether somebody waits there for
+/// long.
+pub const CONTROL: &str = "control";
+
+/// The variable in the environment of the supervisor process and of every child that names the project's run directory.
+pub const RUN_DIR_VARIABLE: &str = "PROVOST_RUN_DIR";
+
+/// Version of the packets between keeper and supervisor process. Both must speak the same.
+pub const PROTOCOL: u8 = wire::VERSION;
 
 /// The exit code after a third request to stop: the tree did not end in order.
 pub const FORCED: u8 = 1;
@@ -43,6 +61,8 @@ pub struct Plan {
     pub program: OwnedFd,
     /// Its arguments, the program's name first.
     pub argv: Vec<CString>,
+    /// One more argument for the supervisor process that is started when others keep crashing.
+    pub safe: CString,
     /// Its whole environment.
     pub env: Vec<CString>,
     /// Its working directory.

@@ -50,6 +50,8 @@ pub enum FromKeeper {
         /// How many processes that no supervisor process registered the keeper has reaped so far: forked by children and
         /// left behind, or killed before they could register.
         orphans: u64,
+        /// What this supervisor process comes after.
+        beginning: Beginning,
     },
     /// A registered child ended and is reaped; what it left in its process group was killed first. Repeated to every new
     /// supervisor process until acknowledged.
@@ -58,8 +60,31 @@ pub enum FromKeeper {
     Stop,
     /// ... for the second time, or by SIGQUIT.
     StopNow,
+    /// Say [`ToKeeper::Alive`].
+    Ping,
     /// The keeper is dead: the socket is at its end. Comes from the kernel, not as a packet.
     Gone,
+}
+
+/// What a supervisor process comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// The start of the launcher, or the end of another supervisor process.
+    Usual,
+    /// The first of a new program, on trial: it stays if this supervisor process comes to say [`ToKeeper::Alive`].
+    Upgraded,
+    /// A new program whose first supervisor process ended with this wait status before it had taken over; this is the
+    /// program before it.
+    RolledBack {
+        /// `wait(2)` status.
+        status: i32,
+    },
+    /// Too many supervisor processes crashed, the last with this wait status. This one got [`Plan::safe`](super::Plan) as
+    /// an argument, as every one after it does (after `RolledBack` too) until a new program has taken over.
+    Safe {
+        /// `wait(2)` status.
+        status: i32,
+    },
 }
 
 /// One exit.
@@ -94,6 +119,11 @@ pub enum ToKeeper<'a> {
     Store(&'a str, BorrowedFd<'a>),
     /// Close the stored descriptor.
     Unstore(&'a str),
+    /// All that was told so far is taken in. Owed to `SnapshotEnd` (then it means: taken over), `Ping` and requests to
+    /// stop, and to exits that are not acknowledged at once: whoever stays silent is taken for hung.
+    Alive,
+    /// This program is the supervisor process' from the next one on. The sender exits now.
+    Program(BorrowedFd<'a>),
     /// The tree is up for the first time (a waiting `up -d` may return).
     Up,
     /// The tree has ended: exit with this code once nothing is left.

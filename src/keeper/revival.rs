@@ -22,26 +22,43 @@ pub(super) struct Revival {
     crashes: [u64; CRASHES],
     refusals: u32,
     not_before: u64,
+    /// The wait status of the crash that was one too many.
+    safe: Option<i32>,
 }
 
 impl Revival {
-    /// A supervisor process ended. One that was killed (by a person, by the kernel for memory, by the keeper because it was
-    /// mute) did not crash: its successor starts at once.
+    /// A supervisor process ended. One that was killed (by a person, by the kernel for memory) did not crash: its successor
+    /// starts at once.
     pub(super) fn ended(&mut self, now: u64, status: i32) {
         self.refusals = 0;
-        if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == Signal::SIGKILL as i32 {
-            return;
+        if !libc::WIFSIGNALED(status) || libc::WTERMSIG(status) != Signal::SIGKILL as i32 {
+            self.crashed(now, status);
         }
+    }
+
+    /// It crashed, or hung, which is as bad.
+    pub(super) fn crashed(&mut self, now: u64, status: i32) {
         self.crashes.rotate_left(1);
         if let Some(last) = self.crashes.last_mut() {
             *last = now;
         }
         if self.is_crash_loop(now) {
             self.not_before = now + PAUSE;
+            self.safe = Some(status);
         }
     }
 
-    /// It keeps crashing. Here a supervisor process that adopts and reports but restarts nothing would take over.
+    /// Whether it kept crashing, and how the last one ended: from then on one that adopts, reports and stops but starts
+    /// nothing takes its place, until a program is put there that works.
+    pub(super) fn safe(&self) -> Option<i32> {
+        self.safe
+    }
+
+    /// A new program has taken over.
+    pub(super) fn forget(&mut self) {
+        *self = Revival::default();
+    }
+
     fn is_crash_loop(&self, now: u64) -> bool {
         self.crashes.first().is_some_and(|first| *first != 0 && now.saturating_sub(*first) <= WITHIN)
     }
@@ -83,6 +100,21 @@ mod tests {
         assert_eq!(pauses(&deaths), [0, 0, 0, 0, 1, 1]);
         let slower = [(1, EXIT_1), (2, EXIT_1), (3, EXIT_1), (4, EXIT_1), (62, EXIT_1)];
         assert_eq!(pauses(&slower), [0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn crashes_lead_to_caution_until_a_program_works() {
+        let mut revival = Revival::default();
+        for at in 1..5 {
+            revival.ended(at * SECOND, EXIT_1);
+            assert_eq!(revival.safe(), None);
+        }
+        revival.crashed(5 * SECOND, KILLED);
+        assert_eq!(revival.safe(), Some(KILLED));
+        revival.ended(1000 * SECOND, 0);
+        assert_eq!(revival.safe(), Some(KILLED));
+        revival.forget();
+        assert_eq!((revival.safe(), revival.not_before()), (None, 0));
     }
 
     #[test]

@@ -11,11 +11,14 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, write};
 
 use super::children::Children;
+use super::door::Door;
 use super::incarnation::{Incarnation, Inheritance, Stop};
+use super::programs::Programs;
+use super::protocol::Beginning;
 use super::revival::Revival;
 use super::store::Store;
 use super::wire::{self, Heard};
-use super::{FORCED, Key, Plan};
+use super::{CONTROL, FORCED, Key, Plan};
 use crate::os::signals::{self, Inbox};
 use crate::os::socket::{Fds, Packet};
 use crate::os::{clock, descendants, limits, pidfd, process, wait};
@@ -24,6 +27,9 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// How long leftovers are hunted at the end. Only a process stuck in the kernel outlives this.
 const SWEEP: u64 = 10_000 * MILLISECOND;
+/// Wait status of a program that could not be executed, as shells have it: exit code 126.
+const NOT_STARTED: i32 = 126 << 8;
+
 /// Pause between two looks at leftovers that were killed but have not died yet; a death ends it.
 const SWEEP_PAUSE: u64 = 20 * MILLISECOND;
 
@@ -32,6 +38,7 @@ const OOM_SHELTER: i32 = 900;
 
 pub(super) struct Keeper {
     plan: Plan,
+    programs: Programs,
     inheritance: Inheritance,
     oom_scores: Option<OomScores>,
     inbox: Inbox,
@@ -39,6 +46,7 @@ pub(super) struct Keeper {
     store: Store,
     supervisor: Option<Incarnation>,
     revival: Revival,
+    door: Door,
     /// How many supervisor processes have been started.
     incarnations: u32,
     /// Reaped without ever having been registered.
@@ -66,6 +74,7 @@ impl Keeper {
         let room = inheritance.open_files.hard;
         let mut keeper = Keeper {
             plan,
+            programs: Programs::default(),
             inheritance,
             oom_scores: take_shelter(),
             inbox: open_inbox()?,
@@ -73,6 +82,7 @@ impl Keeper {
             store: Store::with_room(room),
             supervisor: None,
             revival: Revival::default(),
+            door: Door::default(),
             incarnations: 0,
             orphans: 0,
             deaths: true,
@@ -117,8 +127,20 @@ impl Keeper {
 
     fn start(&mut self) -> io::Result<()> {
         let number = self.incarnations + 1;
+        let beginning = match (self.programs.begin(), self.revival.safe()) {
+            (Beginning::Usual, Some(status)) => Beginning::Safe { status },
+            (beginning, _) => beginning,
+        };
+        // A new program deserves a new try.
+        let careful = self.revival.safe().is_some() && beginning != Beginning::Upgraded;
         self.with_everyones_oom_score(|keeper| {
-            keeper.supervisor = Some(Incarnation::start(number, &keeper.plan, &keeper.inheritance)?);
+            let Keeper { plan, inheritance, .. } = &*keeper;
+            let extra = careful.then_some(&plan.safe);
+            let started = Incarnation::start(number, plan, extra, beginning, inheritance);
+            if started.is_err() {
+                keeper.programs.ended(&mut keeper.plan.program, NOT_STARTED);
+            }
+            keeper.supervisor = Some(started?);
             keeper.incarnations = number;
             keeper.children.forget_told();
             keeper.store.forget_told();
@@ -143,22 +165,27 @@ impl Keeper {
     }
 
     fn wait(&mut self) {
-        let inbox = PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
-        let deadline =
-            self.supervisor.as_ref().map_or(Some(self.revival.not_before()), Incarnation::deadline);
-        let limit = timeout(deadline);
-        let room = match self.supervisor.as_ref().and_then(Incarnation::listening) {
-            None => {
-                let _ = poll(&mut [inbox], limit);
-                false
-            }
-            Some((socket, full)) => {
-                let wanted = if full { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
-                let mut polled = [inbox, PollFd::new(socket, wanted)];
-                let _ = poll(&mut polled, limit);
-                polled[1].revents().is_some_and(|found| found.contains(PollFlags::POLLOUT))
-            }
+        let deadline = match &self.supervisor {
+            None => Some(self.revival.not_before()),
+            Some(supervisor) => supervisor.deadline().into_iter().chain(self.door.due()).min(),
         };
+        let inbox = || PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
+        let listening = self.supervisor.as_ref().and_then(Incarnation::listening);
+        let socket = listening.map_or_else(inbox, |(socket, full)| {
+            let room = if full { PollFlags::POLLOUT } else { PollFlags::empty() };
+            PollFd::new(socket, PollFlags::POLLIN | room)
+        });
+        let watched = self.store.get(CONTROL).filter(|_| self.door == Door::Watched && listening.is_some());
+        let door = watched.map_or_else(inbox, |door| PollFd::new(door, PollFlags::POLLIN));
+        let mut polled = [inbox(), socket, door];
+        let _ = poll(&mut polled, timeout(deadline));
+        let found =
+            |at: usize, flag| polled.get(at).and_then(PollFd::revents).is_some_and(|it| it.contains(flag));
+        let room = found(1, PollFlags::POLLOUT);
+        let knock = watched.is_some() && found(2, PollFlags::POLLIN);
+        if knock {
+            self.door.knocked(clock::monotonic_ns());
+        }
         if let Some(supervisor) = self.supervisor.as_mut().filter(|_| room) {
             supervisor.writable();
         }
@@ -192,6 +219,9 @@ impl Keeper {
     fn heed(&mut self, packet: Packet, buffer: &[u8]) {
         let (Some(sender), Some(supervisor)) = (packet.sender, &mut self.supervisor) else { return };
         let by_supervisor = sender.pid == supervisor.pid();
+        if by_supervisor {
+            supervisor.heard(clock::monotonic_ns());
+        }
         let heard = buffer.get(..packet.len).and_then(wire::heard);
         match heard {
             Some(Heard::Register(key)) if !by_supervisor && wait::is_child(sender.pid) => {
@@ -215,6 +245,13 @@ impl Keeper {
             Some(Heard::Finish(code)) if by_supervisor => {
                 supervisor.farewell(clock::monotonic_ns());
                 self.finish = Some(code);
+            }
+            Some(Heard::Alive) if by_supervisor && self.programs.took_over() => self.revival.forget(),
+            Some(Heard::Program) if by_supervisor => {
+                if let Some(program) = packet.fds.into_iter().next() {
+                    supervisor.farewell(clock::monotonic_ns());
+                    self.programs.propose(&mut self.plan.program, program);
+                }
             }
             _ => {}
         }
@@ -248,7 +285,9 @@ impl Keeper {
                 Some(supervisor) if supervisor.is_alive(pid) => {
                     let now = clock::monotonic_ns();
                     supervisor.process_ended(now);
-                    self.revival.ended(now, end.status);
+                    if !self.programs.ended(&mut self.plan.program, end.status) {
+                        self.revival.ended(now, end.status);
+                    }
                 }
                 _ => self.orphans += 1,
             }
@@ -266,8 +305,28 @@ impl Keeper {
         if supervisor.is_due(now) {
             supervisor.settle(now, &self.children);
         }
+        if supervisor.hangs(now) {
+            supervisor.kill();
+            if !self.programs.on_trial() {
+                self.revival.crashed(now, Signal::SIGKILL as i32);
+            }
+        }
         if supervisor.is_over() {
             self.supervisor = None;
+        }
+        self.look_at_door(now);
+    }
+
+    fn look_at_door(&mut self, now: u64) {
+        if self.door.due().is_none_or(|at| now < at) {
+            return;
+        }
+        self.door = Door::Watched;
+        let (Some(door), Some(supervisor)) = (self.store.get(CONTROL), &mut self.supervisor) else { return };
+        let waits = poll(&mut [PollFd::new(door, PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1);
+        if waits {
+            supervisor.ask(now);
+            self.door.knocked(now);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Descriptors that must outlive supervisor processes, by name: listening sockets, what children gave away to be kept.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::protocol::NAME_MAX;
 
@@ -60,6 +60,11 @@ impl Store {
         self.list.iter_mut().for_each(|stored| stored.told = false);
     }
 
+    /// The kept descriptor of this name.
+    pub(super) fn get(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        self.list.iter().find(|stored| stored.name() == name).map(|stored| stored.fd.as_fd())
+    }
+
     /// In the order they were put.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stored> {
         self.list.iter_mut()
@@ -87,6 +92,7 @@ mod tests {
         assert_eq!(names(&mut store), ["b", "a"]);
         store.remove("b");
         store.remove("never there");
+        assert!(store.get("a").is_some() && store.get("b").is_none());
         assert_eq!(names(&mut store), ["a"]);
     }
 

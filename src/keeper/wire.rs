@@ -6,13 +6,14 @@
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::protocol::{ExitRecord, FromKeeper, Key, NAME_MAX, ToKeeper};
+use super::protocol::{Beginning, ExitRecord, FromKeeper, Key, NAME_MAX, ToKeeper};
 use crate::os::socket::Fds;
 
 /// Longest packet; a buffer of this size reads any.
 pub(super) const PACKET_MAX: usize = 128;
 
-const VERSION: u8 = 1;
+/// Version of the packets. Another one is not understood.
+pub(super) const VERSION: u8 = 1;
 
 const REGISTER: u8 = 1;
 const FAILED: u8 = 2;
@@ -21,6 +22,8 @@ const STORE: u8 = 4;
 const UNSTORE: u8 = 5;
 const UP: u8 = 6;
 const FINISH: u8 = 7;
+const ALIVE: u8 = 8;
+const PROGRAM: u8 = 9;
 
 const CHILD: u8 = 65;
 const STORED: u8 = 66;
@@ -28,6 +31,7 @@ const SNAPSHOT_END: u8 = 67;
 const EXITED: u8 = 68;
 const STOP: u8 = 69;
 const STOP_NOW: u8 = 70;
+const PING: u8 = 71;
 
 /// What the keeper hears, from the supervisor process and from children on their way to exec.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub(super) enum Heard<'a> {
     Unstore(&'a str),
     Up,
     Finish(u8),
+    Alive,
+    Program,
 }
 
 /// A packet being written, on the stack.
@@ -96,6 +102,8 @@ pub(super) fn to_keeper(message: &ToKeeper) -> Option<Bytes> {
         ToKeeper::Unstore(name) => named(UNSTORE, name),
         ToKeeper::Up => Some(Bytes::new(UP)),
         ToKeeper::Finish(code) => Some(Bytes::new(FINISH).with(&[*code])),
+        ToKeeper::Alive => Some(Bytes::new(ALIVE)),
+        ToKeeper::Program(_) => Some(Bytes::new(PROGRAM)),
     }
 }
 
@@ -109,8 +117,18 @@ pub(super) fn stored(name: &str) -> Bytes {
     Bytes::new(STORED).with_name(name)
 }
 
-pub(super) fn snapshot_end(incarnation: u32, orphans: u64) -> Bytes {
-    Bytes::new(SNAPSHOT_END).with(&incarnation.to_le_bytes()).with(&orphans.to_le_bytes())
+pub(super) fn snapshot_end(incarnation: u32, orphans: u64, beginning: Beginning) -> Bytes {
+    let (kind, status): (u8, i32) = match beginning {
+        Beginning::Usual => (0, 0),
+        Beginning::Upgraded => (1, 0),
+        Beginning::RolledBack { status } => (2, status),
+        Beginning::Safe { status } => (3, status),
+    };
+    Bytes::new(SNAPSHOT_END)
+        .with(&incarnation.to_le_bytes())
+        .with(&orphans.to_le_bytes())
+        .with(&[kind])
+        .with(&status.to_le_bytes())
 }
 
 pub(super) fn exited(record: &ExitRecord) -> Bytes {
@@ -136,6 +154,10 @@ pub(super) fn stop_now() -> Bytes {
     Bytes::new(STOP_NOW)
 }
 
+pub(super) fn ping() -> Bytes {
+    Bytes::new(PING)
+}
+
 /// Reads what the keeper received. `None`: unknown, too short, or not well formed.
 pub(super) fn heard(packet: &[u8]) -> Option<Heard<'_>> {
     let mut fields = Fields(packet);
@@ -147,6 +169,8 @@ pub(super) fn heard(packet: &[u8]) -> Option<Heard<'_>> {
         UNSTORE => Some(Heard::Unstore(fields.name()?)),
         UP => Some(Heard::Up),
         FINISH => Some(Heard::Finish(fields.u8()?)),
+        ALIVE => Some(Heard::Alive),
+        PROGRAM => Some(Heard::Program),
         _ => None,
     }
 }
@@ -166,10 +190,12 @@ pub(super) fn from_keeper(packet: &[u8], fds: Fds) -> Option<FromKeeper> {
         SNAPSHOT_END => Some(FromKeeper::SnapshotEnd {
             incarnation: fields.i32()?.cast_unsigned(),
             orphans: fields.u64()?,
+            beginning: fields.beginning()?,
         }),
         EXITED => Some(FromKeeper::Exited(fields.exit_record()?)),
         STOP => Some(FromKeeper::Stop),
         STOP_NOW => Some(FromKeeper::StopNow),
+        PING => Some(FromKeeper::Ping),
         _ => None,
     }
 }
@@ -215,6 +241,15 @@ impl<'a> Fields<'a> {
         let (name, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         std::str::from_utf8(name).ok().filter(|name| (1..=NAME_MAX).contains(&name.len()))
+    }
+
+    fn beginning(&mut self) -> Option<Beginning> {
+        match (self.u8()?, self.i32()?) {
+            (1, _) => Some(Beginning::Upgraded),
+            (2, status) => Some(Beginning::RolledBack { status }),
+            (3, status) => Some(Beginning::Safe { status }),
+            _ => Some(Beginning::Usual),
+        }
     }
 
     fn exit_record(&mut self) -> Option<ExitRecord> {

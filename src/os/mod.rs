@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod descendants;
 mod fallback;
+pub mod leftovers;
 pub mod limits;
 pub mod lock;
 pub mod memfd;

@@ -48,7 +48,7 @@ const NAMES: [(&str, c_int); 31] = [
 ];
 
 /// The highest signal number.
-const LAST: c_int = 64;
+pub const LAST: c_int = 64;
 
 /// Every signal number; the kernel itself refuses to change KILL and STOP.
 const ALTERABLE: RangeInclusive<c_int> = 1..=LAST;
@@ -97,6 +97,15 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
 
+/// A signal that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Which.
+    pub signal: Signal,
+    /// The kernel itself sent it: the terminal, to everybody in its foreground process group.
+    pub by_kernel: bool,
+}
+
 /// Signals that arrive by reading a descriptor instead of interrupting. They stay blocked when this is dropped.
 #[derive(Debug)]
 pub struct Inbox(SignalFd);
@@ -112,12 +121,22 @@ impl Inbox {
         Ok(Inbox(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
     }
 
+    /// The next signal that has arrived, with its source; `None`: none at the moment.
+    ///
+    /// # Errors
+    /// Those of `read(2)`; not to be expected.
+    pub fn take(&self) -> nix::Result<Option<Arrived>> {
+        let Some(info) = self.0.read_signal()? else { return Ok(None) };
+        let by_kernel = info.ssi_code == libc::SI_KERNEL;
+        Ok(Signal::try_from(info.ssi_signo as c_int).ok().map(|signal| Arrived { signal, by_kernel }))
+    }
+
     /// The next signal that has arrived; `None`: none at the moment.
     ///
     /// # Errors
     /// Those of `read(2)`; not to be expected.
     pub fn next(&self) -> nix::Result<Option<Signal>> {
-        Ok(self.0.read_signal()?.and_then(|info| Signal::try_from(info.ssi_signo as c_int).ok()))
+        Ok(self.take()?.map(|arrived| arrived.signal))
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Birth<'a> {
 pub enum Parent<'a> {
     /// The caller.
     Caller,
+    /// The caller, and the process stays in its session and process group: on a terminal they are one job. It is killed
+    /// when the caller dies.
+    Foreground,
     /// The caller's own parent, the keeper (`CLONE_PARENT`). The child tells it so before exec: it sends `message` and
     /// the descriptors over `socket` (with SCM_RIGHTS; the kernel adds its credentials). It also asks to be killed when
     /// the keeper dies (`PR_SET_PDEATHSIG`) and checks that the keeper is still `keeper`.
@@ -101,7 +104,7 @@ pub enum Step {
     Clone = 1,
     /// `setsid`.
     Session = 2,
-    /// `PR_SET_PDEATHSIG`, or the keeper was gone already.
+    /// `PR_SET_PDEATHSIG`, or the parent was gone already.
     DeathSignal = 3,
     /// Telling the keeper.
     Register = 4,
@@ -138,7 +141,7 @@ impl std::fmt::Display for Step {
         f.write_str(match self {
             Step::Clone => "clone",
             Step::Session => "setsid",
-            Step::DeathSignal => "tie to the keeper",
+            Step::DeathSignal => "tie to its parent",
             Step::Register => "register with the keeper",
             Step::Descriptors => "place descriptors",
             Step::Limits => "restore limits",
@@ -159,7 +162,7 @@ pub fn spawn(birth: &Birth) -> Result<Born, BirthError> {
     match newborn.outcome() {
         Ok(()) => Ok(born),
         Err((step, errno)) => {
-            if let Parent::Caller = birth.parent {
+            if let Parent::Caller | Parent::Foreground = birth.parent {
                 // A child that failed is at its end already; nobody else may reap it.
                 let _ = wait::reap_by_pidfd(&born.pidfd);
             }

@@ -69,6 +69,22 @@ pub fn reap(pid: Pid) -> nix::Result<Option<End>> {
     }))
 }
 
+/// A `wait(2)` status in words: `exit code 3`, `SIGKILL`.
+pub fn describe(status: i32) -> String {
+    if libc::WIFSIGNALED(status) {
+        super::signals::name(libc::WTERMSIG(status))
+    } else {
+        format!("exit code {}", libc::WEXITSTATUS(status))
+    }
+}
+
+/// The exit code that shells give a `wait(2)` status: 128 + n for signal n.
+pub fn exit_code(status: i32) -> u8 {
+    let code =
+        if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
 fn microseconds(time: libc::timeval) -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs()
 }

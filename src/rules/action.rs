@@ -16,14 +16,17 @@ pub enum Action {
     Start(NodeId, Run),
     /// Send this signal, then CONT, to the main process; answered by `Exited` in the end.
     Signal(NodeId, Run, Signal),
-    /// Kill the process and everything it forked; answered by `Exited`.
+    /// Kill the process and everything it forked; answered by `Exited`. It may also take back a `Start` that has not been
+    /// performed yet; then `SpawnFailed` is the answer, or `Spawned`, and the kill is ordered again.
     Kill(NodeId, Run),
     /// The answer to a request.
     Reply(Ticket, Result<Reply, Refusal>),
     /// This node and what is below it exist no longer; what was kept for it can go. Not sent for nodes that a
-    /// restarted supervisor starts anew: those keep their identity.
+    /// restarted supervisor starts anew: those keep their identity. Notes about the node come before this, but the
+    /// tree knows its name no longer when they are read.
     Forget(NodeId),
-    /// A new node exists (added by a request or by a reload).
+    /// A new node exists: added by a request or a reload, or a removed child that its restarted supervisor brings back.
+    /// Below an instance of a template supervisor names end with `@` and the instance's name.
     Added {
         /// The new node.
         node: NodeId,
@@ -49,7 +52,7 @@ pub enum Note {
     StartFailed(NodeId, Run, Failure),
     /// The condition said no.
     Ignored(NodeId, Run),
-    /// A run ended.
+    /// A run ended. Told when it is decided about: at once, unless its supervisor is in the middle of something else.
     Exited {
         /// Whose.
         node: NodeId,
@@ -72,7 +75,7 @@ pub enum Note {
     Killing(NodeId, Run),
     /// KILL did not end it within the grace time (uninterruptible sleep); no second generation is started.
     Stuck(NodeId, Run),
-    /// A round of restarts begins.
+    /// A restart is due and counted: a round begins. Once for each counted restart, also if it waits.
     Restarting {
         /// The supervisor.
         supervisor: NodeId,

@@ -38,7 +38,7 @@ impl Turn<'_> {
             }
             Life::Starting(_) => Attempted::Waits,
             Life::Up { .. } => Attempted::Up,
-            Life::Ending(Stop::Stuck, Purpose::Failed(failure)) => Attempted::Stuck(failure),
+            Life::Ending(Stop::Stuck { .. }, Purpose::Failed(failure)) => Attempted::Stuck(failure),
             Life::Ending(_, Purpose::Failed(_)) => Attempted::Waits,
             Life::Over(Over::Failed(failure)) => Attempted::Failed(failure),
             Life::Over(Over::NoProcess(down)) => Attempted::NoProcess(down),

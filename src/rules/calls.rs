@@ -11,7 +11,7 @@ use super::node::{After, Attempt, Down, Life, Origin, Purpose};
 use super::spec::{ChildSpec, SpecError};
 use super::stop::Stopped;
 use super::supervisor::{Errand, Op};
-use super::tree::NodeId;
+use super::tree::{NodeId, ROOT};
 use super::turn::{Progress, Turn};
 
 /// The answer to a call.
@@ -21,10 +21,7 @@ impl Turn<'_> {
     /// Takes a call in. It is carried out when its supervisor's queue comes to it; a reload at once.
     pub(super) fn request(&mut self, ticket: Ticket, call: Call) {
         let supervisor = match &call {
-            Call::Reload(spec) => {
-                let answer = self.reload(spec).map(|()| Reply::Done).map_err(Refusal::BadSpec);
-                return self.reply(ticket, answer);
-            }
+            Call::Reload(_) => Some(ROOT),
             Call::StartChild(supervisor, _) | Call::StartInstance(supervisor, _) => {
                 Some(*supervisor).filter(|s| self.exists(*s) && self.is_supervisor(*s))
             }
@@ -39,6 +36,9 @@ impl Turn<'_> {
         };
         match self.supervisor(supervisor).op {
             Op::Off | Op::Held | Op::End(_) => self.reply(ticket, Err(Refusal::SupervisorStopped)),
+            Op::Idle | Op::Boot { .. } | Op::Round(_) | Op::Call(..) if matches!(call, Call::Reload(_)) => {
+                self.perform(supervisor, ticket, call);
+            }
             Op::Idle | Op::Boot { .. } | Op::Round(_) | Op::Call(..) => {
                 self.break_off_wait(supervisor, &call);
                 self.tree.supervisor_mut(supervisor).calls.push_back((ticket, call));
@@ -70,123 +70,124 @@ impl Turn<'_> {
 
     /// Carries out a call whose turn has come.
     pub(super) fn perform(&mut self, s: NodeId, ticket: Ticket, call: Call) {
-        let started = match call {
+        let begun = match call {
             Call::StartChild(_, spec) => self.start_child(s, spec),
             Call::StartInstance(_, name) => self.start_instance(s, name),
             Call::TerminateChild(child) => self.terminate_child(child),
             Call::RestartChild(child) => self.restart_child(s, child),
             Call::DeleteChild(child) => self.delete_child(s, child),
             Call::CycleChild(child) => self.cycle_child(child),
-            Call::Reload(_) => return,
+            Call::Reload(spec) => self.reload(&spec).map(|()| Begun::Done).map_err(Refusal::BadSpec),
         };
-        match started {
-            Ok(errand) => {
+        match begun {
+            Ok(Begun::Errand(errand)) => {
                 self.tree.supervisor_mut(s).op = Op::Call(ticket, errand);
                 self.wake(s);
             }
-            Err(answer) => self.reply(ticket, answer),
+            Ok(Begun::Done) => self.reply(ticket, Ok(Reply::Done)),
+            Err(refusal) => self.reply(ticket, Err(refusal)),
         }
     }
 
-    fn start_child(&mut self, s: NodeId, spec: ChildSpec) -> Result<Errand, Answer> {
+    fn start_child(&mut self, s: NodeId, spec: ChildSpec) -> Result<Begun, Refusal> {
         if self.tree.is_template(s) {
-            return Err(Err(Refusal::SimpleOneForOne));
+            return Err(Refusal::SimpleOneForOne);
         }
-        check::child(self.flags(s), &spec, &mut BTreeSet::new()).map_err(|e| Err(Refusal::BadSpec(e)))?;
-        let mut names = Vec::new();
-        collect_names(&spec, None, &mut names);
+        check::child(self.flags(s), &spec, &mut BTreeSet::new()).map_err(Refusal::BadSpec)?;
+        let instance = self.supervisor(s).instance.as_deref();
+        let names = names_with(&spec.name, &spec, instance);
         self.check_names(s, &names)?;
-        let name = spec.name.clone();
-        Ok(self.add(s, name, Origin::Own(Box::new(spec.clone())), &spec))
+        Ok(self.add(s, spec.name.clone(), Origin::Own(Box::new(spec.clone())), &spec))
     }
 
-    fn start_instance(&mut self, s: NodeId, name: String) -> Result<Errand, Answer> {
+    fn start_instance(&mut self, s: NodeId, name: String) -> Result<Begun, Refusal> {
         if !self.tree.is_template(s) {
-            return Err(Err(Refusal::NotFound));
+            return Err(Refusal::NotFound);
         }
         let template = self.tree.supervisor_spec(s).children[0].clone();
-        let mut names = Vec::new();
-        collect_names(&template, Some(&name), &mut names);
-        names[0].clone_from(&name);
-        self.check_names(s, &names)?;
+        self.check_names(s, &names_with(&name, &template, Some(&name)))?;
         Ok(self.add(s, name, Origin::Instance, &template))
     }
 
     /// The first name is the child's own, the others are of children below it. Names are unique in the whole tree, also
     /// against configured children that were removed and will be back.
-    fn check_names(&self, s: NodeId, names: &[String]) -> Result<(), Answer> {
+    fn check_names(&self, s: NodeId, names: &[String]) -> Result<(), Refusal> {
         if let Some(holder) = self.tree.find(&names[0])
             && self.node(holder).parent == Some(s)
         {
             let is_template = self.node(holder).origin == Origin::Template;
-            return Err(Err(match self.life(holder) {
+            return Err(match self.life(holder) {
                 _ if is_template => Refusal::SimpleOneForOne,
                 Life::Up { .. } | Life::Ending(_, Purpose::Stop | Purpose::Health) => {
                     Refusal::AlreadyStarted(holder)
                 }
                 _ => Refusal::AlreadyPresent(holder),
-            }));
+            });
         }
         let taken = names.iter().enumerate().find(|(i, name)| {
             let reserved = self.tree.names.reserved_by(name).is_some_and(|by| *i > 0 || by != s);
             reserved || self.tree.find(name).is_some()
         });
         match taken {
-            Some((_, name)) => Err(Err(Refusal::BadSpec(SpecError::DuplicateName(name.clone())))),
+            Some((_, name)) => Err(Refusal::BadSpec(SpecError::DuplicateName(name.clone()))),
             None => Ok(()),
         }
     }
 
-    fn add(&mut self, s: NodeId, name: String, origin: Origin, spec: &ChildSpec) -> Errand {
+    fn add(&mut self, s: NodeId, name: String, origin: Origin, spec: &ChildSpec) -> Begun {
         let first_new = self.tree.next;
         let child = self.tree.plant(s, name, origin, spec);
         self.tell_added(first_new);
-        Errand::Start(child)
+        Begun::Errand(Errand::Start(child))
     }
 
-    fn terminate_child(&mut self, c: NodeId) -> Result<Errand, Answer> {
+    fn terminate_child(&mut self, c: NodeId) -> Result<Begun, Refusal> {
         if !self.exists(c) {
-            return Err(Ok(Reply::Done));
+            return Ok(Begun::Done);
         }
-        if self.node(c).origin == Origin::Template {
-            return Err(Err(Refusal::SimpleOneForOne));
-        }
-        Ok(Errand::Terminate(c))
+        self.check_no_template(c)?;
+        Ok(Begun::Errand(Errand::Terminate(c)))
     }
 
-    fn restart_child(&mut self, s: NodeId, c: NodeId) -> Result<Errand, Answer> {
+    fn restart_child(&mut self, s: NodeId, c: NodeId) -> Result<Begun, Refusal> {
         self.check_at_rest(s, c)?;
-        Ok(Errand::Restart(c))
+        Ok(Begun::Errand(Errand::Restart(c)))
     }
 
-    fn delete_child(&mut self, s: NodeId, c: NodeId) -> Result<Errand, Answer> {
+    fn delete_child(&mut self, s: NodeId, c: NodeId) -> Result<Begun, Refusal> {
         self.check_at_rest(s, c)?;
         self.remove(c);
-        Err(Ok(Reply::Done))
+        Ok(Begun::Done)
     }
 
-    fn cycle_child(&mut self, c: NodeId) -> Result<Errand, Answer> {
+    fn cycle_child(&mut self, c: NodeId) -> Result<Begun, Refusal> {
         if !self.exists(c) {
-            return Err(Err(Refusal::NotFound));
+            return Err(Refusal::NotFound);
         }
-        if self.node(c).origin == Origin::Template {
-            return Err(Err(Refusal::SimpleOneForOne));
+        self.check_no_template(c)?;
+        Ok(Begun::Errand(Errand::Cycle(c)))
+    }
+
+    /// A template never lives, so it can neither be stopped nor started.
+    fn check_no_template(&self, c: NodeId) -> Result<(), Refusal> {
+        match self.node(c).origin {
+            Origin::Template => Err(Refusal::SimpleOneForOne),
+            Origin::Static(_) | Origin::Own(_) | Origin::Instance => Ok(()),
         }
-        Ok(Errand::Cycle(c))
     }
 
     /// `restart_child` and `delete_child` apply to a kept child without a process.
-    fn check_at_rest(&self, s: NodeId, c: NodeId) -> Result<(), Answer> {
+    fn check_at_rest(&self, s: NodeId, c: NodeId) -> Result<(), Refusal> {
         if !self.exists(c) {
-            return Err(Err(Refusal::NotFound));
+            return Err(Refusal::NotFound);
         }
         if self.tree.is_template(s) {
-            return Err(Err(Refusal::SimpleOneForOne));
+            return Err(Refusal::SimpleOneForOne);
         }
         match self.life(c) {
             Life::Down(_) => Ok(()),
-            life if life.is_owed() => Err(Err(Refusal::Restarting)),
-            _ => Err(Err(Refusal::Running)),
+            life if life.is_owed() => Err(Refusal::Restarting),
+            _ => Err(Refusal::Running),
         }
     }
 
@@ -253,6 +254,22 @@ impl Turn<'_> {
     fn exists(&self, id: NodeId) -> bool {
         self.tree.nodes.contains_key(&id)
     }
+}
+
+/// What a call comes to when its turn has come.
+enum Begun {
+    /// It waits for a child.
+    Errand(Errand),
+    /// Done at once.
+    Done,
+}
+
+/// All names that a child would bring into the tree, its own first.
+fn names_with(name: &str, spec: &ChildSpec, instance: Option<&str>) -> Vec<String> {
+    let mut names = Vec::new();
+    collect_names(spec, instance, &mut names);
+    names[0] = name.to_owned();
+    names
 }
 
 /// What a failed start leaves of its child.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::action::{Action, EndClass, Failure, Note, Refusal};
-use super::node::{Attempt, Class, Down, Life, Origin, Over, Purpose, Stop};
+use super::node::{After, Attempt, Class, Down, Life, Origin, Over, Purpose, Stop};
 use super::stop::Stopped;
 use super::supervisor::{End, Op};
 use super::tree::{NodeId, ROOT};
@@ -71,8 +71,10 @@ impl Turn<'_> {
             self.order(Action::Reply(ticket, Err(Refusal::SupervisorStopped)));
         }
         for c in self.children(s) {
-            if matches!(self.life(c), Life::Owed(_)) {
-                self.enter(c, Life::Down(Down::Stopped));
+            match self.life(c) {
+                Life::Owed(_) => self.enter(c, Life::Down(Down::Stopped)),
+                Life::Ending(Stop::Stuck { .. }, Purpose::Left(After::Retry)) => self.leave(c, After::Rest),
+                _ => {}
             }
         }
     }
@@ -96,10 +98,9 @@ impl Turn<'_> {
             self.ended(s, class);
             return Progress::Made;
         }
-        let all_stuck = end.waiting.iter().all(|c| matches!(self.life(*c), Life::Ending(Stop::Stuck, _)));
-        if let Life::Ending(ref stop, purpose) = *self.life(s)
+        let all_stuck = end.waiting.iter().all(|c| self.life(*c).is_stuck());
+        if let Life::Ending(Stop::Asked { .. } | Stop::Killed { .. }, purpose) = *self.life(s)
             && all_stuck
-            && *stop != Stop::Stuck
         {
             self.stick(s, purpose);
         }
@@ -179,16 +180,14 @@ impl Turn<'_> {
                 self.stop(c);
             }
             Life::Up { .. } => self.kill(c, Purpose::Stop),
-            Life::Ending(Stop::Asked { .. } | Stop::Stuck, purpose) => {
-                self.kill(
-                    c,
-                    match purpose {
-                        Purpose::Stop | Purpose::Health | Purpose::Left(_) => Purpose::Stop,
-                        Purpose::Failed(failure) => Purpose::Failed(failure),
-                    },
-                );
+            Life::Ending(Stop::Asked { .. } | Stop::Stuck { .. }, purpose) => {
+                let purpose = match purpose {
+                    Purpose::Stop | Purpose::Health | Purpose::Left(_) => Purpose::Stop,
+                    Purpose::Failed(failure) => Purpose::Failed(failure),
+                };
+                self.kill(c, purpose);
             }
-            Life::Ending(Stop::Killed { .. } | Stop::Recalled { .. }, _) => {}
+            Life::Ending(Stop::Killed { .. }, _) => {}
         }
     }
 }

@@ -12,13 +12,14 @@ pub enum Event {
     Boot,
     /// The process of this run exists and its exec succeeded.
     Spawned(NodeId, Run),
-    /// The attempt came to nothing; no process of it is left.
+    /// The attempt came to nothing; no process of it is left. Also the answer to a `Kill` that came before the process.
     SpawnFailed(NodeId, Run, StartError),
     /// The start condition said "not here, not now" (OTP `ignore`).
     Ignored(NodeId, Run),
-    /// The child reported itself ready.
+    /// The child reported itself ready. Before `Spawned` it stands for both.
     Ready(NodeId, Run),
-    /// A health check or watchdog found the child broken (extensions: an exit of class abnormal is to follow).
+    /// A health check or watchdog found the child broken: it is stopped by its own shutdown setting, and that counts as an
+    /// abnormal exit. Ignored unless the child is up.
     Unhealthy(NodeId, Run),
     /// These processes are gone, with everything they forked. All exits that are known at one instant come in one
     /// event: the rules handle them in start order (earliest child first), because the kernel gives no other.
@@ -82,7 +83,7 @@ pub enum Call {
     StartChild(NodeId, ChildSpec),
     /// `start_child/2` on a template supervisor: a new instance of this name.
     StartInstance(NodeId, String),
-    /// `terminate_child/2`.
+    /// `terminate_child/2`. Ok also for a node that exists no longer (14); names are the caller's business.
     TerminateChild(NodeId),
     /// `restart_child/2`.
     RestartChild(NodeId),

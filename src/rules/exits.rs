@@ -1,5 +1,7 @@
 //! A child that was up has ended by itself: what follows.
 
+use std::time::Duration;
+
 use super::action::{Decision, EndClass, Note};
 use super::backoff;
 use super::end;
@@ -92,7 +94,7 @@ impl Turn<'_> {
     /// A retry's turn has come (OTP `try_again_restart`).
     pub(super) fn retry(&mut self, s: NodeId, c: NodeId) {
         match *self.life(c) {
-            Life::Owed(Owed::Queued(Toll::Paid)) => self.begin_round(s, c, std::time::Duration::ZERO),
+            Life::Owed(Owed::Queued(Toll::Paid)) => self.begin_round(s, c, Duration::ZERO),
             Life::Owed(Owed::Queued(Toll::Due)) | Life::Ending(_, Purpose::Left(After::Retry)) => {
                 match self.charge(s) {
                     Budget::Counted => self.restart(s, c),
@@ -112,6 +114,7 @@ impl Turn<'_> {
             let node = self.tree.node_mut(c);
             node.streak = node.streak.saturating_add(1);
         }
+        self.announce_round(s, c);
         self.begin_round(s, c, pause.unwrap_or_default());
     }
 

@@ -3,7 +3,7 @@
 use super::action::{Action, Decision, Failure, Note};
 use super::attempt::{FIRST_WAIT, LONGEST_WAIT};
 use super::event::{Exit, ExitFact, StartError};
-use super::node::{After, Attempt, Awaits, Class, Down, Life, Over, Owed, Purpose, Stop, Toll, UpBy};
+use super::node::{After, Attempt, Awaits, Birth, Class, Down, Life, Over, Owed, Purpose, Stop, Toll, UpBy};
 use super::spec::{Kind, Start, WorkerSpec};
 use super::tree::{NodeId, ROOT, Run};
 use super::turn::Turn;
@@ -27,12 +27,17 @@ impl Turn<'_> {
                 }
             }
             // Broken off before it was born: the KILL may have found nothing.
-            Life::Ending(Stop::Recalled { until }, purpose) => {
+            Life::Ending(Stop::Killed { until, birth: Birth::Unreported }, purpose) => {
                 self.order(Action::Kill(id, run));
-                self.enter(id, Life::Ending(Stop::Killed { until: Some(until) }, purpose));
+                let birth = Birth::Reported;
+                self.enter(id, Life::Ending(Stop::Killed { until, birth }, purpose));
+            }
+            Life::Ending(Stop::Stuck { birth: Birth::Unreported }, purpose) => {
+                self.order(Action::Kill(id, run));
+                self.enter(id, Life::Ending(Stop::Stuck { birth: Birth::Reported }, purpose));
             }
             Life::Starting(Attempt::Warming { .. } | Attempt::NoResources { .. } | Attempt::Subtree)
-            | Life::Ending(Stop::Asked { .. } | Stop::Killed { .. } | Stop::Stuck, _)
+            | Life::Ending(Stop::Asked { .. } | Stop::Killed { .. } | Stop::Stuck { .. }, _)
             | Life::Down(_)
             | Life::Owed(_)
             | Life::Up { .. }
@@ -67,7 +72,10 @@ impl Turn<'_> {
 
     /// The answer to an order to start that was taken back meanwhile: there never was a process.
     fn came_to_nothing(&mut self, id: NodeId) {
-        if let Life::Ending(Stop::Recalled { .. } | Stop::Stuck, purpose) = *self.life(id) {
+        let life = self.life(id);
+        if let Life::Ending(_, purpose) = *life
+            && life.birth() == Birth::Unreported
+        {
             self.gone(id, purpose);
         }
     }
@@ -83,6 +91,7 @@ impl Turn<'_> {
                     self.up(id, UpBy::Ready);
                 }
             }
+            Life::Ending(..) => self.spawned(id, run),
             _ => {}
         }
     }
@@ -120,7 +129,7 @@ impl Turn<'_> {
             Life::Ending(ref stop, purpose) => {
                 let killed = match stop {
                     Stop::Asked { .. } => false,
-                    Stop::Recalled { .. } | Stop::Killed { .. } | Stop::Stuck => true,
+                    Stop::Killed { .. } | Stop::Stuck { .. } => true,
                 };
                 if purpose == Purpose::Health {
                     self.died(id, Over::Exited { exit, class: Class::Abnormal, killed });
@@ -187,9 +196,9 @@ impl Turn<'_> {
             Life::Ending(Stop::Asked { rest, .. }, purpose) => {
                 self.ask_on(id, rest, purpose);
             }
-            Life::Ending(Stop::Recalled { .. } | Stop::Killed { .. }, purpose) => self.stick(id, purpose),
+            Life::Ending(Stop::Killed { .. }, purpose) => self.stick(id, purpose),
             Life::Starting(Attempt::Ordered { .. } | Attempt::Subtree)
-            | Life::Ending(Stop::Stuck, _)
+            | Life::Ending(Stop::Stuck { .. }, _)
             | Life::Owed(Owed::Round | Owed::Queued(_))
             | Life::Down(_)
             | Life::Up { .. }

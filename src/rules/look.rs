@@ -115,7 +115,8 @@ impl Tree {
             Life::Ending(_, Purpose::Left(After::Retry)) => Phase::Restarting,
             Life::Ending(_, Purpose::Failed(_)) => match node.parent.and_then(|parent| self.op_of(parent)) {
                 Some(Op::Round(_)) => Phase::Restarting,
-                _ => Phase::Stopping,
+                Some(Op::Boot { .. } | Op::Call(..)) => Phase::Starting,
+                Some(Op::Off | Op::Idle | Op::Held | Op::End(_)) | None => Phase::Stopping,
             },
             Life::Ending(_, Purpose::Stop | Purpose::Left(After::Rest)) => Phase::Stopping,
             Life::Over(over) => self.phase_of_ended(id, over),
@@ -149,9 +150,7 @@ fn open_order(id: NodeId, node: &Node) -> Option<Action> {
         _ if node.supervisor().is_some() => None,
         Life::Starting(Attempt::Ordered { .. }) => Some(Action::Start(id, node.run)),
         Life::Ending(Stop::Asked { signal, .. }, _) => Some(Action::Signal(id, node.run, *signal)),
-        Life::Ending(Stop::Recalled { .. } | Stop::Killed { .. } | Stop::Stuck, _) => {
-            Some(Action::Kill(id, node.run))
-        }
+        Life::Ending(Stop::Killed { .. } | Stop::Stuck { .. }, _) => Some(Action::Kill(id, node.run)),
         Life::Starting(Attempt::Warming { .. } | Attempt::NoResources { .. } | Attempt::Subtree)
         | Life::Down(_)
         | Life::Owed(_)

@@ -4,7 +4,10 @@
 //! ([`Action`]). It never performs anything itself: no I/O, no clock, no process id, no hash map, no log.
 //! The rules it follows are OTP's supervisor behaviour; where they come from and where we differ stands at each type.
 //!
-//! Read on in `spec.rs` (what a person configures), `event.rs` and `action.rs` (the two alphabets), then `tree.rs`.
+//! Read on in `spec.rs` (what a person configures), `event.rs` and `action.rs` (the two alphabets), `node.rs` (a child's
+//! life), `supervisor.rs` (a supervisor's queue and operation), `turn.rs` (one step). Then by subject: `facts.rs` moves
+//! lives, `exits.rs` decides, and `attempt.rs`, `round.rs`, `stop.rs`, `end.rs`, `calls.rs`, `reload.rs` carry out.
+//! `look.rs` answers questions, `invariants.rs` says what must always hold.
 
 #![forbid(unsafe_code)]
 

@@ -14,7 +14,8 @@ const REMEMBERED: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Names {
     held: BTreeMap<String, NodeId>,
-    /// Names of configured children that were removed, and the supervisor that brings them back when it starts anew.
+    /// Names of configured children that were removed, and the supervisor that brings them back when it starts anew. Under
+    /// that supervisor somebody may hold one meanwhile, but whoever does is lost with its end.
     reserved: BTreeMap<String, NodeId>,
     /// Last runs of removed names.
     runs: BTreeMap<String, Run>,
@@ -34,7 +35,6 @@ impl Names {
 
     /// Gives the name to a node; returns the last run anybody had under it.
     pub(super) fn hold(&mut self, name: String, node: NodeId) -> Run {
-        self.reserved.remove(&name);
         let run = self.runs.remove(&name).unwrap_or_default();
         if run != Run::default() {
             self.removed.retain(|removed| *removed != name);

@@ -148,12 +148,18 @@ pub(super) enum Stop {
     /// Asked with this signal; the rest of the steps follows at `until`. A stop goes on as it began, whatever a reload
     /// changes meanwhile.
     Asked { signal: Signal, until: Option<Moment>, rest: Vec<StopStep> },
-    /// KILL was ordered for a start that may not have happened yet.
-    Recalled { until: Moment },
     /// KILL was ordered; past `until` the process is stuck (a supervisor is stuck when a child of it is).
-    Killed { until: Option<Moment> },
+    Killed { until: Option<Moment>, birth: Birth },
     /// KILL did not help within the grace time.
-    Stuck,
+    Stuck { birth: Birth },
+}
+
+/// Whether a process that is killed has been reported to exist. An order to start can be taken back before: then a
+/// failure to start also ends it, and a report of the start brings another KILL, because the first may have come too early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum Birth {
+    Reported,
+    Unreported,
 }
 
 /// What the ending is for.
@@ -204,18 +210,31 @@ impl Life {
     /// When this state ends by itself.
     pub(super) fn deadline(&self) -> Option<Moment> {
         match self {
-            Life::Owed(Owed::Backoff { until })
-            | Life::Starting(Attempt::NoResources { until, .. })
-            | Life::Ending(Stop::Recalled { until }, _) => Some(*until),
+            Life::Owed(Owed::Backoff { until }) | Life::Starting(Attempt::NoResources { until, .. }) => {
+                Some(*until)
+            }
             Life::Starting(Attempt::Warming { until, .. })
-            | Life::Ending(Stop::Asked { until, .. } | Stop::Killed { until }, _) => *until,
+            | Life::Ending(Stop::Asked { until, .. } | Stop::Killed { until, .. }, _) => *until,
             Life::Starting(Attempt::Ordered { .. } | Attempt::Subtree)
-            | Life::Ending(Stop::Stuck, _)
+            | Life::Ending(Stop::Stuck { .. }, _)
             | Life::Owed(Owed::Round | Owed::Queued(_))
             | Life::Down(_)
             | Life::Up { .. }
             | Life::Over(_) => None,
         }
+    }
+
+    /// Whether the process has been reported to exist, as far as that matters.
+    pub(super) fn birth(&self) -> Birth {
+        match self {
+            Life::Starting(Attempt::Ordered { .. }) => Birth::Unreported,
+            Life::Ending(Stop::Killed { birth, .. } | Stop::Stuck { birth }, _) => *birth,
+            _ => Birth::Reported,
+        }
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        matches!(self, Life::Ending(Stop::Stuck { .. }, _))
     }
 
     /// Whether there is a process, or may be one.

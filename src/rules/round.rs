@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::action::Note;
 use super::attempt::Attempted;
-use super::node::{After, Life, Owed, Toll};
+use super::node::{After, Down, Life, Owed, Toll};
 use super::spec::Strategy;
 use super::stop::Stopped;
 use super::supervisor::{Op, Round, RoundPhase};
@@ -12,8 +12,15 @@ use super::tree::NodeId;
 use super::turn::{Progress, Turn};
 
 impl Turn<'_> {
-    /// Begins a round for a restart that has been counted. A longer pause of a member is taken over: its restart goes up
-    /// in this round.
+    /// Begins a round for a restart that has been counted.
+    pub(super) fn announce_round(&mut self, s: NodeId, trigger: NodeId) {
+        let set = self.set_of_round(s, trigger);
+        let restarts_left = self.tree.restarts_left(s, self.now);
+        self.note(Note::Restarting { supervisor: s, trigger, set, restarts_left });
+    }
+
+    /// ... or goes on with it after its pause. A longer pause of a member is taken over: its restart goes up in this
+    /// round.
     pub(super) fn begin_round(&mut self, s: NodeId, trigger: NodeId, mut pause: Duration) {
         let set = self.set_of_round(s, trigger);
         for &c in &set {
@@ -21,8 +28,6 @@ impl Turn<'_> {
                 pause = pause.max(until.since(self.now));
             }
         }
-        let restarts_left = self.tree.restarts_left(s, self.now);
-        self.note(Note::Restarting { supervisor: s, trigger, set: set.clone(), restarts_left });
         if !self.life(trigger).is_alive() {
             self.enter(trigger, Life::Owed(Owed::Round));
         }
@@ -100,8 +105,14 @@ impl Turn<'_> {
         self.queue_retry(s, trigger);
     }
 
-    /// The round is over; this child will be tried again behind everything that waits already.
+    /// The round is over; this child will be tried again behind everything that waits already. A trigger that the round
+    /// did not reach is stopped like every other member behind it.
     fn queue_retry(&mut self, s: NodeId, c: NodeId) {
+        if let Op::Round(Round { trigger, .. }) = self.supervisor(s).op
+            && *self.life(trigger) == Life::Owed(Owed::Round)
+        {
+            self.enter(trigger, Life::Down(Down::Stopped));
+        }
         let supervisor = self.tree.supervisor_mut(s);
         supervisor.retries.push_back(c);
         supervisor.op = Op::Idle;

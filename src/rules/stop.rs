@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Decision, Failure, Note};
+use super::action::{Action, Decision, EndClass, Failure, Note};
 use super::node::{After, Attempt, Down, Life, Over, Purpose, Stop};
 use super::spec::{Shutdown, StopStep};
 use super::tree::NodeId;
@@ -37,11 +37,7 @@ impl Turn<'_> {
                 self.absorb(c);
                 Stopped::Gone
             }
-            Life::Starting(Attempt::Ordered { .. }) => {
-                self.recall(c);
-                Stopped::Waits
-            }
-            Life::Starting(Attempt::Warming { .. }) => {
+            Life::Starting(Attempt::Ordered { .. } | Attempt::Warming { .. }) => {
                 self.kill(c, Purpose::Failed(Failure::Stopped));
                 Stopped::Waits
             }
@@ -56,7 +52,8 @@ impl Turn<'_> {
                 Stopped::Waits
             }
             // One escalation is enough: the stop goes on where the health check began it.
-            Life::Ending(Stop::Stuck, Purpose::Health | Purpose::Left(_)) => {
+            Life::Ending(Stop::Stuck { .. }, Purpose::Health | Purpose::Left(_)) => {
+                self.cancel_retry(c);
                 self.kill(c, Purpose::Stop);
                 Stopped::Waits
             }
@@ -64,7 +61,7 @@ impl Turn<'_> {
                 self.enter(c, Life::Ending(stop, Purpose::Stop));
                 Stopped::Waits
             }
-            Life::Ending(Stop::Stuck, Purpose::Stop | Purpose::Failed(_)) => Stopped::Stuck,
+            Life::Ending(Stop::Stuck { .. }, Purpose::Stop | Purpose::Failed(_)) => Stopped::Stuck,
             Life::Ending(_, Purpose::Stop | Purpose::Failed(_)) => Stopped::Waits,
         }
     }
@@ -76,82 +73,83 @@ impl Turn<'_> {
             Shutdown::Polite(steps) => {
                 self.ask_on(c, steps, purpose);
                 if self.is_supervisor(c) {
-                    self.end(c, super::action::EndClass::Stopped);
+                    self.end(c, EndClass::Stopped);
                 }
             }
         }
     }
 
-    /// The next polite step, or KILL when there is none.
+    /// The next polite step, or KILL when there is none. A step without a wait is over within this turn.
     pub(super) fn ask_on(&mut self, c: NodeId, mut rest: Vec<StopStep>, purpose: Purpose) {
-        while !rest.is_empty() {
-            let StopStep { signal, wait } = rest.remove(0);
-            if !self.is_supervisor(c) {
-                self.order(Action::Signal(c, self.node(c).run, signal));
-            }
-            if wait != Some(Duration::ZERO) {
-                let until = wait.map(|wait| self.now + wait);
-                self.enter(c, Life::Ending(Stop::Asked { signal, until, rest }, purpose));
-                return;
-            }
+        if rest.is_empty() {
+            return self.kill(c, purpose);
         }
-        self.kill(c, purpose);
+        let StopStep { signal, wait } = rest.remove(0);
+        if !self.is_supervisor(c) {
+            self.order(Action::Signal(c, self.node(c).run, signal));
+        }
+        let until = wait.map(|wait| self.now + wait);
+        self.enter(c, Life::Ending(Stop::Asked { signal, until, rest }, purpose));
     }
 
-    /// Kills a process with everything it forked, or a whole subtree.
+    /// Kills a process with everything it forked, or a whole subtree. An order to start is taken back by it.
     pub(super) fn kill(&mut self, c: NodeId, purpose: Purpose) {
-        let run = self.node(c).run;
+        let (run, birth) = (self.node(c).run, self.life(c).birth());
         self.note(Note::Killing(c, run));
         if self.is_supervisor(c) {
-            self.enter(c, Life::Ending(Stop::Killed { until: None }, purpose));
+            self.enter(c, Life::Ending(Stop::Killed { until: None, birth }, purpose));
             self.kill_all(c);
         } else {
             self.order(Action::Kill(c, run));
             let until = Some(self.now + KILL_GRACE);
-            self.enter(c, Life::Ending(Stop::Killed { until }, purpose));
+            self.enter(c, Life::Ending(Stop::Killed { until, birth }, purpose));
         }
-    }
-
-    /// Takes an order to start back.
-    pub(super) fn recall(&mut self, c: NodeId) {
-        self.order(Action::Kill(c, self.node(c).run));
-        let until = self.now + KILL_GRACE;
-        self.enter(c, Life::Ending(Stop::Recalled { until }, Purpose::Failed(Failure::Stopped)));
     }
 
     /// KILL did not help. The operation that waits will see it and go on without this child, which never gets a second
     /// generation before this one is gone.
     pub(super) fn stick(&mut self, c: NodeId, purpose: Purpose) {
         self.note(Note::Stuck(c, self.node(c).run));
-        self.enter(c, Life::Ending(Stop::Stuck, purpose));
+        self.stay_stuck(c, purpose);
     }
 
-    /// No operation waits for this stuck child any more.
+    /// The operation that waited for this stuck child goes on without it.
     pub(super) fn leave(&mut self, c: NodeId, after: After) {
-        self.enter(c, Life::Ending(Stop::Stuck, Purpose::Left(after)));
+        self.stay_stuck(c, Purpose::Left(after));
     }
 
-    /// ... whose start attempt has failed by that.
+    /// ... and counts its start attempt as failed.
     pub(super) fn leave_attempt(&mut self, c: NodeId, failure: Failure, after: After) {
         self.note(Note::StartFailed(c, self.node(c).run, failure));
         self.leave(c, after);
     }
 
+    fn stay_stuck(&mut self, c: NodeId, purpose: Purpose) {
+        let birth = self.life(c).birth();
+        self.enter(c, Life::Ending(Stop::Stuck { birth }, purpose));
+    }
+
     /// A run that is over, or a restart that is owed, means nothing any more.
     pub(super) fn absorb(&mut self, c: NodeId) {
         let node = self.node(c);
-        let (run, place, parent, life) = (node.run, node.place, node.parent, node.life.clone());
-        if let Life::Over(Over::Exited { exit, killed, .. }) = life {
+        let (run, place, parent) = (node.run, node.place, node.parent);
+        if let Life::Over(Over::Exited { exit, killed, .. }) = node.life {
             let decision = Decision::Absorbed;
             self.note(Note::Exited { node: c, run, exit, requested: false, killed, decision });
         }
         if let Some(parent) = parent {
-            let supervisor = self.tree.supervisor_mut(parent);
-            supervisor.exits.remove(&(place, c));
-            if life.is_owed() {
-                supervisor.retries.retain(|waiting| *waiting != c);
-            }
+            self.tree.supervisor_mut(parent).exits.remove(&(place, c));
         }
+        self.cancel_retry(c);
         self.enter(c, Life::Down(Down::Stopped));
+    }
+
+    fn cancel_retry(&mut self, c: NodeId) {
+        let node = self.node(c);
+        if let Some(parent) = node.parent
+            && node.life.is_owed()
+        {
+            self.tree.supervisor_mut(parent).retries.retain(|waiting| *waiting != c);
+        }
     }
 }

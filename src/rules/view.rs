@@ -15,7 +15,7 @@ pub struct View {
     pub id: NodeId,
     /// Name; the root's is empty.
     pub name: String,
-    /// Restart type.
+    /// Restart type. Nobody restarts the root: it is shown as temporary.
     pub restart: Restart,
     /// Whether significant.
     pub significant: bool,

@@ -3,19 +3,22 @@
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use tokio::sync::oneshot;
 
+use super::extras::Offer;
 use super::outputs;
+use super::reload::Purpose;
 use super::report::exit_json;
+use super::requests::{Answer, Way, error, gone};
 use super::supervisor::{RuntimeError, Supervisor, now};
+use super::upgrade;
+use crate::capture::Source;
 use crate::control::{
-    self, ApiError, Call, ChildJson, ErrorCode, Member, OutputState, Request, Response, Role, SupervisorJson,
-    TreeJson,
+    self, AboutJson, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, OutputState, Request,
+    Response, Role, ShutdownJson, SpecJson, StepJson, SupervisorJson, TreeJson, UpgradeJson,
 };
 use crate::os;
-use crate::rules::{self, Event, NodeId, Phase, Refusal, Reply, Ticket, View};
-
-type Answer = Result<Response, ApiError>;
+use crate::rules::{self, Event, Exit, ExitFact, NodeId, Shutdown, Signal, StopStep, View};
+use crate::suggest::nearest;
 
 impl Supervisor {
     /// Answers a request now, or hands it to the rules, whose reply answers it.
@@ -25,65 +28,76 @@ impl Supervisor {
             Request::Tree => Ok(Response::Tree(self.tree())),
             Request::Members => Ok(Response::Members(self.world.project.name.clone(), self.members())),
             Request::Child(name) => self.status(&name),
-            Request::Logs(name) => {
-                self.find(&name).map(|_| Response::Logs(outputs::sources(&self.world.project, &name)))
-            }
+            Request::Logs(name) => self.find(&name).map(|node| Response::Logs(self.log_sources(node, &name))),
             Request::History => Ok(Response::History(self.world.project.log_dir.clone())),
-            Request::Signal(name, signal) => self.signal_child(&name, signal),
+            Request::Signal(name, signal) => self.signal_node(&name, signal)?,
             Request::Start(name) => return self.ask(&name, rules::Call::RestartChild, reply),
-            Request::Stop(name) => return self.ask(&name, rules::Call::TerminateChild, reply),
+            Request::Stop(name) => return self.stop(&name, reply),
             Request::Restart(name) => return self.ask(&name, rules::Call::CycleChild, reply),
+            Request::Remove(name) => return self.ask(&name, rules::Call::DeleteChild, reply),
+            Request::Add(add) => return self.add(add, reply),
+            Request::Scale(name, instances) => return self.scale(&name, instances, reply),
+            Request::Plan => {
+                self.read_file(Purpose::Plan, reply);
+                return Ok(());
+            }
+            Request::Reload(apply) => {
+                self.read_file(Purpose::Reload(apply), reply);
+                return Ok(());
+            }
+            Request::Why(name) => self.why(&name).map(|why| Response::Why(Box::new(why))),
+            Request::Counts(supervisor) => self.counts(supervisor.as_deref()).map(Response::Counts),
             Request::Down => {
-                self.queue.push_back(Event::Stop);
+                // Remembered before it is answered: the caller waits for the end from now on.
+                self.handle(Event::Stop)?;
                 Ok(Response::Done)
             }
-            Request::Events => Ok(Response::Events(self.reporter.subscribe())),
+            Request::Events { since } => Ok(self.reporter.subscribe(since)),
             Request::Health => Ok(Response::Done),
+            Request::About => Ok(Response::About(self.about())),
+            Request::Upgrade(program) => {
+                let journal = self.journal.file()?;
+                upgrade::examine(program, journal, &self.context, reply, self.approved.clone());
+                return Ok(());
+            }
         };
         // A caller that has gone away is no error.
         let _ = reply.send(answer);
         Ok(())
     }
 
+    /// Stops a child. An instance that is gone already is stopped (OTP: the same of an instance's pid).
+    fn stop(&mut self, name: &str, way: Way) -> Result<(), RuntimeError> {
+        if self.world.tree.find(name).is_none() && self.world.extras.was_instance(name) {
+            let _ = way.send(Ok(Response::Child(gone(name, None))));
+            return Ok(());
+        }
+        self.ask(name, rules::Call::TerminateChild, way)
+    }
+
+    /// Makes a call about a child that exists.
     fn ask(
         &mut self,
         name: &str,
         call: impl FnOnce(NodeId) -> rules::Call,
-        reply: oneshot::Sender<Answer>,
+        way: Way,
     ) -> Result<(), RuntimeError> {
         match self.find(name) {
-            Ok(node) => {
-                self.tickets += 1;
-                let ticket = Ticket(self.tickets);
-                self.replies.insert(ticket, (name.to_owned(), reply));
-                self.handle(Event::Request(ticket, call(node)))
-            }
+            Ok(node) => self.call(name, call(node), Offer::Nothing, way),
             Err(error) => {
-                let _ = reply.send(Err(error));
+                let _ = way.send(Err(error));
                 Ok(())
             }
         }
     }
 
-    /// The rules have answered a request. One made to an earlier supervisor process has nobody waiting any more.
-    pub(super) fn reply(&mut self, ticket: Ticket, result: Result<Reply, Refusal>) {
-        let Some((name, reply)) = self.replies.remove(&ticket) else { return };
-        let answer = match result {
-            Ok(Reply::Started(node, _) | Reply::NoProcess(Some(node))) => Ok(self.node(node)),
-            Ok(Reply::Done) if self.world.tree.find(&name).is_some() => self.child(&name),
-            Ok(Reply::Done | Reply::NoProcess(None)) => Ok(gone(&name)),
-            Err(refusal) => Err(self.refused(&name, &refusal)),
-        };
-        let _ = reply.send(answer.map(Response::Child));
-    }
-
     /// A node by name, or "did you mean".
-    fn find(&self, name: &str) -> Result<NodeId, ApiError> {
+    pub(super) fn find(&self, name: &str) -> Result<NodeId, ApiError> {
         self.world.tree.find(name).ok_or_else(|| {
             let view = self.world.tree.view(now());
             let mut names = Vec::new();
             collect_names(&view, &mut names);
-            let hint = match control::suggest(name, names.iter().map(String::as_str)) {
+            let hint = match nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "provost tree lists all names".to_owned(),
             };
@@ -91,13 +105,32 @@ impl Supervisor {
         })
     }
 
+    /// A child gets the signal. A supervisor has no process of its own; KILL means what it means to one in OTP.
+    fn signal_node(&mut self, name: &str, signal: i32) -> Result<Answer, RuntimeError> {
+        let view = self.world.tree.view(now());
+        let node = self.world.tree.find(name).and_then(|node| find_view(&view, node));
+        match node {
+            Some(node) if node.supervisor.is_some() && node.phase.is_active() && signal == libc::SIGKILL => {
+                let exit = Exit::Signal { signal: Signal(signal), core: false };
+                self.handle(Event::Exited(vec![ExitFact { node: node.id, run: node.run, exit }]))?;
+                Ok(Ok(Response::Child(self.node(node.id))))
+            }
+            _ => Ok(self.signal_child(name, signal)),
+        }
+    }
+
     fn status(&self, name: &str) -> Answer {
-        let child = self.child(name)?;
-        let spec = self.world.project.processes.get(name);
+        let node = self.find(name)?;
+        let child = self.node_with_spec(node);
+        let spec = self.world.process(node);
         let (stalled, stalls) = spec.map(|spec| self.outputs.stalls(spec)).unwrap_or_default();
-        let sources = outputs::sources(&self.world.project, name);
+        let sources = self.log_sources(node, name);
         let log_dir = self.world.project.log_dir.clone();
         Ok(Response::Status(child, OutputState { log_dir, sources, stalled, stalls }))
+    }
+
+    fn log_sources(&self, node: NodeId, name: &str) -> Vec<Source> {
+        outputs::sources(self.world.process(node).map(|spec| &spec.output), name)
     }
 
     fn signal_child(&self, name: &str, signal: i32) -> Answer {
@@ -122,48 +155,6 @@ impl Supervisor {
         }
     }
 
-    fn refused(&self, name: &str, refusal: &Refusal) -> ApiError {
-        let (code, message) = match refusal {
-            Refusal::NotFound => (ErrorCode::NotFound, format!("there is no child {name:?}")),
-            Refusal::AlreadyStarted(_) => (ErrorCode::AlreadyStarted, format!("{name} is running already")),
-            Refusal::AlreadyPresent(_) => (
-                ErrorCode::AlreadyPresent,
-                format!("{name} exists already, without a process; start it with: provost start {name}"),
-            ),
-            Refusal::Running => {
-                (ErrorCode::Running, format!("{name} is running; to start it anew: provost restart {name}"))
-            }
-            Refusal::Restarting => (
-                ErrorCode::Restarting,
-                format!("{name} is being restarted; to cancel that: provost stop {name}"),
-            ),
-            Refusal::StartFailed(_) => {
-                let node = self.world.tree.find(name);
-                let why = node
-                    .and_then(|node| self.reporter.failure(node))
-                    .unwrap_or("it ended before it was ready");
-                (ErrorCode::StartFailed, format!("could not start {name}: {why}"))
-            }
-            Refusal::SimpleOneForOne => (
-                ErrorCode::BadRequest,
-                format!("{name} belongs to a simple_one_for_one supervisor; stop it instead"),
-            ),
-            Refusal::BadSpec(_) => {
-                (ErrorCode::BadRequest, format!("the specification of {name} is not acceptable"))
-            }
-            Refusal::Stuck => (
-                ErrorCode::Timeout,
-                format!(
-                    "{name} does not die: it waits in the kernel; nothing of it is started before it is gone"
-                ),
-            ),
-            Refusal::SupervisorStopped => {
-                (ErrorCode::Internal, format!("the supervisor of {name} ended before it could answer"))
-            }
-        };
-        error(code, name, message)
-    }
-
     fn tree(&self) -> TreeJson {
         let view = self.world.tree.view(now());
         let mut root = self.child_json(&view);
@@ -175,11 +166,19 @@ impl Supervisor {
         self.find(name).map(|node| self.node(node))
     }
 
-    fn node(&self, node: NodeId) -> ChildJson {
+    fn node_with_spec(&self, node: NodeId) -> ChildJson {
+        let spec = self.world.tree.spec(node).map(|spec| {
+            let command = self.world.process(node).map(|process| process.argv.clone());
+            Box::new(SpecJson { command, shutdown: shutdown_json(&spec.shutdown) })
+        });
+        ChildJson { spec, ..self.node(node) }
+    }
+
+    pub(super) fn node(&self, node: NodeId) -> ChildJson {
         let view = self.world.tree.view(now());
         match find_view(&view, node) {
             Some(view) => self.child_json(view),
-            None => gone(self.world.tree.name(node).unwrap_or_default()),
+            None => gone(self.world.tree.name(node).unwrap_or_default(), None),
         }
     }
 
@@ -194,6 +193,7 @@ impl Supervisor {
             run: view.run.0,
             restarts: view.restarts,
             last_exit: self.world.last_exits.get(&view.id).map(|(_, exit)| exit_json(*exit)),
+            spec: None,
             supervisor: view.supervisor.as_ref().map(|supervisor| SupervisorJson {
                 strategy: supervisor.flags.strategy,
                 intensity: supervisor.flags.intensity,
@@ -201,6 +201,23 @@ impl Supervisor {
                 restarts_left: supervisor.restarts_left,
                 children: supervisor.children.iter().map(|child| self.child_json(child)).collect(),
             }),
+        }
+    }
+
+    fn about(&self) -> AboutJson {
+        let upgrade = self.world.upgrade.as_ref().map(|upgrade| match upgrade.outcome {
+            Ok(_) => UpgradeJson { incarnation: upgrade.incarnation, failure: None },
+            Err(status) => UpgradeJson::failed(upgrade.incarnation, status),
+        });
+        AboutJson {
+            version: control::VERSION,
+            project: self.world.project.name.clone(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id().cast_signed(),
+            incarnation: self.incarnation,
+            safe_mode: None,
+            upgrade,
+            ignored_notifications: self.ignored_notifications,
         }
     }
 
@@ -238,7 +255,7 @@ impl Supervisor {
     }
 }
 
-fn find_view(view: &View, node: NodeId) -> Option<&View> {
+pub(super) fn find_view(view: &View, node: NodeId) -> Option<&View> {
     if view.id == node {
         return Some(view);
     }
@@ -248,29 +265,20 @@ fn find_view(view: &View, node: NodeId) -> Option<&View> {
         .find_map(|child| find_view(child, node))
 }
 
+fn shutdown_json(shutdown: &Shutdown) -> ShutdownJson {
+    let step = |step: &StopStep| StepJson {
+        signal: os::signals::name(step.signal.0),
+        wait_ms: step.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+    };
+    match shutdown {
+        Shutdown::BrutalKill => ShutdownJson::Word(BrutalKill::BrutalKill),
+        Shutdown::Polite(steps) => ShutdownJson::Steps(steps.iter().map(step).collect()),
+    }
+}
+
 fn collect_names(view: &View, names: &mut Vec<String>) {
     for child in view.supervisor.iter().flat_map(|supervisor| &supervisor.children) {
         names.push(child.name.clone());
         collect_names(child, names);
     }
-}
-
-/// A child whose specification went with its process (temporary).
-fn gone(name: &str) -> ChildJson {
-    ChildJson {
-        name: name.to_owned(),
-        kind: "worker".to_owned(),
-        restart: rules::Restart::Temporary,
-        significant: false,
-        phase: Phase::Stopped,
-        pid: None,
-        run: 0,
-        restarts: 0,
-        last_exit: None,
-        supervisor: None,
-    }
-}
-
-fn error(code: ErrorCode, name: &str, message: String) -> ApiError {
-    ApiError { code, message, name: Some(name.to_owned()) }
 }

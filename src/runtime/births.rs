@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::config::{Inherit, ProcessSpec, Project, ReadyKind};
-use crate::keeper::{Key, Link};
+use crate::keeper::{Key, Link, RUN_DIR_VARIABLE};
 use crate::os::limits::OpenFiles;
 use crate::os::spawn::Birth;
 use crate::rules::Run;
@@ -98,7 +98,7 @@ fn environment(
         set("PROVOST_INSTANCE", instance.to_string().into());
     }
     set("PROVOST_RUN", run.0.to_string().into());
-    set("PROVOST_RUN_DIR", project.run_dir.clone().into());
+    set(RUN_DIR_VARIABLE, project.run_dir.clone().into());
     if let Some(ready) = &spec.ready {
         match ready.kind {
             ReadyKind::Notify => set("NOTIFY_SOCKET", notify_path(project, name).into()),

@@ -79,22 +79,20 @@ impl Supervisor {
         let mut exits = Vec::new();
         for (key, Departed { record, .. }) in &self.departures.runs {
             let run = (NodeId(key.node), Run(key.run));
-            if let Some(Ending { name, verdict: Some(verdict) }) = self.world.ended.get(&run) {
+            if let Some(Ending { name, output, verdict: Some(verdict) }) = self.world.ended.get(&run) {
                 recorded.push(run);
                 exits.push(past_exit(
                     &self.launch,
                     name,
                     record,
                     verdict,
-                    &outputs::sources(&self.world.project, name),
+                    &outputs::sources(Some(output), name),
                 ));
             }
         }
         if !recorded.is_empty() {
             self.history.append(&exits);
-            let record = Record::Recorded(recorded);
-            self.journal.append(&record)?;
-            self.world.learn(record);
+            self.take(Record::Recorded(recorded))?;
         }
         self.acknowledge()
     }

@@ -6,26 +6,39 @@
 //! launcher does just the same with a world that has not been booted.
 //!
 //! Read on in `world.rs` (what is remembered), `supervisor.rs` (the loop), `perform.rs` (orders), `births.rs` (what a child
-//! is made of), `departures.rs` (what is kept of ended runs), `answer.rs` (the control API's requests), `report.rs` (what is
-//! told).
+//! is made of), `departures.rs` (what is kept of ended runs), `answer.rs` and `requests.rs` (the control API's requests),
+//! `admin.rs` and `reload.rs` (adding, scaling, reloading; `extras.rs` and `series.rs` are what of it must be remembered),
+//! `report.rs` (what is told). `upgrade.rs` examines a new program, `safe.rs` is what runs instead when all this keeps
+//! crashing.
 
+mod admin;
 mod answer;
 mod births;
 mod departures;
+mod extras;
 mod history;
 mod journal;
+mod level;
 mod notify;
 mod outputs;
 mod perform;
+mod reload;
 mod report;
+mod requests;
+mod safe;
+mod series;
 mod sockets;
 mod supervisor;
 mod takeover;
+mod upgrade;
+mod why;
 mod world;
 
 pub use journal::{Journal, JournalError};
 pub use report::Console;
+pub use safe::run as run_safe;
 pub use supervisor::{RuntimeError, run};
+pub use upgrade::greeting;
 pub use world::World;
 
 use notify::Said;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use crate::capture::{Limits, Log, Source};
-use crate::config::{LogFile, Output, ProcessSpec, Project};
+use crate::config::{LogFile, Output, ProcessSpec};
 use crate::rules::NodeId;
 
 /// Open logs.
@@ -83,9 +83,9 @@ impl Outputs {
         Ok(log)
     }
 
-    /// This node exists no longer. Pipes that are still drained keep their logs.
-    pub(super) fn forget(&mut self, node: NodeId) {
-        self.logs.retain(|_, held| held.node != node);
+    /// Some nodes exist no longer. Pipes that are still drained keep their logs.
+    pub(super) fn forget(&mut self, exists: impl Fn(NodeId) -> bool) {
+        self.logs.retain(|_, held| exists(held.node));
     }
 
     /// What nobody has been told yet.
@@ -110,9 +110,7 @@ impl Outputs {
 }
 
 /// The logs of a process for readers: its own name for stdout, `NAME.err` for a stderr of its own.
-pub(super) fn sources(project: &Project, name: &str) -> Vec<Source> {
-    let Some(Output::File(file)) = project.processes.get(name).map(|spec| &spec.output) else {
-        return Vec::new();
-    };
+pub(super) fn sources(output: Option<&Output>, name: &str) -> Vec<Source> {
+    let Some(Output::File(file)) = output else { return Vec::new() };
     file.sources(name).into_iter().map(|(label, path)| Source { label, path }).collect()
 }

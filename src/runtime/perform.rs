@@ -8,6 +8,7 @@ use nix::sys::signal::Signal as Posix;
 
 use super::births::{self, Grants};
 use super::exit_of;
+use super::level;
 use super::supervisor::{Process, RuntimeError, Supervisor};
 use crate::capture::{Log, Tap};
 use crate::config::{self, ProcessSpec};
@@ -15,6 +16,15 @@ use crate::keeper::{ExitRecord, Key, ToKeeper};
 use crate::os;
 use crate::os::spawn::{BirthError, Step};
 use crate::rules::{Action, Event, ExitFact, NodeId, Note, Run, Signal, StartError};
+
+/// What a reaped process was.
+pub(super) enum Ended {
+    /// A run.
+    Run(ExitFact),
+    /// An attempt that never came to exec. Told as a failed start already, unless the supervisor process that tried was
+    /// killed in the middle of it; the rules ignore the repetition.
+    Birth(Event),
+}
 
 /// A captured output: the end the child writes to, and the tap that empties the other.
 struct Output {
@@ -39,15 +49,19 @@ impl Supervisor {
             Action::Signal(node, run, signal) => self.signal_run(node, run, signal),
             Action::Kill(node, run) => self.signal_run(node, run, Signal(Posix::SIGKILL as i32)),
             Action::Reply(ticket, result) => self.reply(ticket, result),
-            Action::Forget(node) => {
-                self.processes.remove(&node);
-                self.outputs.forget(node);
-                self.reporter.forget(node);
-            }
             Action::Note(note) => self.note(&note)?,
-            Action::Added { .. } | Action::Finished(_) => {}
+            Action::Added { .. } | Action::Forget(_) | Action::Finished(_) => {}
         }
         Ok(())
+    }
+
+    /// Lets go of what was kept for nodes that are gone.
+    pub(super) fn forget(&mut self) -> Result<(), RuntimeError> {
+        let tree = &self.world.tree;
+        self.processes.retain(|node, _| tree.name(*node).is_some());
+        self.outputs.forget(|node| tree.name(node).is_some());
+        self.reporter.forget(tree);
+        Ok(self.release_sockets()?)
     }
 
     fn note(&mut self, note: &Note) -> Result<(), RuntimeError> {
@@ -89,7 +103,9 @@ impl Supervisor {
         let resources = |what: &str, error: &std::io::Error| {
             (severity(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)), format!("{what}: {error}"))
         };
-        let listen = self.listen_sockets(spec).map_err(|(what, error)| resources(&what, &error))?;
+        self.release_stale(node, &name, spec)
+            .map_err(|error| resources("cannot close its old sockets", &error))?;
+        let listen = self.listen_sockets(node, spec).map_err(|(what, error)| resources(&what, &error))?;
         if spec.ready.is_some() {
             self.notify_socket(node, &name).map_err(|(what, error)| resources(&what, &error))?;
         }
@@ -129,9 +145,9 @@ impl Supervisor {
         }
     }
 
-    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what never came to exec,
-    /// which was told as a failed start, and for what an earlier supervisor process has told the rules.
-    pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<ExitFact> {
+    /// The keeper says that a run ended: its last output is saved and its end noted. `None` for what an earlier supervisor
+    /// process has told the rules.
+    pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<Ended> {
         let (node, run) = (NodeId(record.key.node), Run(record.key.run));
         let newest = self.processes.get(&node).is_some_and(|process| process.run == run);
         let taps = newest.then(|| self.processes.remove(&node)).flatten().map(|process| process.taps);
@@ -141,15 +157,16 @@ impl Supervisor {
             if self.reporter.failure(node).is_none() {
                 self.reporter.failed(node, format!("step {step} of its birth failed: {}", errno.desc()));
             }
-            self.queue.push_back(Event::SpawnFailed(node, run, severity(errno)));
-            return None;
+            return Some(Ended::Birth(Event::SpawnFailed(node, run, severity(errno))));
         }
         if self.world.knows_end(node, run) {
             return None;
         }
         let exit = exit_of(record.status);
-        self.reporter.reaped(node, run, record, exit);
-        Some(ExitFact { node, run, exit })
+        if let Some(child) = self.world.tree.spec(node) {
+            self.reporter.reaped(node, run, record, exit, level::weight(child, exit));
+        }
+        Some(Ended::Run(ExitFact { node, run, exit }))
     }
 }
 

@@ -6,15 +6,28 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use tokio::task::AbortHandle;
+
 use super::births;
 use super::supervisor::{RuntimeError, Supervisor};
-use crate::config::ProcessSpec;
-use crate::keeper::ToKeeper;
+use crate::config::{Listen, ProcessSpec};
+use crate::keeper::{CONTROL, ToKeeper};
 use crate::rules::NodeId;
 use crate::{control, os};
 
-/// The control socket's name in the store.
-const CONTROL: &str = "control";
+/// A socket that was made for a node.
+pub(super) struct Held {
+    /// Its name in the store.
+    stored: String,
+    path: PathBuf,
+    /// The task that hears it, if it is for notifications.
+    ear: Option<AbortHandle>,
+}
+
+enum Kind {
+    Listen,
+    Notify,
+}
 
 /// What was tried, and why it failed.
 type Failed = (String, io::Error);
@@ -30,13 +43,18 @@ impl Supervisor {
     }
 
     /// The sockets this child is to get, in order.
-    pub(super) fn listen_sockets(&mut self, spec: &ProcessSpec) -> Result<Vec<Rc<OwnedFd>>, Failed> {
+    pub(super) fn listen_sockets(
+        &mut self,
+        node: NodeId,
+        spec: &ProcessSpec,
+    ) -> Result<Vec<Rc<OwnedFd>>, Failed> {
         let mut sockets = Vec::new();
         for listen in &spec.listen {
-            let path = &listen.unix;
+            let (stored, path) = (listen_name(listen), &listen.unix);
             let socket = self
-                .obtain(&stored_name("listen", path), || os::socket::listen(path, listen.mode))
+                .obtain(&stored, || os::socket::listen(path, listen.mode))
                 .map_err(|error| (format!("cannot listen on {}", path.display()), error))?;
+            self.hold(node, stored, path.clone(), None);
             sockets.push(socket);
         }
         Ok(sockets)
@@ -46,7 +64,7 @@ impl Supervisor {
     pub(super) fn notify_socket(&mut self, node: NodeId, name: &str) -> Result<(), Failed> {
         let path = births::notify_path(&self.world.project, name);
         let stored = stored_name("notify", &path);
-        if self.store.contains_key(&stored) {
+        if self.held.get(&node).is_some_and(|held| held.iter().any(|held| held.stored == stored)) {
             return Ok(());
         }
         let failed = |error| (format!("cannot make its notification socket {}", path.display()), error);
@@ -54,7 +72,68 @@ impl Supervisor {
             os::rundir::create(folder).map_err(failed)?;
         }
         let socket = self.obtain(&stored, || os::socket::bind_datagram(&path, 0o600)).map_err(failed)?;
-        self.hear_notifications(node, socket).map_err(failed)
+        let ear = self.hear_notifications(node, socket).map_err(failed)?;
+        self.hold(node, stored, path, Some(ear));
+        Ok(())
+    }
+
+    /// Takes over what an earlier supervisor process has made for the children there are.
+    pub(super) fn hold_sockets(&mut self) -> io::Result<()> {
+        let mut found = Vec::new();
+        for (name, spec) in self.world.processes() {
+            let Some(node) = self.world.tree.find(name) else { continue };
+            let path = births::notify_path(&self.world.project, name);
+            found.push((node, stored_name("notify", &path), path, Kind::Notify));
+            for listen in &spec.listen {
+                found.push((node, listen_name(listen), listen.unix.clone(), Kind::Listen));
+            }
+        }
+        for (node, stored, path, kind) in found {
+            let Some(socket) = self.store.get(&stored).map(Rc::clone) else { continue };
+            let ear = match kind {
+                Kind::Listen => None,
+                Kind::Notify => Some(self.hear_notifications(node, socket)?),
+            };
+            self.hold(node, stored, path, ear);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, node: NodeId, stored: String, path: PathBuf, ear: Option<AbortHandle>) {
+        let held = self.held.entry(node).or_default();
+        if !held.iter().any(|held| held.stored == stored) {
+            held.push(Held { stored, path, ear });
+        }
+    }
+
+    /// Closes what was made for nodes that are gone.
+    pub(super) fn release_sockets(&mut self) -> io::Result<()> {
+        let gone = |node: &NodeId| self.world.tree.name(*node).is_none();
+        for node in self.held.keys().copied().filter(gone).collect::<Vec<_>>() {
+            let held = self.held.remove(&node).unwrap_or_default();
+            held.into_iter().try_for_each(|held| self.release(held))?;
+        }
+        Ok(())
+    }
+
+    /// Closes what was made for an earlier specification of a child, which a reload has changed.
+    pub(super) fn release_stale(&mut self, node: NodeId, name: &str, spec: &ProcessSpec) -> io::Result<()> {
+        let notify = stored_name("notify", &births::notify_path(&self.world.project, name));
+        let wanted = |held: &Held| {
+            held.stored == notify || spec.listen.iter().any(|it| listen_name(it) == held.stored)
+        };
+        let held = self.held.remove(&node).unwrap_or_default();
+        let (kept, stale): (Vec<Held>, Vec<Held>) = held.into_iter().partition(wanted);
+        self.held.insert(node, kept);
+        stale.into_iter().try_for_each(|held| self.release(held))
+    }
+
+    fn release(&mut self, held: Held) -> io::Result<()> {
+        held.ear.iter().for_each(AbortHandle::abort);
+        self.store.remove(&held.stored);
+        // A file that is gone already is no error.
+        let _ = std::fs::remove_file(&held.path);
+        self.link.send(&ToKeeper::Unstore(&held.stored))
     }
 
     /// A descriptor from the keeper's store, made and stored if it is not there yet.
@@ -77,18 +156,24 @@ impl Supervisor {
     pub(super) fn remove_sockets(&self) {
         let project = &self.world.project;
         let listening =
-            project.processes.values().flat_map(|spec| &spec.listen).map(|listen| listen.unix.clone());
-        let notify = project.processes.keys().map(|name| births::notify_path(project, name));
+            self.world.processes().flat_map(|(_, spec)| &spec.listen).map(|listen| listen.unix.clone());
+        let notify = self.world.processes().map(|(name, _)| births::notify_path(project, name));
+        let held = self.held.values().flatten().map(|held| held.path.clone());
         let files: Vec<PathBuf> =
-            listening.chain(notify).chain([project.run_dir.join(control::SOCKET)]).collect();
+            listening.chain(notify).chain(held).chain([project.run_dir.join(control::SOCKET)]).collect();
         for file in files {
             let _ = std::fs::remove_file(file);
         }
     }
 }
 
+/// With another mode it is another socket.
+fn listen_name(listen: &Listen) -> String {
+    stored_name(&format!("listen-{:o}", listen.mode), &listen.unix)
+}
+
 /// A name for the keeper's store: short whatever the path, and the same for every supervisor process.
-pub(super) fn stored_name(kind: &str, path: &Path) -> String {
+fn stored_name(kind: &str, path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     // FNV-1a: the standard library's hashes are not promised to stay the same between versions.
     let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

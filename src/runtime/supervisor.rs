@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Said;
@@ -18,13 +18,19 @@ use super::departures::Departures;
 use super::history::History;
 use super::journal::{Journal, JournalError};
 use super::outputs::Outputs;
+use super::perform::Ended;
+use super::reload::FileRead;
 use super::report::{Console, Reporter};
+use super::requests::{SeriesCaller, Waiting};
+use super::series::SeriesId;
+use super::sockets::Held;
+use super::upgrade::Approved;
 use super::world::{Record, World};
 use crate::capture::Tap;
-use crate::control::{self, ApiError, Call, PsJson, Response};
-use crate::keeper::{FromKeeper, Link, ToKeeper};
+use crate::control::{self, Call, PsJson, Response};
+use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
-use crate::rules::{Event, ExitFact, Moment, NodeId, Run, Ticket};
+use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
 
 /// Events handled in a row before the loop looks round: a tree of a thousand children must not be deaf while it boots.
 const TURN: usize = 32;
@@ -63,6 +69,7 @@ pub(super) struct Supervisor {
     pub(super) reporter: Reporter,
     pub(super) context: Context,
     pub(super) incarnation: u32,
+    pub(super) beginning: Beginning,
     /// The newest process of each node that has one; until its exit is told.
     pub(super) processes: BTreeMap<NodeId, Process>,
     /// What the keeper's store holds, by name.
@@ -77,11 +84,36 @@ pub(super) struct Supervisor {
     pub(super) queue: VecDeque<Event>,
     /// Where the tasks that hear children put what these say.
     pub(super) said: mpsc::Sender<Said>,
-    /// Callers who wait for the rules' reply, and the name they asked about.
-    pub(super) replies: BTreeMap<Ticket, (String, oneshot::Sender<Result<Response, ApiError>>)>,
+    /// Where those who examine programs put what they approve of.
+    pub(super) approved: mpsc::Sender<Approved>,
+    /// Notifications that came from nobody who may send them.
+    pub(super) ignored_notifications: u64,
+    /// Who waits for the rules' reply.
+    pub(super) replies: BTreeMap<Ticket, Waiting>,
+    /// Who waits for the end of a series.
+    pub(super) callers: BTreeMap<SeriesId, SeriesCaller>,
+    /// The newest number given to a call or a series; unique over all supervisor processes of this launcher.
     pub(super) tickets: u64,
+    /// The sockets that were made for a node.
+    pub(super) held: BTreeMap<NodeId, Vec<Held>>,
+    /// Where the threads that read the config file put it.
+    pub(super) reads: mpsc::Sender<FileRead>,
     /// The process table is owed to the console.
     pub(super) table_due: bool,
+}
+
+/// Where tasks and threads beside the loop put what they have found out.
+pub(super) struct Desks {
+    pub(super) said: mpsc::Sender<Said>,
+    pub(super) reads: mpsc::Sender<FileRead>,
+    pub(super) approved: mpsc::Sender<Approved>,
+}
+
+/// Where the loop takes it from.
+struct Inboxes {
+    heard: mpsc::Receiver<Said>,
+    files: mpsc::Receiver<FileRead>,
+    programs: mpsc::Receiver<Approved>,
 }
 
 /// Runs the supervisor process to its end.
@@ -95,17 +127,39 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let (said, heard) = mpsc::channel(WAITING);
-        let supervisor = Supervisor::take_over(link, journal, console, said)?;
-        let life = tokio::task::spawn_local(supervisor.live(heard));
+        let (reads, files) = mpsc::channel(WAITING);
+        let (approved, programs) = mpsc::channel(1);
+        let supervisor = Supervisor::take_over(link, journal, console, Desks { said, reads, approved })?;
+        let life = tokio::task::spawn_local(supervisor.live(Inboxes { heard, files, programs }));
         life.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     })
 }
 
 impl Supervisor {
-    async fn live(mut self, mut heard: mpsc::Receiver<Said>) -> Result<(), RuntimeError> {
+    async fn live(mut self, inboxes: Inboxes) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
-        let (show, mut tables) = mpsc::channel::<PsJson>(1);
         let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
+        match self.work(inboxes, &mut requests).await {
+            Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Err(self.keeper_gone());
+            }
+            Err(RuntimeError::KeeperGone) => return Err(self.keeper_gone()),
+            other => other?,
+        }
+        // The last answers and events are on their way: the server ends when nobody can answer it any more.
+        drop((self, requests));
+        let _ = server.await;
+        Ok(())
+    }
+
+    /// The loop proper, until the tree has ended or another program takes over.
+    async fn work(
+        &mut self,
+        inboxes: Inboxes,
+        requests: &mut mpsc::Receiver<Call>,
+    ) -> Result<(), RuntimeError> {
+        let Inboxes { mut heard, mut files, mut programs } = inboxes;
+        let (show, mut tables) = mpsc::channel::<PsJson>(1);
         let alarm = self.outputs.alarm();
         self.resume()?;
         loop {
@@ -113,9 +167,6 @@ impl Supervisor {
             self.settle_departures()?;
             self.tell_stalls();
             if self.finish()? {
-                // The last answers and events are on their way: the server ends when nobody can answer it any more.
-                drop((self, requests));
-                let _ = server.await;
                 return Ok(());
             }
             self.read_table(&show);
@@ -134,7 +185,13 @@ impl Supervisor {
                     drop(said.handled);
                 }
                 Some(call) = requests.recv() => self.answer(call)?,
+                Some(read) = files.recv() => self.file_read(read)?,
                 () = alarm.notified() => {}
+                Some(approved) = programs.recv() => {
+                    let _ = approved.reply.send(Ok(Response::Done));
+                    self.link.send(&ToKeeper::Program(approved.program.as_fd()))?;
+                    return Ok(());
+                }
                 Some(table) = tables.recv() => self.reporter.console.up(&table),
                 () = sleep_until(deadline) => self.handle(Event::Tick)?,
             }
@@ -147,15 +204,23 @@ impl Supervisor {
             let Some(event) = self.queue.pop_front() else { break };
             self.handle(event)?;
         }
-        Ok(())
+        self.go_on_with_series()
     }
 
-    /// One event: remembered first, then performed.
+    /// One event.
     pub(super) fn handle(&mut self, event: Event) -> Result<(), RuntimeError> {
-        let now = now();
-        self.journal.append(&Record::Step(now, event.clone()))?;
-        for action in self.world.apply(now, event) {
-            self.perform(action)?;
+        self.take(Record::Step(now(), event))
+    }
+
+    /// One change: remembered first, then performed.
+    pub(super) fn take(&mut self, record: Record) -> Result<(), RuntimeError> {
+        self.journal.append(&record)?;
+        let actions = self.world.learn(record);
+        self.reporter.requested(&actions);
+        let forgets = actions.iter().any(|action| matches!(action, Action::Forget(_)));
+        actions.into_iter().try_for_each(|action| self.perform(action))?;
+        if forgets {
+            self.forget()?;
         }
         if self.journal.wants_snapshot() {
             self.journal.snapshot(&self.world)?;
@@ -167,18 +232,28 @@ impl Supervisor {
     /// acknowledged when all of it is safe (`departures.rs`).
     fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
         let mut exits = Vec::new();
+        let mut owes_word = false;
         while let Some(packet) = self.link.recv()? {
+            owes_word = true;
             match packet {
-                FromKeeper::Exited(record) => exits.extend(self.exited(&record)),
+                FromKeeper::Exited(record) => match self.exited(&record) {
+                    Some(Ended::Run(exit)) => exits.push(exit),
+                    Some(Ended::Birth(failure)) => self.handle(failure)?,
+                    None => {}
+                },
                 FromKeeper::Stop => self.queue.push_back(Event::Stop),
                 FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
-                FromKeeper::Gone => return Err(self.keeper_gone()),
+                FromKeeper::Ping => {}
+                FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
                 FromKeeper::Child { .. } | FromKeeper::Stored { .. } | FromKeeper::SnapshotEnd { .. } => {}
             }
         }
         if !exits.is_empty() {
             self.before_exits(&exits)?;
             self.handle(Event::Exited(exits))?;
+        }
+        if owes_word {
+            self.link.send(&ToKeeper::Alive)?;
         }
         Ok(())
     }

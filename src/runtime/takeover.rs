@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use tokio::sync::mpsc;
 
 use super::births::Context;
 use super::departures::Departures;
@@ -16,16 +17,18 @@ use super::history::History;
 use super::journal::Journal;
 use super::outputs::Outputs;
 use super::report::{Console, Reporter};
-use super::sockets::stored_name;
-use super::supervisor::{Process, RuntimeError, Supervisor};
-use super::{Said, births};
+use super::supervisor::{Desks, Process, RuntimeError, Supervisor, now};
+use super::world::{Record, Upgrade};
 use crate::capture::Tap;
-use crate::keeper::{FromKeeper, Key, Link};
+use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, NodeId, Run};
 
 /// The keeper writes its snapshot before it lets us start; longer than this means that it is stopped or gone.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long those are waited for that were killed because the keeper is gone.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Loads the world and receives the keeper's snapshot.
@@ -33,11 +36,12 @@ impl Supervisor {
         link: Link,
         journal: OwnedFd,
         console: Box<dyn Console>,
-        said: mpsc::Sender<Said>,
+        desks: Desks,
     ) -> Result<Supervisor, RuntimeError> {
         let (journal, world) = Journal::open(journal)?;
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
-        let reporter = Reporter::new(world.project.name.clone(), console);
+        let mut reporter = Reporter::new(world.project.name.clone(), console);
+        reporter.learn_names(&world.tree.view(now()));
         let context = Context {
             inherited: std::env::vars_os().collect(),
             open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
@@ -53,6 +57,7 @@ impl Supervisor {
             reporter,
             context,
             incarnation: 0,
+            beginning: Beginning::Usual,
             processes: BTreeMap::new(),
             store: BTreeMap::new(),
             outputs: Outputs::default(),
@@ -60,9 +65,14 @@ impl Supervisor {
             history,
             launch,
             queue: std::collections::VecDeque::new(),
-            said,
+            said: desks.said,
+            approved: desks.approved,
+            ignored_notifications: 0,
             replies: BTreeMap::new(),
+            callers: BTreeMap::new(),
             tickets: 0,
+            held: BTreeMap::new(),
+            reads: desks.reads,
             table_due: false,
         };
         supervisor.receive_snapshot()?;
@@ -78,12 +88,18 @@ impl Supervisor {
                 FromKeeper::Stored { name, fd } => {
                     self.store.insert(name, Rc::new(fd));
                 }
-                FromKeeper::SnapshotEnd { incarnation, .. } => {
+                FromKeeper::SnapshotEnd { incarnation, beginning, .. } => {
                     self.incarnation = incarnation;
+                    self.beginning = beginning;
+                    // Calls of an earlier supervisor process may still be open.
+                    self.tickets = u64::from(incarnation) << 32;
                     return Ok(());
                 }
                 FromKeeper::Gone => return Err(self.keeper_gone()),
-                packet @ (FromKeeper::Exited(_) | FromKeeper::Stop | FromKeeper::StopNow) => {
+                packet @ (FromKeeper::Exited(_)
+                | FromKeeper::Stop
+                | FromKeeper::StopNow
+                | FromKeeper::Ping) => {
                     return Err(io::Error::other(format!("{packet:?} inside the keeper's snapshot")).into());
                 }
             }
@@ -107,13 +123,35 @@ impl Supervisor {
         self.departures.expect(Key { node: node.0, run: earlier.run.0 }, earlier.taps);
     }
 
-    /// Goes on where the world stopped: boots it, or performs what was ordered and is not done.
+    /// Goes on where the world stopped: boots it, or performs what was ordered and is not done. Then the keeper hears that
+    /// this supervisor process has taken over.
     pub(super) fn resume(&mut self) -> Result<(), RuntimeError> {
-        self.hear_stored_notifications()?;
-        if !self.world.booted {
-            return self.handle(Event::Boot);
+        self.hold_sockets()?;
+        self.remember_upgrade()?;
+        if self.world.booted {
+            self.go_on()?;
+        } else {
+            self.handle(Event::Boot)?;
         }
-        self.reporter.takeover(self.incarnation, self.processes.len());
+        Ok(self.link.send(&ToKeeper::Alive)?)
+    }
+
+    /// The keeper changed the program, or had to change it back.
+    fn remember_upgrade(&mut self) -> Result<(), RuntimeError> {
+        let outcome = match self.beginning {
+            Beginning::Usual | Beginning::Safe { .. } => return Ok(()),
+            Beginning::Upgraded => Ok(env!("CARGO_PKG_VERSION").to_owned()),
+            Beginning::RolledBack { status } => Err(status),
+        };
+        self.take(Record::Upgrade(Upgrade { incarnation: self.incarnation, outcome }))
+    }
+
+    fn go_on(&mut self) -> Result<(), RuntimeError> {
+        self.reporter.takeover(self.incarnation, self.beginning, self.processes.len());
+        if self.world.up {
+            // The one that remembered it may not have come to say it.
+            self.link.send(&ToKeeper::Up)?;
+        }
         for order in self.world.tree.open_orders() {
             match order {
                 Action::Start(node, run) if self.has(node, run) => {
@@ -129,19 +167,9 @@ impl Supervisor {
         self.processes.get(&node).is_some_and(|process| process.run == run)
     }
 
-    fn hear_stored_notifications(&mut self) -> Result<(), RuntimeError> {
-        let names: Vec<String> = self.world.project.processes.keys().cloned().collect();
-        for name in names {
-            let stored = stored_name("notify", &births::notify_path(&self.world.project, &name));
-            if let (Some(socket), Some(node)) = (self.store.get(&stored), self.world.tree.find(&name)) {
-                self.hear_notifications(node, Rc::clone(socket))?;
-            }
-        }
-        Ok(())
-    }
-
     /// The keeper was killed, so nobody reaps or holds anything any more: nothing may be left running unsupervised. The
-    /// children die with the keeper (`PR_SET_PDEATHSIG`); this also reaches what they forked into their process groups.
+    /// children die with the keeper (`PR_SET_PDEATHSIG`); this also reaches what they forked, into their process groups or
+    /// out of them.
     pub(super) fn keeper_gone(&self) -> RuntimeError {
         for process in self.processes.values() {
             // An error means that nobody is left.
@@ -149,7 +177,16 @@ impl Supervisor {
         }
         self.save_output();
         self.remove_sockets();
+        end_all(&self.world.project.run_dir);
         RuntimeError::KeeperGone
+    }
+}
+
+/// Ends everybody who was started for this run directory. What cannot be ended is left to the next launcher.
+pub(super) fn end_all(run_dir: &Path) {
+    let pair = [RUN_DIR_VARIABLE.as_bytes(), b"=", run_dir.as_os_str().as_bytes()].concat();
+    if let Err(error) = os::leftovers::remove(&pair, FAREWELL) {
+        tracing::warn!(%error, "cannot look for what the children forked");
     }
 }
 

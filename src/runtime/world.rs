@@ -1,23 +1,36 @@
 //! What a supervisor process must know and the next one must know too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ProcessSpec, Project};
-use crate::rules::{Action, Decision, EndClass, Event, Exit, Moment, NodeId, Note, Run, SpecError, Tree};
+use super::extras::{Extras, Offer};
+use super::series::{Plan, Series, SeriesId, SeriesStep};
+use crate::config::{Output, ProcessSpec, Project};
+use crate::rules::{
+    Action, Call, Decision, EndClass, Event, Exit, Moment, NodeId, Note, Refusal, Reply, Run, SpecError,
+    Ticket, Tree, View,
+};
 
 /// The remembered state: the project as it was read, the tree, and what was told about each node.
 ///
-/// It changes only through [`World::apply`] and [`World::learn`], so replaying the journal's records gives the same world.
+/// It changes only through [`World::learn`], so replaying the journal's records gives the same world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct World {
-    /// What the config file said.
+    /// What the config file said when it was read the last time.
     pub project: Project,
     /// The rules' state.
     pub tree: Tree,
+    /// Children that the config file does not know, and calls under way.
+    pub extras: Extras,
+    /// Requests of several calls that are under way.
+    pub series: BTreeMap<SeriesId, Series>,
     /// How the newest ended run of a node ended.
     pub last_exits: BTreeMap<NodeId, (Run, Exit)>,
+    /// How a node that is not to run came to rest.
+    pub rests: BTreeMap<NodeId, Rest>,
+    /// Nodes whose newest run was started with other settings than are in force since a reload.
+    pub outdated: BTreeSet<NodeId>,
     /// Ended runs that are not in the history yet.
     pub ended: BTreeMap<(NodeId, Run), Ending>,
     /// Whether the tree has been asked to boot.
@@ -26,6 +39,30 @@ pub struct World {
     pub up: bool,
     /// How the tree ended, once it has.
     pub finished: Option<EndClass>,
+    /// What became of the newest change of program.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// What became of a change of program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The supervisor process (counted from the launcher's start) that remembered it.
+    pub incarnation: u32,
+    /// The program's version; else the wait status with which it ended before it had taken over: the one before is back.
+    pub outcome: Result<String, i32>,
+}
+
+/// How a node came to rest, as far as its phase does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rest {
+    /// A request stopped it.
+    Requested,
+    /// Its supervisor stopped it, in a round or at its own end.
+    Stopped,
+    /// Its start condition said no.
+    Ignored,
+    /// Its start failed and was not to be retried.
+    Failed,
 }
 
 /// What the history needs to know of a run that has ended, beside what the keeper remembers.
@@ -33,6 +70,8 @@ pub struct World {
 pub struct Ending {
     /// The name its node had: a temporary child's node goes with it.
     pub name: String,
+    /// Where its output went; that is forgotten with the node, too.
+    pub output: Output,
     /// What the rules made of it; `None` while they have more urgent things to do.
     pub verdict: Option<Verdict>,
 }
@@ -59,10 +98,18 @@ impl Verdict {
 /// One change of a world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// The rules took this step.
+    /// The rules took this fact in.
     Step(Moment, Event),
+    /// The rules took this call in, with what it brings.
+    Call(Moment, Ticket, Box<Call>, Offer),
+    /// A series begins.
+    Begin(Plan),
+    /// The call that is due in this series is made.
+    Next(Moment, Ticket, SeriesId),
     /// The ends of these runs are in the history.
     Recorded(Vec<(NodeId, Run)>),
+    /// The program of the supervisor process was changed.
+    Upgrade(Upgrade),
 }
 
 impl World {
@@ -72,34 +119,88 @@ impl World {
     /// What the rules refuse; `config` has checked it before.
     pub fn new(project: Project) -> Result<World, SpecError> {
         let tree = Tree::new(project.tree.clone())?;
-        let (last_exits, ended) = (BTreeMap::new(), BTreeMap::new());
-        Ok(World { project, tree, last_exits, ended, booted: false, up: false, finished: None })
+        Ok(World {
+            project,
+            tree,
+            extras: Extras::default(),
+            series: BTreeMap::new(),
+            last_exits: BTreeMap::new(),
+            rests: BTreeMap::new(),
+            outdated: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            booted: false,
+            up: false,
+            finished: None,
+            upgrade: None,
+        })
+    }
+
+    /// Takes a change in; returns what is to be performed, unless the change is only being repeated.
+    pub fn learn(&mut self, record: Record) -> Vec<Action> {
+        match record {
+            Record::Step(now, event) => self.step(now, event),
+            Record::Call(now, ticket, call, offer) => self.call(now, ticket, *call, offer),
+            Record::Begin(plan) => {
+                self.begin(plan);
+                Vec::new()
+            }
+            Record::Next(now, ticket, id) => {
+                let Some(series) = self.series.get_mut(&id) else { return Vec::new() };
+                let Some(SeriesStep { call, offer }) = series.due().cloned() else { return Vec::new() };
+                series.made(ticket);
+                self.call(now, ticket, call, offer)
+            }
+            Record::Recorded(runs) => {
+                self.ended.retain(|run, _| !runs.contains(run));
+                Vec::new()
+            }
+            Record::Upgrade(upgrade) => {
+                self.upgrade = Some(upgrade);
+                Vec::new()
+            }
+        }
+    }
+
+    /// What to run for this node; `None` for supervisors and for nodes that are gone.
+    #[must_use]
+    pub fn process(&self, node: NodeId) -> Option<&ProcessSpec> {
+        let name = self.tree.name(node)?;
+        self.extras.spec(name).or_else(|| self.project.processes.get(name))
+    }
+
+    /// What everybody runs, also those who are not there at the moment.
+    pub fn processes(&self) -> impl Iterator<Item = (&String, &ProcessSpec)> {
+        let shadowed = |name: &String| self.extras.spec(name).is_some();
+        let configured = self.project.processes.iter().filter(move |(name, _)| !shadowed(name));
+        configured.chain(self.extras.specs())
+    }
+
+    /// The series whose next call is due.
+    pub(super) fn due(&self) -> Option<(SeriesId, &SeriesStep)> {
+        self.series.iter().find_map(|(id, series)| Some((*id, series.due()?)))
+    }
+
+    fn call(&mut self, now: Moment, ticket: Ticket, call: Call, offer: Offer) -> Vec<Action> {
+        self.extras.opened(ticket, call.clone(), offer, &self.tree, &self.project);
+        self.step(now, Event::Request(ticket, call))
+    }
+
+    fn begin(&mut self, plan: Plan) {
+        let id = plan.id;
+        let series = Series::begin(plan);
+        if !series.is_over() {
+            self.series.insert(id, series);
+        }
     }
 
     /// Takes one step of the rules and remembers what it said.
-    pub fn apply(&mut self, now: Moment, event: Event) -> Vec<Action> {
+    fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
         self.booted |= event == Event::Boot;
         self.note_ends(&event);
         let mut actions = Vec::new();
         self.tree.step(now, event, &mut actions);
         for action in &actions {
-            match action {
-                Action::Note(Note::Exited { node, run, exit, requested, killed, decision }) => {
-                    self.last_exits.insert(*node, (*run, *exit));
-                    let touched = self.touched_by(*node, &actions);
-                    if let Some(ending) = self.ended.get_mut(&(*node, *run)) {
-                        let (requested, killed, decision) = (*requested, *killed, *decision);
-                        ending.verdict = Some(Verdict { requested, killed, decision, touched });
-                    }
-                }
-                Action::Note(Note::Up) => self.up = true,
-                Action::Forget(node) => {
-                    self.last_exits.remove(node);
-                    self.close(*node);
-                }
-                Action::Finished(class) => self.finished = Some(*class),
-                _ => {}
-            }
+            self.remember(now, action, &actions);
         }
         actions
     }
@@ -111,7 +212,8 @@ impl World {
             let Some(name) = self.tree.name(fact.node).map(str::to_owned) else { continue };
             if !self.knows_end(fact.node, fact.run) {
                 self.close(fact.node);
-                self.ended.insert((fact.node, fact.run), Ending { name, verdict: None });
+                let output = self.process(fact.node).map_or(Output::Null, |spec| spec.output.clone());
+                self.ended.insert((fact.node, fact.run), Ending { name, output, verdict: None });
             }
         }
     }
@@ -140,19 +242,90 @@ impl World {
         ended || self.ended.contains_key(&(node, run)) || self.tree.name(node).is_none()
     }
 
-    /// Repeats a recorded change, without performing anything.
-    pub fn learn(&mut self, record: Record) {
-        match record {
-            Record::Step(now, event) => {
-                self.apply(now, event);
+    fn remember(&mut self, now: Moment, action: &Action, actions: &[Action]) {
+        match action {
+            Action::Note(Note::Exited { node, run, exit, requested, killed, decision }) => {
+                self.last_exits.insert(*node, (*run, *exit));
+                let touched = self.touched_by(*node, actions);
+                if let Some(ending) = self.ended.get_mut(&(*node, *run)) {
+                    let (requested, killed, decision) = (*requested, *killed, *decision);
+                    ending.verdict = Some(Verdict { requested, killed, decision, touched });
+                }
             }
-            Record::Recorded(runs) => self.ended.retain(|run, _| !runs.contains(run)),
+            Action::Note(note) => self.remember_note(note),
+            Action::Added { node, name, parent } => {
+                self.extras.added(*node, name, *parent, &self.tree, &self.project);
+            }
+            // Told once for a node and what was below it.
+            Action::Forget(node) => {
+                self.close(*node);
+                let exists = |node: &NodeId| self.tree.name(*node).is_some();
+                self.extras.retain(exists);
+                self.last_exits.retain(|node, _| exists(node));
+                self.rests.retain(|node, _| exists(node));
+                self.outdated.retain(exists);
+            }
+            Action::Reply(ticket, answer) => self.answered(now, *ticket, answer),
+            Action::Finished(class) => self.finished = Some(*class),
+            Action::Start(..) | Action::Signal(..) | Action::Kill(..) => {}
         }
     }
 
-    /// What to run for this node; `None` for supervisors and for nodes that are gone.
-    #[must_use]
-    pub fn process(&self, node: NodeId) -> Option<&ProcessSpec> {
-        self.project.processes.get(self.tree.name(node)?)
+    /// The rules have taken this configuration in.
+    fn reloaded(&mut self, project: Project, view: &View) {
+        let nodes = nodes(view);
+        let before: Vec<Option<ProcessSpec>> =
+            nodes.iter().map(|node| self.process(*node).cloned()).collect();
+        let old = std::mem::replace(&mut self.project, project);
+        self.extras.reloaded(&old, &self.project, &self.tree, view);
+        for (node, before) in nodes.into_iter().zip(before) {
+            if before.as_ref() != self.process(node) {
+                self.outdated.insert(node);
+            }
+        }
     }
+
+    fn remember_note(&mut self, note: &Note) {
+        match note {
+            Note::Starting(node, _) => {
+                self.rests.remove(node);
+                self.outdated.remove(node);
+            }
+            Note::Stopping(node, _) => {
+                self.rests.insert(*node, Rest::Stopped);
+            }
+            Note::Ignored(node, _) => {
+                self.rests.insert(*node, Rest::Ignored);
+            }
+            Note::StartFailed(node, ..) => {
+                self.rests.insert(*node, Rest::Failed);
+            }
+            Note::Up => self.up = true,
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, now: Moment, ticket: Ticket, answer: &Result<Reply, Refusal>) {
+        for series in self.series.values_mut().filter(|series| series.open == Some(ticket)) {
+            series.answered(answer);
+        }
+        self.series.retain(|_, series| !series.is_over());
+        let Some(open) = self.extras.closed(ticket) else { return };
+        match (open.call, open.offer) {
+            (Call::TerminateChild(node), _) if answer.is_ok() && self.tree.name(node).is_some() => {
+                self.rests.insert(node, Rest::Requested);
+            }
+            (Call::Reload(_), Offer::Project(project, then)) if answer.is_ok() => {
+                self.reloaded(*project, &self.tree.view(now));
+                then.into_iter().for_each(|plan| self.begin(plan));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A node and all below it.
+fn nodes(view: &View) -> Vec<NodeId> {
+    let children = view.supervisor.iter().flat_map(|supervisor| &supervisor.children);
+    std::iter::once(view.id).chain(children.flat_map(nodes)).collect()
 }

@@ -51,6 +51,7 @@ pub(crate) fn become_keeper(arguments: &[String]) -> i32 {
     let plan = Plan {
         program: process::own_program().unwrap(),
         argv: argv.map(|argument| CString::new(argument).unwrap()).collect(),
+        safe: c"--safe".into(),
         env: env.collect(),
         cwd: c"/".into(),
         journal: provost::os::memfd::create(c"journal").unwrap(),

@@ -112,8 +112,8 @@ impl Script {
                     let text = whole(&File::from(fd));
                     print(format!("stored {name} {}", String::from_utf8(text).unwrap()));
                 }
-                FromKeeper::SnapshotEnd { incarnation, orphans } => {
-                    print(format!("end {incarnation} {orphans}"))
+                FromKeeper::SnapshotEnd { incarnation, orphans, .. } => {
+                    print(format!("end {incarnation} {orphans}"));
                 }
                 FromKeeper::Exited(record) => {
                     let failed = record
@@ -123,11 +123,14 @@ impl Script {
                 }
                 FromKeeper::Stop => print("stop".into()),
                 FromKeeper::StopNow => print("stop-now".into()),
+                FromKeeper::Ping => {}
                 FromKeeper::Gone => {
                     print("gone".into());
                     exit(0)
                 }
             }
+            // The keeper may be gone by now.
+            let _ = self.link().send(&ToKeeper::Alive);
         }
     }
 
@@ -249,7 +252,7 @@ pub(crate) fn storm(folder: &str) -> ! {
         while let Some(message) = link.recv().unwrap() {
             match message {
                 FromKeeper::Child { key, .. } => drop(alive.insert(key)),
-                FromKeeper::SnapshotEnd { incarnation, orphans } => {
+                FromKeeper::SnapshotEnd { incarnation, orphans, .. } => {
                     print(format!("end {incarnation} {orphans}"));
                     known = true;
                 }
@@ -259,8 +262,10 @@ pub(crate) fn storm(folder: &str) -> ! {
                 }
                 FromKeeper::Stop | FromKeeper::StopNow => stopping = true,
                 FromKeeper::Stored { .. } => {}
+                FromKeeper::Ping => {}
                 FromKeeper::Gone => exit(0),
             }
+            link.send(&ToKeeper::Alive).unwrap();
         }
         if stopping && alive.is_empty() {
             link.send(&ToKeeper::Finish(0)).unwrap();

@@ -5,7 +5,8 @@ use provost::rules::{
     Shutdown, SpecError, Strategy, SupervisorSpec, Ticket,
 };
 
-use crate::world::{Plan, World, inner, supervisor, worker};
+use crate::build::{inner, supervisor, worker};
+use crate::world::{Plan, World};
 
 const ROOT: NodeId = NodeId(0);
 
@@ -75,6 +76,23 @@ mod identity {
         world.call(Call::CycleChild(s)).expect("s is cycled");
         assert_eq!(world.take_trace(), ["-a.2", "-b.1", "^s.1(shutdown)", "+a.3", "+b.2", "+s.2"]);
         assert_eq!(world.view_of("a").restart, Restart::Permanent);
+    }
+
+    /// The name of a child below a removed supervisor, given to another child, and free again.
+    #[test]
+    fn a_reserved_name_stays_reserved_when_its_holder_is_gone() {
+        let below = inner("t", one_for_one(&[worker("w")]));
+        let mut world = World::booted(one_for_one(&[inner("s", one_for_one(&[below]))]));
+        let (s, t) = (world.node("s"), world.node("t"));
+        world.call(Call::TerminateChild(t)).expect("t is stopped");
+        world.call(Call::DeleteChild(t)).expect("t is removed");
+        world.call(Call::StartChild(s, temporary("w"))).expect("w is free under s");
+        let w = world.node("w");
+        world.call(Call::TerminateChild(w)).expect("w is gone");
+        let refused = world.call(Call::StartChild(ROOT, worker("w")));
+        assert_eq!(refused, Err(Refusal::BadSpec(SpecError::DuplicateName("w".into()))));
+        world.call(Call::CycleChild(s)).expect("s is cycled");
+        assert_eq!(world.view_of("w").phase, Phase::Ready);
     }
 
     #[test]
@@ -279,6 +297,18 @@ mod reload {
         assert_eq!(refused(&mut world, templated), SpecError::TemplateSwitch("s".into()));
         let twice = one_for_one(&[worker("b"), worker("b")]);
         assert_eq!(refused(&mut world, twice), SpecError::DuplicateName("b".into()));
+    }
+
+    #[test]
+    fn a_name_that_an_added_supervisor_will_want_back_is_taken() {
+        let mut world = World::booted(one_for_one(&[]));
+        let added = inner("s", one_for_one(&["a", "b"].map(worker)));
+        world.call(Call::StartChild(ROOT, added)).expect("s is added");
+        let b = world.node("b");
+        world.call(Call::TerminateChild(b)).expect("b is stopped");
+        world.call(Call::DeleteChild(b)).expect("b is removed");
+        let wanted = one_for_one(&[worker("b")]);
+        assert_eq!(refused(&mut world, wanted), SpecError::DuplicateName("b".into()));
     }
 
     #[test]

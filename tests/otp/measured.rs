@@ -1,15 +1,16 @@
 //! Sections A to L of cases.md: what OTP 25.2.3 did is in cases.jsonl, one case a line.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use provost::rules::{
-    AutoShutdown, Call, ChildSpec, EndClass, Event, Exit, Flags, Kind, Moment, NodeId, Phase, Refusal, Reply,
-    Restart, Shutdown, SpecError, Start, Strategy, SupervisorSpec, Tree, View, WorkerSpec,
+    Call, EndClass, Event, Exit, Kind, Moment, NodeId, Phase, Refusal, Reply, Shutdown, SpecError, Strategy,
+    Tree, View,
 };
 use serde_json::Value;
 
-use crate::world::{Plan, Takeovers, World, killed, polite, supervisor, worker};
+use crate::build::{supervisor, worker};
+use crate::given::{array, child_spec, exit_of, plan_of, supervisor_spec, text};
+use crate::world::{Plan, Takeovers, World, killed};
 
 /// Decided before the rules are asked: the supervisor itself says ignore, or its definition cannot be read.
 const OUTSIDE: [&str; 3] = ["A02", "A08", "A09"];
@@ -25,8 +26,7 @@ fn every_measured_case() {
     run_all(Takeovers::Never);
 }
 
-/// The supervisor process is replaced after every single step: its state goes through bytes, and the orders that are
-/// open are given again.
+/// The supervisor process dies after every single step, before it has carried out what the step ordered.
 #[test]
 fn every_measured_case_with_a_new_supervisor_process_after_each_step() {
     run_all(Takeovers::AfterEachStep);
@@ -351,83 +351,6 @@ fn has_supervisor_instances(case: &Value) -> bool {
             .any(|s| s["op"][0] == "dynstart" && text(&s["op"][1]).starts_with('S'))
 }
 
-fn supervisor_spec(given: &Value, supervisor_instances: bool) -> SupervisorSpec {
-    let flags = &given["flags"];
-    let mut children: Vec<_> = array(&given["children"]).iter().map(child_spec).collect();
-    if supervisor_instances {
-        children[0].kind = Kind::Supervisor(SupervisorSpec::default());
-    }
-    SupervisorSpec {
-        flags: Flags {
-            strategy: parsed(&flags["strategy"]),
-            intensity: parsed(&flags["intensity"]),
-            period: Duration::from_secs(parsed(&flags["period"])),
-            auto_shutdown: match text(&flags["auto_shutdown"]) {
-                "never" => AutoShutdown::Never,
-                "any_significant" => AutoShutdown::AnySignificant,
-                "all_significant" => AutoShutdown::AllSignificant,
-                other => panic!("auto_shutdown {other}"),
-            },
-            ..Flags::default()
-        },
-        children,
-    }
-}
-
-fn child_spec(given: &Value) -> ChildSpec {
-    let shutdown = &given["shutdown"];
-    ChildSpec {
-        name: text(&given["id"]).to_owned(),
-        restart: parsed::<Restart>(&given["restart"]),
-        significant: parsed(&given["significant"]),
-        shutdown: match shutdown.as_str() {
-            Some("brutal_kill") => Shutdown::BrutalKill,
-            Some("infinity") => polite(None),
-            _ => polite(Some(parsed(shutdown))),
-        },
-        backoff: None,
-        kind: match &given["sub"] {
-            Value::Null => Kind::Worker(WorkerSpec {
-                start: Start::Ready { timeout: Some(Duration::from_secs(30)) },
-                success_codes: BTreeSet::from([77]),
-                success_signals: BTreeSet::new(),
-            }),
-            sub => Kind::Supervisor(supervisor_spec(sub, false)),
-        },
-    }
-}
-
-fn plan_of(plan: &Value) -> Plan {
-    let (word, number) = match plan {
-        Value::String(word) => (word.as_str(), 0),
-        plan => (text(&plan[0]), plan[1].as_u64().unwrap_or_default()),
-    };
-    match word {
-        "ok" => Plan::Ok,
-        "fail" => Plan::Fail,
-        "fail_after" => Plan::FailAfter(number),
-        "ignore" => Plan::Ignore,
-        "slowstart" => Plan::SlowStart(number),
-        "slow" => Plan::Slow(number),
-        "hang" => Plan::Hang,
-        "stop_as" => match exit_of(&plan[1]) {
-            Exit::Code(code) => Plan::StopAs(code),
-            other => panic!("stop_as {other:?}"),
-        },
-        other => panic!("plan {other}"),
-    }
-}
-
-/// OTP's reason `{shutdown, _}` stands for a success code.
-fn exit_of(how: &Value) -> Exit {
-    match how.as_str().unwrap_or_else(|| text(&how[0])) {
-        "normal" => Exit::Code(0),
-        "err" => Exit::Code(1),
-        "shutdown" => Exit::Code(77),
-        other => panic!("exit {other}"),
-    }
-}
-
 fn answer(result: Result<Reply, Refusal>) -> String {
     match result {
         Ok(Reply::Started(..)) => "ok(pid)".into(),
@@ -493,16 +416,4 @@ fn without_failures(trace: Vec<String>) -> Vec<String> {
 fn sorted(mut tokens: Vec<String>) -> Vec<String> {
     tokens.sort();
     tokens
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is not a string"))
-}
-
-fn array(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("{value} is not a list"))
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(value: &Value) -> T {
-    serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{value}: {error}"))
 }

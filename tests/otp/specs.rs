@@ -7,7 +7,7 @@ use provost::rules::{
     AutoShutdown, ChildSpec, Flags, Restart, Shutdown, SpecError, Strategy, SupervisorSpec, Tree,
 };
 
-use crate::world::{inner, polite, supervisor, worker};
+use crate::build::{inner, polite, supervisor, worker};
 
 fn refusal(spec: SupervisorSpec) -> Option<SpecError> {
     Tree::new(spec).err()

@@ -8,7 +8,8 @@ use provost::rules::{
     StopStep, Strategy,
 };
 
-use crate::world::{Plan, TERM, World, inner, killed, polite, supervisor, worker};
+use crate::build::{inner, polite, supervisor, worker};
+use crate::world::{Plan, TERM, World, killed};
 
 fn one_for_one(children: &[ChildSpec]) -> World {
     let mut world = World::booted(supervisor(Strategy::OneForOne, 3, 3600, children));
@@ -239,8 +240,7 @@ fn a_start_that_is_too_slow_and_cannot_be_killed_comes_again_only_when_it_is_gon
     world.plan("a", &[Plan::FrozenStart]);
     world.dies("a", Exit::Code(1));
     world.sleep(30_000 + 10_000 + 100);
-    assert_eq!(world.view_of("a").phase, Phase::Stopping);
-    assert_eq!(world.view_of("a").run.0, 2);
+    assert_eq!((world.view_of("a").phase, world.view_of("a").run.0), (Phase::Stopping, 2));
     world.thaw();
     assert_eq!(world.take_trace(), ["xa.1(1)", "!a.2", "+a.3"]);
     let root = world.tree.view(provost::rules::Moment(world.now)).supervisor.expect("the root");

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use provost::rules::{ChildSpec, Exit, Kind, Restart, Signal, Strategy, WorkerSpec};
 
-use crate::world::{TERM, World, killed, supervisor, worker};
+use crate::build::{supervisor, worker};
+use crate::world::{TERM, World, killed};
 
 /// b with every way to die.
 fn trio(strategy: Strategy, restart: Restart) -> World {

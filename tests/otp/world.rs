@@ -1,12 +1,10 @@
 //! A simulated world for a tree: a clock that jumps, and processes that behave as their plan says.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use provost::rules::{
-    Action, Call, ChildSpec, EndClass, Event, Exit, ExitFact, Flags, Kind, Moment, NodeId, Note, Refusal,
-    Reply, Restart, Run, Shutdown, Signal, Start, StartError, StopStep, Strategy, SupervisorSpec, Ticket,
-    Tree, View, WorkerSpec,
+    Action, Call, EndClass, Event, Exit, ExitFact, Moment, NodeId, Note, Refusal, Reply, Run, Signal,
+    StartError, SupervisorSpec, Ticket, Tree, View,
 };
 
 pub(crate) const TERM: Signal = Signal(15);
@@ -95,6 +93,8 @@ pub(crate) struct World {
     plans: BTreeMap<String, VecDeque<Plan>>,
     attempts: BTreeMap<String, u32>,
     numbers: BTreeMap<(NodeId, Run), u32>,
+    /// Orders to start that were carried out.
+    started: BTreeSet<(NodeId, Run)>,
     processes: BTreeMap<(NodeId, Run), Process>,
     coming: BTreeMap<(u64, u64), Coming>,
     serial: u64,
@@ -117,6 +117,7 @@ impl World {
             plans: BTreeMap::new(),
             attempts: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            started: BTreeSet::new(),
             processes: BTreeMap::new(),
             coming: BTreeMap::new(),
             serial: 0,
@@ -248,29 +249,25 @@ impl World {
         let mut actions = Vec::new();
         self.tree.step(Moment(self.now), event, &mut actions);
         for action in actions {
-            self.perform(action);
+            let is_order = matches!(action, Action::Start(..) | Action::Signal(..) | Action::Kill(..));
+            if self.takeovers == Takeovers::Never || !is_order {
+                self.perform(action);
+            }
         }
         if self.takeovers == Takeovers::AfterEachStep {
             self.take_over();
         }
     }
 
-    /// A new supervisor process reads the state and gives the open orders again.
+    /// The supervisor process died before it carried out any order of the step. A new one reads the state and gives the
+    /// open orders, of which many were carried out earlier.
     fn take_over(&mut self) {
         let bytes = postcard::to_stdvec(&self.tree).expect("a state can be written");
         let tree: Tree = postcard::from_bytes(&bytes).expect("a state can be read");
         assert_eq!(tree, self.tree);
         self.tree = tree;
         for action in self.tree.open_orders() {
-            match action {
-                Action::Start(node, run) => {
-                    assert!(
-                        self.numbers.contains_key(&(node, run)),
-                        "an order that was never given: {action:?}"
-                    );
-                }
-                action => self.perform(action),
-            }
+            self.perform(action);
         }
     }
 
@@ -356,6 +353,9 @@ impl World {
     }
 
     fn start(&mut self, node: NodeId, run: Run) {
+        if !self.started.insert((node, run)) {
+            return;
+        }
         let clash = self.processes.keys().any(|(of, _)| *of == node);
         assert!(!clash, "a second generation of {}", self.names[&node]);
         let plan = self.plans.get_mut(&self.names[&node]).and_then(VecDeque::pop_front).unwrap_or_default();
@@ -438,39 +438,6 @@ impl World {
 
 pub(crate) fn killed() -> Exit {
     Exit::Signal { signal: KILL, core: false }
-}
-
-/// TERM, then so many milliseconds.
-pub(crate) fn polite(millis: Option<u64>) -> Shutdown {
-    Shutdown::Polite(vec![StopStep { signal: TERM, wait: millis.map(Duration::from_millis) }])
-}
-
-/// A permanent worker that reports when it is ready, and has a second to end.
-pub(crate) fn worker(name: &str) -> ChildSpec {
-    let start = Start::Ready { timeout: Some(Duration::from_secs(30)) };
-    ChildSpec {
-        name: name.to_owned(),
-        restart: Restart::Permanent,
-        significant: false,
-        shutdown: polite(Some(1000)),
-        backoff: None,
-        kind: Kind::Worker(WorkerSpec { start, ..WorkerSpec::default() }),
-    }
-}
-
-/// A permanent inner node.
-pub(crate) fn inner(name: &str, spec: SupervisorSpec) -> ChildSpec {
-    ChildSpec { shutdown: polite(None), kind: Kind::Supervisor(spec), ..worker(name) }
-}
-
-pub(crate) fn supervisor(
-    strategy: Strategy,
-    intensity: u32,
-    seconds: u64,
-    children: &[ChildSpec],
-) -> SupervisorSpec {
-    let flags = Flags { strategy, intensity, period: Duration::from_secs(seconds), ..Flags::default() };
-    SupervisorSpec { flags, children: children.to_vec() }
 }
 
 /// How a case of cases.md writes it.

@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -15,17 +17,36 @@ use serde_json::Value;
 pub const BOUND: Duration = Duration::from_secs(20);
 
 /// A project in a directory of its own, not running yet.
+#[derive(Clone)]
 pub struct Project {
-    pub dir: tempfile::TempDir,
+    pub dir: Arc<tempfile::TempDir>,
+    user: Option<u32>,
 }
+
+/// The user without any right, for what must work without root's.
+pub const NOBODY: u32 = 65_534;
 
 impl Project {
     /// A project with this `supervisor.toml`, below root keys that keep everything inside its directory.
     pub fn new(config: &str) -> Project {
         let dir = tempfile::Builder::new().prefix("provost-").tempdir().unwrap();
-        let project = Project { dir };
+        let project = Project { dir: Arc::new(dir), user: None };
         project.configure(config);
         project
+    }
+
+    /// The same project, but everything in it is done by the user without rights. `None`, with a word why: only root can
+    /// become somebody else.
+    pub fn by_nobody(mut self) -> Option<Project> {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped for another user: this test does not run as root");
+            return None;
+        }
+        for path in [self.dir.path().to_owned(), self.config()] {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        self.user = Some(NOBODY);
+        Some(self)
     }
 
     /// Replaces the config file.
@@ -47,6 +68,9 @@ impl Project {
     pub fn provost(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provost"));
         command.arg("-f").arg(self.config()).args(args).stdin(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 
@@ -167,6 +191,9 @@ impl Launcher {
 
 impl Drop for Launcher {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let mut pids = self.below();
         pids.push(self.pid());
         for pid in pids {
@@ -251,6 +278,7 @@ pub struct Stat {
     pub state: char,
     pub ppid: i32,
     pub sid: i32,
+    pub flags: u64,
     pub start: u64,
 }
 
@@ -261,6 +289,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
         state: fields[0].chars().next()?,
         ppid: fields[1].parse().ok()?,
         sid: fields[3].parse().ok()?,
+        flags: fields[6].parse().ok()?,
         start: fields[19].parse().ok()?,
     })
 }

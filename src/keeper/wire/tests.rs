@@ -31,6 +31,8 @@ fn the_keeper_hears_what_was_said() {
     assert_eq!(heard(said(ToKeeper::Unstore("ü")).as_slice()), Some(Heard::Unstore("ü")));
     assert_eq!(heard(said(ToKeeper::Up).as_slice()), Some(Heard::Up));
     assert_eq!(heard(said(ToKeeper::Finish(70)).as_slice()), Some(Heard::Finish(70)));
+    assert_eq!(heard(said(ToKeeper::Alive).as_slice()), Some(Heard::Alive));
+    assert_eq!(heard(said(ToKeeper::Program(file.as_fd())).as_slice()), Some(Heard::Program));
 
     let appended = failed(KEY).with(&8i32.to_le_bytes()).with(&(Errno::ENOENT as i32).to_le_bytes());
     assert_eq!(heard(appended.as_slice()), Some(Heard::Failed(KEY, 8, Errno::ENOENT)));
@@ -73,10 +75,45 @@ fn a_child_without_its_pidfd_is_no_child() {
 
 #[test]
 fn a_newer_packet_is_read_as_far_as_it_is_known() {
-    let longer = snapshot_end(3, 9).with(b"something new");
-    let read = from_keeper(longer.as_slice(), Fds::default());
-    assert!(matches!(read, Some(FromKeeper::SnapshotEnd { incarnation: 3, orphans: 9 })));
+    for beginning in [
+        Beginning::Usual,
+        Beginning::Upgraded,
+        Beginning::RolledBack { status: 256 },
+        Beginning::Safe { status: 6 },
+    ] {
+        let longer = snapshot_end(3, 9, beginning).with(b"something new");
+        match from_keeper(longer.as_slice(), Fds::default()) {
+            Some(FromKeeper::SnapshotEnd { incarnation: 3, orphans: 9, beginning: read }) => {
+                assert_eq!(read, beginning);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
     assert!(heard(Bytes::new(200).as_slice()).is_none());
+}
+
+/// F27.
+#[test]
+fn a_hundred_thousand_random_frames_are_refused_or_understood_but_never_fatal() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut understood = 0;
+    for _ in 0..100_000 {
+        let len = (random() % PACKET_MAX as u64) as usize;
+        let mut frame: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        // Most get past the first gate.
+        if let [version, tag, ..] = &mut frame[..] {
+            (*version, *tag) = (VERSION, *tag % 80);
+        }
+        understood += u32::from(heard(&frame).is_some());
+        understood += u32::from(from_keeper(&frame, Fds::default()).is_some());
+    }
+    assert!(understood > 1000, "{understood}: they do not come far");
 }
 
 proptest! {

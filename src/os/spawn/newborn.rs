@@ -36,6 +36,7 @@ pub(super) enum Handlers {
 /// A birth in the form the child can use, and the two numbers it leaves behind.
 pub(super) struct Newborn<'a> {
     birth: &'a Birth<'a>,
+    caller: Pid,
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
     /// `LISTEN_PID=` and room for the number: only the child knows it.
@@ -58,7 +59,7 @@ impl<'a> Newborn<'a> {
     /// The steps, in order. A new kind of preparation is one line here and one function below.
     const STEPS: [(Step, Act<'a>); 7] = [
         (Step::Session, Self::found_session),
-        (Step::DeathSignal, Self::tie_to_keeper),
+        (Step::DeathSignal, Self::tie_to_parent),
         (Step::Register, Self::register),
         (Step::Descriptors, Self::place_descriptors),
         (Step::Limits, Self::restore_limits),
@@ -79,7 +80,7 @@ impl<'a> Newborn<'a> {
             env.insert(env.len() - 1, listen_pid.as_ptr().cast());
         }
         let socket = match &birth.parent {
-            Parent::Caller => -1,
+            Parent::Caller | Parent::Foreground => -1,
             Parent::Keeper { socket, message, fds, failed, .. } => {
                 if failed.len() + 8 > FAILED_PACKET || message.is_empty() || fds.len() > socket::MAX_FDS {
                     return Err(BirthError { step: Step::Register, errno: Errno::EMSGSIZE, pid: None });
@@ -97,6 +98,7 @@ impl<'a> Newborn<'a> {
         };
         Ok(Newborn {
             birth,
+            caller: Pid::this(),
             argv: pointers(&birth.argv),
             env,
             listen_pid,
@@ -140,16 +142,23 @@ impl<'a> Newborn<'a> {
     }
 
     fn found_session(&self) -> nix::Result<()> {
+        if let Parent::Foreground = self.parent() {
+            return Ok(());
+        }
         // SAFETY: a plain system call.
         Errno::result(unsafe { libc::setsid() }).map(drop)
     }
 
-    /// The keeper's death kills the child, and a keeper that died before this call is noticed by its pid.
-    fn tie_to_keeper(&self) -> nix::Result<()> {
-        let Parent::Keeper { keeper, .. } = self.parent() else { return Ok(()) };
+    /// The parent's death kills the child, and a parent that died before this call is noticed by its pid.
+    fn tie_to_parent(&self) -> nix::Result<()> {
+        let parent = match self.parent() {
+            Parent::Caller => return Ok(()),
+            Parent::Foreground => self.caller,
+            Parent::Keeper { keeper, .. } => *keeper,
+        };
         // SAFETY: a plain system call on numbers.
         Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
-        if Pid::parent() == *keeper { Ok(()) } else { Err(Errno::ESRCH) }
+        if Pid::parent() == parent { Ok(()) } else { Err(Errno::ESRCH) }
     }
 
     fn register(&self) -> nix::Result<()> {

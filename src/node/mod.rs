@@ -1,0 +1,46 @@
+//! The message layer: what a process links to have a name and to talk to other named processes.
+//!
+//! The manners are those of distributed Erlang, over Unix sockets and without a daemon:
+//!
+//! | here | there |
+//! |---|---|
+//! | [`Identity`]: name, pid, incarnation | node name and creation |
+//! | [`Hello`](Kind::Hello), [`Welcome`], [`Refusal`] | the distribution handshake |
+//! | same user only, told by the kernel (`SO_PEERCRED`) | the cookie |
+//! | [`Connection::call`] with a timeout | `gen_server:call/3` |
+//! | a late reply is dropped | process aliases (OTP 24) |
+//! | a closed connection fails all waiting calls | `{nodedown, Node}` in the exit reason |
+//! | [`Listener`], socket file | epmd |
+//!
+//! Everything runs on one thread: batches of frames on a current-thread runtime beat several threads in every
+//! measurement made here. [`Server`] and [`Connection`] start tasks, so they live inside a
+//! [`LocalSet`](tokio::task::LocalSet).
+//!
+//! It must not know that a supervisor exists beyond its environment variables (`PROVOST_NAME`, and systemd's
+//! `LISTEN_FDS` and `NOTIFY_SOCKET`): a node started by hand in a terminal is a whole node.
+//!
+//! Read [`frame`] first (the bytes), then [`Server`], then [`Connection`].
+
+pub mod frame;
+
+mod backoff;
+mod calls;
+mod connection;
+mod error;
+mod hello;
+mod inbox;
+mod listen;
+mod notify;
+mod outbox;
+mod server;
+mod termination;
+
+pub use backoff::Backoff;
+pub use connection::Connection;
+pub use error::{CallError, ConnectError, Lost};
+pub use frame::{FrameError, Kind, MAX_FRAME};
+pub use hello::{Identity, NameError, Refusal, Welcome};
+pub use listen::{ListenError, Listener};
+pub use notify::Notifier;
+pub use server::{Call, Limits, ReplyTo, Server};
+pub use termination::Termination;

@@ -1,0 +1,50 @@
+//! Frames that wait to be written.
+
+use std::io;
+
+use serde::Serialize;
+use tokio::net::unix::OwnedWriteHalf;
+
+use super::frame::{self, FrameError, Kind};
+
+/// Kept between turns; a buffer that had to grow past this is given back once it is empty.
+const KEPT: usize = 256 << 10;
+
+/// One growing buffer of a connection: a turn's frames go out in one write.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Outbox {
+    /// Adds one frame.
+    pub(super) fn append<T: Serialize>(
+        &mut self,
+        kind: Kind,
+        request: u32,
+        body: &T,
+    ) -> Result<(), FrameError> {
+        frame::append(&mut self.bytes, kind, request, body)
+    }
+
+    /// Bytes the kernel has not taken yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// Gives the kernel as much as it takes without waiting.
+    pub(super) fn send(&mut self, writer: &OwnedWriteHalf) -> io::Result<()> {
+        while self.unsent() > 0 {
+            match writer.try_write(&self.bytes[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.written = 0;
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! `feed_generator`: front pages. It only reads.
+
+use super::actor::{Behaviour, Desk, Step};
+use super::view;
+use crate::reddit::model::{Error, feed};
+use crate::reddit::protocol::Reply as AnyReply;
+use crate::reddit::protocol::feed_generator::{Reply, Request};
+
+#[derive(Debug)]
+pub(super) struct FeedGenerator;
+
+impl Behaviour for FeedGenerator {
+    type Request = Request;
+
+    fn handle_call(request: Request, desk: &mut Desk<'_>) -> Result<Step, Error> {
+        let Request::Get { session, sort, page } = request;
+        let user = desk.sessions.check(session)?;
+        let limit = view::limit(page.limit)?;
+        let posts = feed(desk.model(), user, sort, page.after, limit, desk.now_ms)?;
+        Ok(Step::Reply(AnyReply::FeedGenerator(Reply::Posts(view::posts(desk.model(), posts)?))))
+    }
+}

@@ -1,0 +1,123 @@
+//! The engine: the actors that answer requests, over one model.
+//!
+//! An actor is a name, a mailbox and the code that answers what is in it: [`user_registry`](super::protocol::user_registry),
+//! [`subreddit_manager`](super::protocol::subreddit_manager), [`post_manager`](super::protocol::post_manager),
+//! [`feed_generator`](super::protocol::feed_generator). A request names its actor; what an actor never does is change a
+//! table. It answers from what it reads, or it asks for a [`Command`](super::model::Command), and the commit actor
+//! decides that command and applies the one record it comes to.
+//!
+//! Why the tables are not shut away inside the actors: a post needs membership, a vote changes karma. With tables
+//! that only their actor can see, such a command is a conversation of several messages, and between two of them
+//! another one can make the first answer untrue. Here every command is decided and applied in one step, against all
+//! tables, in one order. That order is the log: replaying the records gives the same engine.
+//!
+//! Why the actors are not tasks: requests come in turns of many (see [`Server`](crate::node::Server)). A turn is
+//! delivered to the mailboxes, each mailbox is emptied once, and the replies leave together; passing a request to an
+//! actor costs a push instead of a wake-up. The mailboxes are emptied in the order in which requests build on each
+//! other: users, subreddits, posts, feeds. As with any actors, there is an order within a mailbox and none is promised
+//! between two: who needs one waits for the reply.
+//!
+//! A panic in an actor ends the process. Restarting it is the supervisor's part.
+
+use self::actor::{Actor, Desk};
+use self::commit::Commit;
+use self::feed_generator::FeedGenerator;
+use self::post_manager::PostManager;
+use self::sessions::Sessions;
+use self::subreddit_manager::SubredditManager;
+use self::user_registry::UserRegistry;
+use super::model::Model;
+use super::protocol::{Answer, EngineRequest, Reply, Request, Stats};
+
+mod actor;
+mod commit;
+mod feed_generator;
+mod post_manager;
+mod service;
+mod sessions;
+mod subreddit_manager;
+mod user_registry;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use service::serve;
+
+/// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
+#[derive(Debug)]
+pub struct Engine<A> {
+    commit: Commit,
+    sessions: Sessions,
+    user_registry: Actor<UserRegistry, A>,
+    subreddit_manager: Actor<SubredditManager, A>,
+    post_manager: Actor<PostManager, A>,
+    feed_generator: Actor<FeedGenerator, A>,
+    requests: u64,
+    turns: u64,
+}
+
+impl<A> Engine<A> {
+    /// An engine that knows nobody.
+    #[must_use]
+    pub fn new() -> Engine<A> {
+        Engine {
+            commit: Commit::new(Model::default()),
+            sessions: Sessions::new(),
+            user_registry: Actor::new(),
+            subreddit_manager: Actor::new(),
+            post_manager: Actor::new(),
+            feed_generator: Actor::new(),
+            requests: 0,
+            turns: 0,
+        }
+    }
+
+    /// Answers one turn of requests at the time `now_ms` (since 1970). Each is answered exactly once. The replies may be
+    /// sent once this has returned.
+    pub fn turn(
+        &mut self,
+        requests: impl IntoIterator<Item = (A, Request)>,
+        now_ms: u64,
+        mut reply: impl FnMut(A, &Answer),
+    ) {
+        self.turns += 1;
+        for (from, request) in requests {
+            self.requests += 1;
+            match request {
+                Request::UserRegistry(request) => self.user_registry.deliver(from, request),
+                Request::SubredditManager(request) => self.subreddit_manager.deliver(from, request),
+                Request::PostManager(request) => self.post_manager.deliver(from, request),
+                Request::FeedGenerator(request) => self.feed_generator.deliver(from, request),
+                Request::Engine(EngineRequest::Stats) => reply(from, &Ok(Reply::Engine(self.stats()))),
+            }
+        }
+        let desk = &mut Desk { commit: &mut self.commit, sessions: &mut self.sessions, now_ms };
+        self.user_registry.empty(desk, &mut reply);
+        self.subreddit_manager.empty(desk, &mut reply);
+        self.post_manager.empty(desk, &mut reply);
+        self.feed_generator.empty(desk, &mut reply);
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let model = self.commit.model();
+        Stats {
+            users: model.users().count() as u64,
+            subreddits: model.subreddits().count() as u64,
+            posts: model.posts().count() as u64,
+            votes: model.posts().votes(),
+            sessions: self.sessions.count(),
+            requests: self.requests,
+            records: self.commit.records(),
+            turns: self.turns,
+        }
+    }
+}
+
+impl<A> Default for Engine<A> {
+    fn default() -> Engine<A> {
+        Engine::new()
+    }
+}

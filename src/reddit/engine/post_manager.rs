@@ -1,0 +1,40 @@
+//! `post_manager`: posts and votes.
+
+use super::actor::{Behaviour, Desk, Step};
+use super::view;
+use crate::reddit::model::{Command, Error, Model, PostId, Sort, SubredditId};
+use crate::reddit::protocol::post_manager::{Reply, Request};
+use crate::reddit::protocol::{Page, Reply as AnyReply};
+
+#[derive(Debug)]
+pub(super) struct PostManager;
+
+impl Behaviour for PostManager {
+    type Request = Request;
+
+    fn handle_call(request: Request, desk: &mut Desk<'_>) -> Result<Step, Error> {
+        let reply = match request {
+            Request::Create { session, subreddit, title, body } => {
+                let author = desk.sessions.check(session)?;
+                return Ok(Step::Command(Command::Post { author, subreddit, title, body }));
+            }
+            Request::Vote { session, post, direction } => {
+                let voter = desk.sessions.check(session)?;
+                return Ok(Step::Command(Command::Vote { voter, post, direction }));
+            }
+            Request::Get { post } => Reply::Post(view::post(desk.model(), post)?),
+            Request::List { subreddit, sort, page } => list(desk.model(), subreddit, sort, page)?,
+        };
+        Ok(Step::Reply(AnyReply::PostManager(reply)))
+    }
+}
+
+fn list(model: &Model, subreddit: SubredditId, sort: Sort, page: Page<PostId>) -> Result<Reply, Error> {
+    model.subreddits().get(subreddit)?;
+    let after = match page.after {
+        Some(post) => Some((model.posts().get(post)?.rank(sort), post)),
+        None => None,
+    };
+    let ranked = model.posts().ranked(subreddit, sort, after).map(|(_, post)| post);
+    view::posts(model, ranked.take(view::limit(page.limit)?)).map(Reply::Posts)
+}

@@ -1,0 +1,48 @@
+//! Who is logged in. Sessions live as long as the engine; users and their secrets live in the model.
+
+use std::collections::BTreeMap;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+use crate::reddit::model::{Error, UserId};
+use crate::reddit::protocol::{Session, Token};
+
+/// One session a user. Tokens are random, so that a token of an earlier engine is worth nothing.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    open: BTreeMap<UserId, Token>,
+    tokens: ChaCha20Rng,
+}
+
+impl Sessions {
+    pub(super) fn new() -> Sessions {
+        Sessions { open: BTreeMap::new(), tokens: ChaCha20Rng::from_os_rng() }
+    }
+
+    /// The user's session, a new one if there is none.
+    pub(super) fn open(&mut self, user: UserId) -> Session {
+        let token = *self.open.entry(user).or_insert_with(|| Token(self.tokens.random()));
+        Session { user, token }
+    }
+
+    /// Ends the session.
+    pub(super) fn close(&mut self, session: Session) -> Result<(), Error> {
+        let user = self.check(session)?;
+        self.open.remove(&user);
+        Ok(())
+    }
+
+    /// Who speaks.
+    pub(super) fn check(&self, session: Session) -> Result<UserId, Error> {
+        match self.open.get(&session.user) {
+            Some(token) if *token == session.token => Ok(session.user),
+            Some(_) | None => Err(Error::BadSession),
+        }
+    }
+
+    /// Users with a session.
+    pub(super) fn count(&self) -> u64 {
+        self.open.len() as u64
+    }
+}

@@ -1,0 +1,200 @@
+//! The actors answering, without sockets.
+
+use super::*;
+use crate::reddit::protocol::{
+    Direction, Error, Page, PostId, PostView, Secret, Session, Sort, SubredditId, Tally, Token, UserId,
+    feed_generator, post_manager, subreddit_manager, user_registry,
+};
+
+const NOW: u64 = 1_702_400_000_000;
+
+/// One turn with these requests; the answers in the order of the requests.
+fn turn(engine: &mut Engine<usize>, requests: Vec<Request>) -> Vec<Answer> {
+    let mut answers: Vec<Option<Answer>> = vec![None; requests.len()];
+    engine.turn(requests.into_iter().enumerate(), NOW, |from, answer| {
+        assert!(answers[from].replace(answer.clone()).is_none(), "one answer each");
+    });
+    answers.into_iter().map(|answer| answer.expect("every request is answered")).collect()
+}
+
+fn ask(engine: &mut Engine<usize>, request: Request) -> Answer {
+    turn(engine, vec![request]).remove(0)
+}
+
+fn registration(name: &str, secret: u8) -> Request {
+    let secret = Secret([secret; 16]);
+    Request::UserRegistry(user_registry::Request::Register { name: name.into(), secret })
+}
+
+fn logged_in(answer: Answer) -> Session {
+    match answer {
+        Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) => session,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn register(engine: &mut Engine<usize>, name: &str) -> Session {
+    logged_in(ask(engine, registration(name, 1)))
+}
+
+fn create(session: Session, name: &str) -> Request {
+    let (name, description) = (name.into(), "".into());
+    Request::SubredditManager(subreddit_manager::Request::Create { session, name, description })
+}
+
+fn post(session: Session, subreddit: SubredditId, body: &str) -> Request {
+    let (title, body) = ("title".into(), body.into());
+    Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+}
+
+fn feed(session: Session, page: Page<PostId>) -> Request {
+    Request::FeedGenerator(feed_generator::Request::Get { session, sort: Sort::New, page })
+}
+
+fn posts(answer: Answer) -> Vec<PostView> {
+    match answer {
+        Ok(Reply::FeedGenerator(feed_generator::Reply::Posts(posts))) => posts,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn registering_again_with_the_same_secret_is_logging_in() {
+    let mut engine = Engine::new();
+    let first = register(&mut engine, "ada");
+    assert_eq!(logged_in(ask(&mut engine, registration("ADA", 1))), first);
+    assert_eq!(ask(&mut engine, registration("ada", 2)), Err(Error::NameTaken));
+    assert_eq!(engine.stats().users, 1);
+    assert_eq!(engine.stats().records, 1);
+}
+
+#[test]
+fn logging_in_needs_the_secret_and_logging_out_ends_the_session() {
+    let mut engine = Engine::new();
+    let session = register(&mut engine, "ada");
+    let login = |secret: u8| {
+        let secret = Secret([secret; 16]);
+        Request::UserRegistry(user_registry::Request::Login { name: "ada".into(), secret })
+    };
+    assert_eq!(ask(&mut engine, login(2)), Err(Error::WrongSecret));
+    let logout = Request::UserRegistry(user_registry::Request::Logout { session });
+    assert!(ask(&mut engine, logout).is_ok());
+    assert_eq!(ask(&mut engine, create(session, "rust")), Err(Error::BadSession));
+    let again = logged_in(ask(&mut engine, login(1)));
+    assert_ne!(again.token, session.token);
+    assert!(ask(&mut engine, create(again, "rust")).is_ok());
+}
+
+#[test]
+fn nobody_acts_for_another() {
+    let mut engine = Engine::new();
+    let ada = register(&mut engine, "ada");
+    let bob = register(&mut engine, "bob");
+    let forged = Session { user: ada.user, token: bob.token };
+    let unknown = Session { user: UserId(99), token: Token(0) };
+    for session in [forged, unknown] {
+        let vote = post_manager::Request::Vote { session, post: PostId(1), direction: Direction::Up };
+        let join = subreddit_manager::Request::Join { session, subreddit: SubredditId(1) };
+        let requests = vec![
+            create(session, "rust"),
+            Request::SubredditManager(join),
+            post(session, SubredditId(1), ""),
+            Request::PostManager(vote),
+            feed(session, Page::FIRST),
+        ];
+        let count = requests.len();
+        assert_eq!(turn(&mut engine, requests), vec![Err(Error::BadSession); count]);
+    }
+}
+
+#[test]
+fn one_command_changes_every_table_it_concerns() {
+    let mut engine = Engine::new();
+    let (ada, bob) = (register(&mut engine, "ada"), register(&mut engine, "bob"));
+    ask(&mut engine, create(ada, "rust")).unwrap();
+    ask(&mut engine, post(ada, SubredditId(1), "text")).unwrap();
+    let vote = post_manager::Request::Vote { session: bob, post: PostId(1), direction: Direction::Up };
+    let voted = ask(&mut engine, Request::PostManager(vote.clone()));
+    let tally = Tally { ups: 2, downs: 0 };
+    assert_eq!(voted, Ok(Reply::PostManager(post_manager::Reply::Voted(tally))));
+    let records = engine.stats().records;
+    assert_eq!(ask(&mut engine, Request::PostManager(vote)), voted, "the same again");
+    assert_eq!(engine.stats().records, records, "is nothing to record");
+    match ask(&mut engine, Request::UserRegistry(user_registry::Request::Get { user: ada.user })) {
+        Ok(Reply::UserRegistry(user_registry::Reply::User(view))) => {
+            assert_eq!((view.post_karma, view.subreddits), (1, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn within_a_turn_actors_work_in_the_order_in_which_requests_build_on_each_other() {
+    let mut engine = Engine::new();
+    let ada = register(&mut engine, "ada");
+    let answers = turn(
+        &mut engine,
+        vec![feed(ada, Page::FIRST), post(ada, SubredditId(1), "text"), create(ada, "rust")],
+    );
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(posts(answers[0].clone()).len(), 1);
+}
+
+#[test]
+fn a_listing_of_long_posts_fits_into_a_frame_and_continues() {
+    let mut engine = Engine::new();
+    let ada = register(&mut engine, "ada");
+    ask(&mut engine, create(ada, "rust")).unwrap();
+    let long = "x".repeat(40_000);
+    for _ in 0..20 {
+        ask(&mut engine, post(ada, SubredditId(1), &long)).unwrap();
+    }
+    let mut seen = Vec::new();
+    loop {
+        let page = Page { after: seen.last().copied(), limit: Some(100) };
+        let answer = ask(&mut engine, feed(ada, page));
+        let mut frame = Vec::new();
+        crate::node::frame::append(&mut frame, crate::node::Kind::Reply, 1, &answer).unwrap();
+        let shown = posts(answer);
+        if shown.is_empty() {
+            break;
+        }
+        assert!(shown.len() < 20);
+        seen.extend(shown.into_iter().map(|post| post.id));
+    }
+    assert_eq!(seen, (1..=20).rev().map(PostId).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_page_has_1_to_100_entries() {
+    let mut engine = Engine::new();
+    let ada = register(&mut engine, "ada");
+    for limit in [0, 101, u16::MAX] {
+        let page = Page { after: None, limit: Some(limit) };
+        assert!(ask(&mut engine, feed(ada, page)).is_err(), "{limit}");
+    }
+}
+
+#[test]
+fn subreddits_are_listed_in_parts() {
+    let mut engine = Engine::new();
+    let (ada, bob) = (register(&mut engine, "ada"), register(&mut engine, "bob"));
+    for name in ["one", "two", "three"] {
+        ask(&mut engine, create(ada, name)).unwrap();
+    }
+    ask(&mut engine, create(bob, "four")).unwrap();
+    let mut names = |request| match ask(&mut engine, Request::SubredditManager(request)) {
+        Ok(Reply::SubredditManager(subreddit_manager::Reply::Subreddits(views))) => {
+            views.iter().map(|view| view.name.to_string()).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let page = |after| Page { after, limit: Some(2) };
+    assert_eq!(names(subreddit_manager::Request::List { page: page(None) }), ["one", "two"]);
+    assert_eq!(
+        names(subreddit_manager::Request::List { page: page(Some(SubredditId(2))) }),
+        ["three", "four"]
+    );
+    let mine = |after| subreddit_manager::Request::ListMine { session: ada, page: page(after) };
+    assert_eq!(names(mine(Some(SubredditId(1)))), ["two", "three"]);
+}

@@ -1,0 +1,16 @@
+//! The payload that shows what supervision is worth: a Reddit, its engine and its simulated users, each an operating
+//! system process of its own.
+//!
+//! [`model`] is the domain and nothing else: pure tables, one function that changes them. [`protocol`] is what can be
+//! asked. [`engine`] answers it, [`simulator`] asks it. They meet only over a socket, through [`node`](crate::node).
+//!
+//! It must not know who supervises it: both programs run under any supervisor, or by hand in two terminals.
+
+pub mod engine;
+pub mod model;
+pub mod protocol;
+pub mod simulator;
+
+mod exit;
+
+pub use exit::Exit;

@@ -1,0 +1,77 @@
+//! Users: names, secrets, karma.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Thing};
+use super::id::UserId;
+use super::text::Text;
+
+/// What a user shows to log in: a random key that the client keeps, not a password that a person types. It is kept
+/// as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(pub [u8; 16]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// One user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// As it was typed.
+    pub name: Text,
+    /// Proves who it is.
+    pub secret: Secret,
+    /// ms since 1970.
+    pub created_ms: u64,
+    /// Others' upvotes minus others' downvotes on this user's posts.
+    pub post_karma: i64,
+}
+
+/// The table of `user_registry`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    list: Vec<User>,
+    /// Names in lower case: two that differ only in case are one.
+    by_name: BTreeMap<Box<str>, UserId>,
+}
+
+impl Users {
+    /// The user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn get(&self, id: UserId) -> Result<&User, Error> {
+        id.index().and_then(|index| self.list.get(index)).ok_or(Error::NotFound(Thing::User))
+    }
+
+    /// The user of that name, in any case.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<UserId> {
+        self.by_name.get(name.to_ascii_lowercase().as_str()).copied()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn add(&mut self, name: Text, secret: Secret, created_ms: u64) -> UserId {
+        let id = UserId::at(self.list.len());
+        self.by_name.insert(name.to_ascii_lowercase().into(), id);
+        self.list.push(User { name, secret, created_ms, post_karma: 0 });
+        id
+    }
+
+    pub(super) fn credit(&mut self, id: UserId, change: i64) {
+        if let Some(user) = id.index().and_then(|index| self.list.get_mut(index)) {
+            user.post_karma += change;
+        }
+    }
+}

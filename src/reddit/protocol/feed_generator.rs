@@ -1,0 +1,26 @@
+//! `feed_generator`: what a user sees first.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Page, PostId, PostView, Session, Sort};
+
+/// What it can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Posts of the subreddits the user has joined.
+    Get {
+        /// Who.
+        session: Session,
+        /// In which order; hot gives every subreddit its share.
+        sort: Sort,
+        /// Which part.
+        page: Page<PostId>,
+    },
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Fewer than asked for when their texts are long; the rest follows behind the last one.
+    Posts(Vec<PostView>),
+}

@@ -1,0 +1,57 @@
+//! `post_manager`: posts and the votes on them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Direction, Page, PostId, PostView, Session, Sort, SubredditId, Tally, Text};
+
+/// What it can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Post, as a member of the subreddit.
+    Create {
+        /// Who.
+        session: Session,
+        /// Where.
+        subreddit: SubredditId,
+        /// 1 to 300 characters.
+        title: Text,
+        /// At most 40,000 bytes.
+        body: Text,
+    },
+    /// Vote. The last vote of a user on a post is the one that counts.
+    Vote {
+        /// Who.
+        session: Session,
+        /// On what.
+        post: PostId,
+        /// Up, down, or withdrawn.
+        direction: Direction,
+    },
+    /// Read one post.
+    Get {
+        /// Which.
+        post: PostId,
+    },
+    /// Posts of one subreddit.
+    List {
+        /// Where.
+        subreddit: SubredditId,
+        /// In which order.
+        sort: Sort,
+        /// Which part.
+        page: Page<PostId>,
+    },
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// To `Create`.
+    Created(PostId),
+    /// To `Vote`: the votes after it.
+    Voted(Tally),
+    /// To `Get`.
+    Post(PostView),
+    /// To `List`: fewer than asked for when their texts are long; the rest follows behind the last one.
+    Posts(Vec<PostView>),
+}

@@ -1,0 +1,66 @@
+//! `user_registry`: who exists, who is logged in.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Secret, Session, Text, UserId};
+
+/// What it can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Become a user and log in. Asked again with the same name and secret it only logs in, so a client that does not
+    /// know whether its first attempt arrived simply asks again.
+    Register {
+        /// 3 to 20 of `[A-Za-z0-9_-]`, unique in any case.
+        name: Text,
+        /// To log in with later.
+        secret: Secret,
+    },
+    /// Log in. Logged in already, the same session comes back.
+    Login {
+        /// The user.
+        name: Text,
+        /// The secret of the registration.
+        secret: Secret,
+    },
+    /// End the session.
+    Logout {
+        /// Which.
+        session: Session,
+    },
+    /// Look at a user.
+    Get {
+        /// Which.
+        user: UserId,
+    },
+    /// Look at the user of that name.
+    GetByName {
+        /// In any case.
+        name: Text,
+    },
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// To `Register` and `Login`.
+    LoggedIn(Session),
+    /// To `Logout`.
+    LoggedOut,
+    /// To the looks.
+    User(UserView),
+}
+
+/// A user as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserView {
+    /// The identity.
+    pub id: UserId,
+    /// As it was typed.
+    pub name: Text,
+    /// ms since 1970.
+    pub created_ms: u64,
+    /// Others' votes on this user's posts, summed.
+    pub post_karma: i64,
+    /// Subreddits joined.
+    pub subreddits: u32,
+}

@@ -1,0 +1,79 @@
+//! What simulated people write.
+
+use rand::Rng;
+
+use crate::reddit::model::Text;
+
+const WORDS: [&str; 48] = [
+    "about",
+    "actor",
+    "again",
+    "always",
+    "because",
+    "before",
+    "better",
+    "boring",
+    "build",
+    "change",
+    "child",
+    "crash",
+    "every",
+    "first",
+    "found",
+    "friend",
+    "happy",
+    "heard",
+    "house",
+    "idea",
+    "kernel",
+    "later",
+    "learn",
+    "little",
+    "morning",
+    "never",
+    "night",
+    "nobody",
+    "often",
+    "people",
+    "place",
+    "process",
+    "question",
+    "really",
+    "restart",
+    "river",
+    "signal",
+    "simple",
+    "slowly",
+    "socket",
+    "story",
+    "street",
+    "supervisor",
+    "today",
+    "tree",
+    "water",
+    "winter",
+    "wonder",
+];
+
+/// 3 to 8 words.
+pub(super) fn title(random: &mut impl Rng) -> Text {
+    let count = random.random_range(3..=8);
+    words(random, count).into()
+}
+
+/// 10 to 40 words, about 160 bytes.
+pub(super) fn body(random: &mut impl Rng) -> Text {
+    let count = random.random_range(10..=40);
+    words(random, count).into()
+}
+
+fn words(random: &mut impl Rng, count: usize) -> String {
+    let mut text = String::with_capacity(count * 8);
+    for index in 0..count {
+        if index > 0 {
+            text.push(' ');
+        }
+        text.push_str(WORDS[random.random_range(0..WORDS.len())]);
+    }
+    text
+}

@@ -1,0 +1,397 @@
+//! Engine and clients as real processes: two terminals by hand, crashes, restarts, wrong use.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use provost::node::{Connection, Identity, Kind, Refusal, frame};
+use provost::reddit::protocol::{
+    self, Answer, EngineRequest, Page, Reply, Request, Sort, Stats, SubredditId, post_manager,
+};
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+/// Bounds every wait of these tests; reached only when something is broken.
+const BOUND: Duration = Duration::from_secs(30);
+
+const ENGINE: &str = env!("CARGO_BIN_EXE_reddit-engine");
+const CLIENT: &str = env!("CARGO_BIN_EXE_reddit-client");
+
+/// A process of the test, with everything it prints; killed when the test is over.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Process {
+        for name in
+            ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PROVOST_NAME", "PROVOST_INSTANCE", "RUST_LOG"]
+        {
+            command.env_remove(name);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for output in outputs {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines() {
+                    if line.is_err() || sender.send(line.unwrap_or_default()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Process { child, lines, seen: Vec::new() }
+    }
+
+    fn engine(socket: &Path) -> Process {
+        let mut engine = Process::start(Command::new(ENGINE).arg("--listen").arg(socket));
+        engine.wait_for("listening on");
+        engine
+    }
+
+    /// An engine on a socket that the test holds, as a supervisor would.
+    fn engine_on(listener: &UnixListener) -> Process {
+        let socket = OwnedFd::from(listener.try_clone().unwrap());
+        let script =
+            "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=engine LISTEN_PID=$$; exec \"$0\"";
+        Process::start(Command::new("sh").arg("-c").arg(script).arg(ENGINE).stdin(Stdio::from(socket)))
+    }
+
+    fn client(socket: &Path, name: &str, options: &[&str]) -> Process {
+        let mut command = Command::new(CLIENT);
+        command.arg("--engine").arg(socket).args(["--name", name, "--users", "50"]).args(options);
+        Process::start(&mut command)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// The next line that contains `text`.
+    fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + BOUND;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("no {text:?} in:\n{}", self.seen.join("\n")));
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for its end; everything it printed is in `seen` then.
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + BOUND;
+        // The outputs close when the process ends, so this waits for the end without polling.
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.seen.push(line);
+        }
+        assert!(Instant::now() < deadline, "still running:\n{}", self.seen.join("\n"));
+        self.child.wait().unwrap()
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.seen.iter().filter(|line| line.contains(text)).count()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Place {
+    _dir: TempDir,
+    socket: PathBuf,
+}
+
+fn place() -> Place {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("engine.sock");
+    Place { _dir: dir, socket }
+}
+
+/// Asks an engine from this process, on a connection of its own.
+fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Connection<Request, Answer>) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let me = Identity::of_this_process("test");
+        test(Connection::open(socket, &me, protocol::VERSION, BOUND).await.unwrap()).await
+    })
+}
+
+async fn stats(engine: &Connection<Request, Answer>) -> Stats {
+    match engine.call(&Request::Engine(EngineRequest::Stats), BOUND).await.unwrap() {
+        Ok(Reply::Engine(stats)) => stats,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn engine_and_client_run_by_hand_and_end_when_asked() {
+    let place = place();
+    let mut engine = Process::engine(&place.socket);
+    let mut client = Process::client(&place.socket, "client@1", &["--rate", "0"]);
+    client.wait_for("50 users, 200 subreddits");
+    let line = client.wait_for("ops/s");
+    assert!(line.starts_with("client@1 ") && line.contains("p50") && line.contains("feed"), "{line}");
+    assert!(line.ends_with("errors 0 reconnects 0"), "{line}");
+    client.signal(Signal::SIGTERM);
+    assert_eq!(client.wait().code(), Some(0));
+    let totals = client.seen.last().unwrap();
+    assert!(totals.contains("actions in") && totals.contains("lost in flight 0"), "{totals}");
+    engine.wait_for("client@1");
+    engine.signal(Signal::SIGINT);
+    assert_eq!(engine.wait().code(), Some(0));
+    assert_eq!(engine.count("stopping on SIGINT"), 1);
+    assert!(!place.socket.exists(), "the engine removes its own socket");
+}
+
+#[test]
+fn a_client_stops_after_its_duration() {
+    let place = place();
+    let _engine = Process::engine(&place.socket);
+    let mut client = Process::client(&place.socket, "client@1", &["--duration", "300ms", "--rate", "0"]);
+    assert_eq!(client.wait().code(), Some(0));
+    assert!(client.seen.last().unwrap().contains("actions in 0.3 s"), "{:?}", client.seen);
+}
+
+#[test]
+fn a_paced_client_does_not_exceed_its_rate() {
+    let place = place();
+    let _engine = Process::engine(&place.socket);
+    let mut client = Process::client(&place.socket, "client@1", &["--duration", "1s", "--rate", "100"]);
+    assert_eq!(client.wait().code(), Some(0));
+    let totals = client.seen.last().unwrap();
+    let actions: u32 = totals.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((1..=110).contains(&actions), "{totals}");
+}
+
+#[test]
+fn a_client_that_must_not_wait_fails_at_once_and_says_why() {
+    let place = place();
+    let fails = |reason: &str| {
+        let begun = Instant::now();
+        let mut client = Process::client(&place.socket, "client@1", &["--once"]);
+        assert_eq!(client.wait().code(), Some(69));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        let text = format!("engine not available: {reason}");
+        assert_eq!(client.count(&text), 1, "{text}: {:?}", client.seen);
+    };
+    fails("no socket at ");
+    drop(UnixListener::bind(&place.socket).unwrap());
+    fails("connection refused at ");
+    std::fs::remove_file(&place.socket).unwrap();
+    let _silent = UnixListener::bind(&place.socket).unwrap();
+    fails("timed out: no answer at ");
+}
+
+#[test]
+fn under_provost_the_engine_is_found_in_the_run_directory() {
+    let place = place();
+    let _engine = Process::engine(&place.socket);
+    let run_dir = place.socket.parent().unwrap();
+    let mut command = Command::new(CLIENT);
+    command.env("PROVOST_RUN_DIR", run_dir).args(["--once", "--users", "5", "--duration", "100ms"]);
+    assert_eq!(Process::start(&mut command).wait().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_must_not_wait_fails_when_the_engine_is_lost() {
+    let place = place();
+    let mut engine = Process::engine(&place.socket);
+    let mut client = Process::client(&place.socket, "client@1", &["--once"]);
+    client.wait_for("users");
+    engine.child.kill().unwrap();
+    assert_eq!(client.wait().code(), Some(69));
+    assert_eq!(client.count("engine not available: the peer closed the connection"), 1);
+}
+
+#[test]
+fn a_client_waits_for_its_engine_and_says_so_once() {
+    let place = place();
+    let mut client = Process::client(&place.socket, "client@1", &["--rate", "0"]);
+    client.wait_for("engine not available: no socket at ");
+    // A stale socket is another state, so the next attempt tells it: at least two attempts have been made by then.
+    drop(UnixListener::bind(&place.socket).unwrap());
+    client.wait_for("engine not available: connection refused at ");
+    let _engine = Process::engine(&place.socket);
+    client.wait_for("engine available: engine (pid ");
+    client.wait_for("ops/s");
+    assert_eq!(client.count("engine not available"), 2, "{:?}", client.seen);
+}
+
+#[test]
+fn a_waiting_client_ends_when_asked() {
+    let place = place();
+    let mut client = Process::client(&place.socket, "client@1", &[]);
+    client.wait_for("engine not available");
+    client.signal(Signal::SIGTERM);
+    assert_eq!(client.wait().code(), Some(0));
+}
+
+#[test]
+fn two_clients_see_each_others_posts() {
+    let place = place();
+    let _engine = Process::engine(&place.socket);
+    let _clients =
+        ["client@1", "client@2"].map(|name| Process::client(&place.socket, name, &["--rate", "0"]));
+    ask(&place.socket, async |engine| {
+        let list = post_manager::Request::List {
+            // The most popular one, which users of both clients join and post in.
+            subreddit: SubredditId(1),
+            sort: Sort::New,
+            page: Page { after: None, limit: Some(100) },
+        };
+        let deadline = Instant::now() + BOUND;
+        loop {
+            assert!(Instant::now() < deadline, "{:?}", stats(&engine).await);
+            let answer = engine.call(&Request::PostManager(list.clone()), BOUND).await.unwrap();
+            let Ok(Reply::PostManager(post_manager::Reply::Posts(posts))) = answer else { continue };
+            let by = |client: &str| posts.iter().any(|post| post.author_name.starts_with(client));
+            if by("client-1_") && by("client-2_") {
+                return;
+            }
+        }
+    });
+}
+
+#[test]
+fn no_connection_is_refused_while_a_killed_engine_is_replaced_on_a_held_socket() {
+    let place = place();
+    let socket = UnixListener::bind(&place.socket).unwrap();
+    let mut engine = Process::engine_on(&socket);
+    let mut client = Process::client(&place.socket, "client@1", &["--rate", "0"]);
+    client.wait_for("ops/s");
+    engine.child.kill().unwrap();
+    engine.child.wait().unwrap();
+    client.wait_for("lost the engine: the peer closed the connection");
+    let mut second = Process::engine_on(&socket);
+    second.wait_for("client@1");
+    client.wait_for("50 users, 200 subreddits");
+    let line = client.wait_for("reconnects 1");
+    assert!(line.contains("errors 0"), "{line}");
+    client.signal(Signal::SIGTERM);
+    assert_eq!(client.wait().code(), Some(0));
+    assert_eq!(client.count("not available"), 0, "{:?}", client.seen);
+    // The socket is the supervisor's: the engine must not remove it.
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait().code(), Some(0));
+    assert!(place.socket.exists());
+}
+
+#[test]
+fn a_killed_engines_own_socket_is_replaced_and_its_clients_come_back() {
+    let place = place();
+    let mut engine = Process::engine(&place.socket);
+    let mut client = Process::client(&place.socket, "client@1", &["--rate", "0"]);
+    client.wait_for("ops/s");
+    engine.child.kill().unwrap();
+    client.wait_for("engine not available: connection refused at ");
+    let _second = Process::engine(&place.socket);
+    client.wait_for("engine available: ");
+    let line = client.wait_for("reconnects 1");
+    assert!(line.contains("errors 0"), "{line}");
+}
+
+#[test]
+fn a_restarted_client_finds_its_users_again() {
+    let place = place();
+    let _engine = Process::engine(&place.socket);
+    let mut client = Process::client(&place.socket, "client@1", &["--duration", "200ms"]);
+    assert_eq!(client.wait().code(), Some(0));
+    let users = ask(&place.socket, async |engine| stats(&engine).await.users);
+    assert_eq!(users, 50);
+    let mut again = Process::client(&place.socket, "client@1", &["--duration", "200ms"]);
+    assert_eq!(again.wait().code(), Some(0));
+    assert!(again.seen.last().unwrap().contains("errors 0"), "{:?}", again.seen);
+    assert_eq!(ask(&place.socket, async |engine| stats(&engine).await.users), users);
+}
+
+#[test]
+fn a_second_engine_on_a_living_socket_refuses_and_names_the_first() {
+    let place = place();
+    let first = Process::engine(&place.socket);
+    let mut second = Process::start(Command::new(ENGINE).arg("--listen").arg(&place.socket));
+    assert_eq!(second.wait().code(), Some(75));
+    let told = second.seen.join("\n");
+    assert!(told.contains(&format!("pid {}", first.pid())), "{told}");
+    assert!(told.contains(place.socket.to_str().unwrap()), "{told}");
+    assert_eq!(ask(&place.socket, async |engine| stats(&engine).await.users), 0);
+}
+
+#[test]
+fn an_engine_that_cannot_listen_says_where() {
+    let place = place();
+    let nowhere = place.socket.join("below/a/file");
+    let mut engine = Process::start(Command::new(ENGINE).arg("--listen").arg(&nowhere));
+    assert_eq!(engine.wait().code(), Some(73));
+    assert_eq!(engine.count("cannot listen on"), 1, "{:?}", engine.seen);
+}
+
+#[test]
+fn the_engine_tells_its_supervisor_when_it_is_ready_and_when_it_stops() {
+    let place = place();
+    let path = place.socket.with_file_name("notify");
+    let supervisor = UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(BOUND)).unwrap();
+    let heard = || {
+        let mut buffer = [0; 500];
+        let length = supervisor.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let mut command = Command::new(ENGINE);
+    let mut engine = Process::start(command.arg("--listen").arg(&place.socket).env("NOTIFY_SOCKET", &path));
+    assert!(heard().starts_with("READY=1\n"));
+    // Ready means that requests are served.
+    assert_eq!(ask(&place.socket, async |engine| stats(&engine).await.users), 0);
+    engine.signal(Signal::SIGTERM);
+    assert_eq!(heard(), "STOPPING=1");
+    assert_eq!(engine.wait().code(), Some(0));
+}
+
+#[test]
+fn a_client_of_another_build_is_told_and_does_not_try_again() {
+    let place = place();
+    let other = UnixListener::bind(&place.socket).unwrap();
+    let mut client = Process::client(&place.socket, "client@1", &[]);
+    let (mut stream, _) = other.accept().unwrap();
+    let mut refusal = Vec::new();
+    frame::append(&mut refusal, Kind::Refusal, 0, &Refusal::Protocol { ours: 2, theirs: 1 }).unwrap();
+    stream.write_all(&refusal).unwrap();
+    assert_eq!(client.wait().code(), Some(76));
+    assert_eq!(client.count("speaks protocol 2 and this side 1"), 1, "{:?}", client.seen);
+}
+
+#[test]
+fn wrong_usage_is_code_2() {
+    let code = |command: &mut Command| Process::start(command).wait().code();
+    assert_eq!(code(Command::new(ENGINE).arg("--bogus")), Some(2));
+    assert_eq!(code(&mut Command::new(ENGINE)), Some(2));
+    assert_eq!(code(Command::new(CLIENT).arg("--bogus")), Some(2));
+    assert_eq!(code(Command::new(CLIENT).env_remove("PROVOST_RUN_DIR")), Some(2));
+    assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--users", "0"])), Some(2));
+    assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--name", "a b"])), Some(2));
+}
