@@ -59,6 +59,19 @@ fn whole(path: &Path) -> Vec<u8> {
     files.into_iter().rev().flatten().collect()
 }
 
+fn now() -> u64 {
+    Start::since(std::time::SystemTime::now())
+}
+
+/// Waits until what comes next has a time of its own; returns the time it was by then at least.
+fn next_time() -> u64 {
+    let until = now() + 1_500;
+    while now() < until {
+        std::thread::yield_now();
+    }
+    until
+}
+
 fn source(path: &Path) -> Vec<Source> {
     vec![Source { label: "web".into(), path: path.to_owned() }]
 }
@@ -185,25 +198,21 @@ fn lines_have_the_times_of_their_batches_over_rotation_and_a_new_writer() {
         if n % 5 == 4 {
             bench.reopen(limits);
         }
-        let before = Start::since(std::time::SystemTime::now());
+        let before = next_time();
         bench.put(format!("this is line {n}\n"));
-        marks.push(before);
-        // The next batch has a record of its own.
-        while Start::since(std::time::SystemTime::now()) < before + 1_500 {
-            std::thread::yield_now();
-        }
+        marks.push((before, now()));
     }
     let read = Reader::tail(&source(&bench.path()), Start::default()).unwrap();
     assert_eq!(read.len(), 12);
-    for (line, before) in read.iter().zip(&marks) {
-        assert!((*before..before + 1_500).contains(&line.at), "{line:?} after {before}");
+    for (line, (before, after)) in read.iter().zip(&marks) {
+        assert!((*before..=*after).contains(&line.at), "{line:?} from {before} to {after}");
     }
-    for (n, since) in marks.iter().enumerate() {
+    for (n, (since, _)) in marks.iter().enumerate() {
         let found = lines(&bench.path(), Start { lines: None, since: Some(*since) });
         assert_eq!(found.len(), 12 - n, "since line {n}: {found:?}");
         assert_eq!(found[0], format!("this is line {n}"));
     }
-    let both = Start { lines: Some(3), since: Some(marks[11]) };
+    let both = Start { lines: Some(3), since: Some(marks[11].0) };
     assert_eq!(lines(&bench.path(), both), ["this is line 11"]);
 }
 
@@ -211,10 +220,7 @@ fn lines_have_the_times_of_their_batches_over_rotation_and_a_new_writer() {
 fn since_begins_with_a_whole_line() {
     let mut bench = Bench::new(ROOMY);
     bench.put("begun ");
-    let since = Start::since(std::time::SystemTime::now()) + 1_500;
-    while Start::since(std::time::SystemTime::now()) < since {
-        std::thread::yield_now();
-    }
+    let since = next_time();
     bench.put("before\nafter\n");
     assert_eq!(lines(&bench.path(), Start { lines: None, since: Some(since) }), ["after"]);
 }
@@ -243,12 +249,9 @@ fn several_logs_are_read_in_the_order_of_time() {
     let mut expected = Vec::new();
     for n in 0..6 {
         let writer = [0, 1, 1, 0, 1, 0][n];
-        let start = Start::since(std::time::SystemTime::now());
+        next_time();
         benches[writer].put(format!("{n}\n"));
         expected.push((writer, n.to_string().into_bytes()));
-        while Start::since(std::time::SystemTime::now()) < start + 1_500 {
-            std::thread::yield_now();
-        }
     }
     let sources: Vec<Source> = benches.iter().flat_map(|bench| source(&bench.path())).collect();
     let read = Reader::tail(&sources, last(10)).unwrap();
