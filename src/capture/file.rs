@@ -116,8 +116,14 @@ pub fn shift(path: &Path, max_files: u32) -> io::Result<()> {
         return ignore_missing(fs::remove_file(path));
     }
     let exists = |number| fs::symlink_metadata(numbered(path, number)).is_ok();
-    let first_free = (1..max_files).find(|number| !exists(*number)).unwrap_or(max_files);
-    for number in (0..first_free).rev() {
+    let free = (1..=max_files).find(|number| !exists(*number));
+    if free.is_none() {
+        // Removed, not replaced: a rename onto another file makes ext4 write out at once what is renamed.
+        let last = numbered(path, max_files);
+        ignore_missing(fs::remove_file(index_of(&last)))?;
+        ignore_missing(fs::remove_file(last))?;
+    }
+    for number in (0..free.unwrap_or(max_files)).rev() {
         let (from, to) = (numbered(path, number), numbered(path, number + 1));
         ignore_missing(fs::rename(index_of(&from), index_of(&to)))?;
         ignore_missing(fs::rename(from, to))?;

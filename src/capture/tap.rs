@@ -31,7 +31,8 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Empties `pipe` (non-blocking) into `log` from now on, until its end. Must be called inside a `LocalSet`.
+    /// Empties `pipe` (non-blocking) into `log` from now on, until its end. Must be called where local
+    /// tasks can be spawned.
     ///
     /// # Errors
     /// The event loop cannot watch one more descriptor.

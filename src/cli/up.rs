@@ -64,6 +64,8 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
     write_world(&journal, project)?;
     let plan = plan(journal, lock, &run_dir, ready).map_err(cannot("prepare the supervisor process"))?;
+    // What the config file took is not needed any more, and this process stays.
+    process::return_free_memory();
     keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))
 }
 

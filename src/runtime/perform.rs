@@ -69,6 +69,7 @@ impl Supervisor {
         if *note == Note::Up {
             self.table_due = true;
             self.link.send(&ToKeeper::Up)?;
+            os::process::return_free_memory();
         }
         Ok(())
     }

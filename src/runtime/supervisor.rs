@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::Said;
@@ -123,13 +123,15 @@ struct Inboxes {
 /// # Errors
 /// See [`RuntimeError`]; the process should exit with failure, the keeper goes on from there.
 pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<(), RuntimeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
+    // Everything is a task, the loop too: only tasks are woken without a detour through a descriptor of the runtime's own.
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
         let (said, heard) = mpsc::channel(WAITING);
         let (reads, files) = mpsc::channel(WAITING);
         let (approved, programs) = mpsc::channel(1);
         let supervisor = Supervisor::take_over(link, journal, console, Desks { said, reads, approved })?;
-        supervisor.live(Inboxes { heard, files, programs }).await
+        let life = tokio::task::spawn_local(supervisor.live(Inboxes { heard, files, programs }));
+        life.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     })
 }
 
