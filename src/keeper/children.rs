@@ -27,8 +27,22 @@ pub(super) struct Child {
     birth_failed: Option<(i32, Errno)>,
     born_ns: u64,
     pub(super) exit: Option<ExitRecord>,
+    /// Whether others of its process group, killed with it, may not be gone yet: its exit is not told before they are.
+    group: Group,
     pub(super) told: Told,
 }
+
+/// What is left of the process group of a child that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Gone,
+    Dying,
+}
+
+/// How long killed members of a group are waited for; one that is stuck in the kernel takes longer.
+const DYING: u64 = 10_000_000_000;
+/// Pause between two looks at them; the death of one that was adopted ends it.
+const DYING_PAUSE: u64 = 2_000_000;
 
 /// What the present supervisor process knows of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +53,11 @@ pub(super) enum Told {
 }
 
 impl Child {
+    /// Its exit, if it is complete.
+    pub(super) fn complete_exit(&self) -> Option<&ExitRecord> {
+        self.exit.as_ref().filter(|_| self.group == Group::Gone)
+    }
+
     /// The descriptors that describe it, pidfd first; `None` if there are none.
     pub(super) fn descriptors(&self) -> Option<impl Iterator<Item = BorrowedFd<'_>>> {
         let pidfd = self.pidfd.as_ref()?;
@@ -59,6 +78,8 @@ pub(super) enum Refused {
 #[derive(Debug)]
 pub(super) struct Children {
     list: Vec<Child>,
+    /// How many groups are dying.
+    dying: usize,
     /// Whether some entry may have to be told: saves looking at every entry after every packet.
     news: bool,
 }
@@ -66,7 +87,7 @@ pub(super) struct Children {
 impl Children {
     /// Room for as many as the limit of open files allows: each costs at least one descriptor.
     pub(super) fn with_room(open_files: u64) -> Children {
-        Children { list: Vec::with_capacity(open_files.min(MOST) as usize), news: false }
+        Children { list: Vec::with_capacity(open_files.min(MOST) as usize), dying: 0, news: false }
     }
 
     /// A child the present supervisor process has made.
@@ -86,7 +107,17 @@ impl Children {
         let mut outputs = outputs.into_iter();
         let outputs = [(); OUTPUTS_MAX].map(|()| outputs.next());
         let (born_ns, told) = (clock::monotonic_ns(), Told::Birth);
-        self.list.push(Child { key, pid, pidfd, outputs, birth_failed: None, born_ns, exit: None, told });
+        self.list.push(Child {
+            key,
+            pid,
+            pidfd,
+            outputs,
+            birth_failed: None,
+            born_ns,
+            exit: None,
+            group: Group::Gone,
+            told,
+        });
         Ok(())
     }
 
@@ -97,8 +128,8 @@ impl Children {
         }
     }
 
-    /// A process was reaped. `false`: it was not registered.
-    pub(super) fn ended(&mut self, pid: Pid, end: End) -> bool {
+    /// A process was reaped, and this is left of its group. `false`: it was not registered.
+    pub(super) fn ended(&mut self, pid: Pid, end: End, group: Group) -> bool {
         let Some(child) = self.alive(pid) else { return false };
         child.exit = Some(ExitRecord {
             key: child.key,
@@ -111,8 +142,30 @@ impl Children {
             born_ns: child.born_ns,
             birth_failed: child.birth_failed,
         });
+        child.group = group;
+        self.dying += usize::from(group == Group::Dying);
         self.news = true;
         true
+    }
+
+    /// Looks at groups that were dying. Numbers of groups that still have a member are nobody else's.
+    pub(super) fn look_at_groups(&mut self, now: u64, exists: impl Fn(Pid) -> bool) {
+        if self.dying == 0 {
+            return;
+        }
+        for child in self.list.iter_mut().filter(|child| child.group == Group::Dying) {
+            let since = child.exit.map_or(now, |exit| exit.at_ns);
+            if !exists(child.pid) || now.saturating_sub(since) > DYING {
+                child.group = Group::Gone;
+                self.dying -= 1;
+                self.news = true;
+            }
+        }
+    }
+
+    /// When to look at them again.
+    pub(super) fn look_again(&self, now: u64) -> Option<u64> {
+        (self.dying > 0).then_some(now + DYING_PAUSE)
     }
 
     /// The exit of this run is recorded elsewhere. A run that is alive stays.
@@ -177,13 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn an_exit_is_complete_when_its_group_is_gone() {
+        let mut children = Children::with_room(10);
+        register(&mut children, key(1, 1), 100).unwrap();
+        children.ended(pid(100), END, Group::Dying);
+        let complete = |children: &mut Children| children.with_news()[0].complete_exit().is_some();
+        children.look_at_groups(clock::monotonic_ns(), |_| true);
+        assert!(!complete(&mut children) && children.look_again(5).is_some());
+        children.all_told();
+        children.look_at_groups(clock::monotonic_ns(), |_| false);
+        assert!(complete(&mut children) && children.look_again(5).is_none());
+    }
+
+    #[test]
     fn an_exit_stays_until_it_is_acknowledged() {
         let mut children = Children::with_room(10);
         register(&mut children, key(1, 1), 100).unwrap();
         children.acknowledge(key(1, 1));
         assert!(children.is_alive(pid(100)), "an acknowledgement out of nowhere removed a living child");
-        assert!(children.ended(pid(100), END));
-        assert!(!children.ended(pid(100), END), "reaped twice");
+        assert!(children.ended(pid(100), END, Group::Gone));
+        assert!(!children.ended(pid(100), END, Group::Gone), "reaped twice");
         assert_eq!(children.with_news().len(), 1);
         children.acknowledge(key(1, 2));
         assert_eq!(children.with_news().len(), 1);
@@ -196,11 +262,11 @@ mod tests {
     fn a_reused_number_is_the_living_child() {
         let mut children = Children::with_room(10);
         register(&mut children, key(1, 1), 100).unwrap();
-        children.ended(pid(100), END);
+        children.ended(pid(100), END, Group::Gone);
         register(&mut children, key(2, 1), 100).unwrap();
         children.birth_failed(key(1, 1), pid(100), 8, Errno::ENOENT);
         children.birth_failed(key(2, 1), pid(100), 8, Errno::EACCES);
-        children.ended(pid(100), END);
+        children.ended(pid(100), END, Group::Gone);
         let failures: Vec<_> =
             children.with_news().iter().map(|child| child.exit.unwrap().birth_failed).collect();
         assert_eq!(failures, [None, Some((8, Errno::EACCES))]);

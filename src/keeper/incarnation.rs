@@ -329,7 +329,7 @@ impl Incarnation {
             self.watch.told(now);
         }
         for child in children.with_news().iter_mut().filter(|child| child.told == Told::Birth) {
-            if let Some(exit) = &child.exit {
+            if let Some(exit) = child.complete_exit() {
                 say(wire::exited(exit), &[])?;
                 child.told = Told::Exit;
                 self.watch.told(now);

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, write};
 
-use super::children::Children;
+use super::children::{Children, Group};
 use super::door::Door;
 use super::incarnation::{Incarnation, Inheritance, Stop};
 use super::programs::Programs;
@@ -158,6 +158,7 @@ impl Keeper {
     }
 
     fn tell(&mut self) {
+        self.children.look_at_groups(clock::monotonic_ns(), pidfd::group_exists);
         if let Some(supervisor) = &mut self.supervisor {
             let now = clock::monotonic_ns();
             supervisor.tell(now, &mut self.children, &mut self.store, self.stop, self.orphans);
@@ -169,6 +170,7 @@ impl Keeper {
             None => Some(self.revival.not_before()),
             Some(supervisor) => supervisor.deadline().into_iter().chain(self.door.due()).min(),
         };
+        let deadline = deadline.into_iter().chain(self.children.look_again(clock::monotonic_ns())).min();
         let inbox = || PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
         let listening = self.supervisor.as_ref().and_then(Incarnation::listening);
         let socket = listening.map_or_else(inbox, |(socket, full)| {
@@ -281,7 +283,10 @@ impl Keeper {
             }
             let Ok(Some(end)) = wait::reap(pid) else { return };
             match &mut self.supervisor {
-                _ if registered => drop(self.children.ended(pid, end)),
+                _ if registered => {
+                    let group = if pidfd::group_exists(pid) { Group::Dying } else { Group::Gone };
+                    self.children.ended(pid, end, group);
+                }
                 Some(supervisor) if supervisor.is_alive(pid) => {
                     let now = clock::monotonic_ns();
                     supervisor.process_ended(now);

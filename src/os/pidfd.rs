@@ -69,6 +69,11 @@ pub fn kill_group(leader: Pid, signal: c_int) -> nix::Result<()> {
     Errno::result(unsafe { libc::killpg(leader.as_raw(), signal) }).map(drop)
 }
 
+/// Whether a process group has members, zombies included.
+pub fn group_exists(leader: Pid) -> bool {
+    kill_group(leader, 0) != Err(Errno::ESRCH)
+}
+
 /// Waits until the process has ended (it may still be a zombie). `false`: it has not within this time.
 ///
 /// # Errors

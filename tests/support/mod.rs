@@ -194,8 +194,19 @@ impl Drop for Launcher {
         if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
             return;
         }
+        // The third request has the keeper end everything itself: it finds also what is only just being forked.
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+            kill(self.pid(), signal);
+        }
+        let until = Instant::now() + Duration::from_secs(5);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        // One that is stopped or killed does not: then what is there now goes at least.
         let mut pids = self.below();
-        pids.push(self.pid());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            pids.push(self.pid());
+        }
         for pid in pids {
             kill(pid, libc::SIGKILL);
         }
