@@ -141,6 +141,8 @@ shutdown   INT, 1s, then TERM, 500ms, then KILL
         let expected = "\
 last exit  killed by SIGKILL at 2026-11-23T08:30:05.120Z, after 2m13s
 policy     permanent
+command    -
+shutdown   -
 output     waits: cannot write /log/engine.log: no space
 2026-11-23T08:30:04.000000Z engine | last \\x1b[2Jwords
 ";
