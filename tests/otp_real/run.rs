@@ -21,9 +21,9 @@ const SPECS: &[(&str, &[&str])] = &[
     ("error {duplicate_child_name,a}", &["\"a\""]),
     (
         "error {ok,{[template,b],#{b => {child,undefined,b,{orc2,w,[b]},permanent,false,1000,worker,[orc2]},template => {child,undefined,template,{orc2,w,[]},permanent,false,1000,worker,[orc2]}}}}",
-        &["exactly one child", "2"],
+        &["exactly one child", "this one has 2"],
     ),
-    ("error {ok,{[],#{}}}", &["exactly one child", "0"]),
+    ("error {ok,{[],#{}}}", &["exactly one child", "this one has 0"]),
     ("error simple_one_for_one", &["simple_one_for_one"]),
 ];
 
