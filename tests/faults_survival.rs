@@ -501,15 +501,14 @@ fn f34_whatever_lies_in_the_run_directory_is_no_truth() {
 
 #[test]
 fn f36_a_stop_that_has_begun_is_final_and_asked_for_again_faster() {
-    let script = "trap '' TERM; echo deaf now; while :; do read -t 1000 x <> fifo; done";
+    let script = "trap '' TERM; : > deaf.now; while :; do read -t 1000 x <> fifo; done";
     let project = Project::new(&format!(
-        "[[child]]\nname = \"deaf\"\nshutdown = \"10min\"\nlog = \"inherit\"\ncommand = [\"bash\", \"-c\", {script:?}]\n\
+        "[[child]]\nname = \"deaf\"\nshutdown = \"10min\"\ncommand = [\"bash\", \"-c\", {script:?}]\n\
          [[child]]\nname = \"b\"\n{IDLE}"
     ));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut launcher = project.start();
-    launcher.wait_line("deaf now");
-    launcher.wait_line("distinct PIDs");
+    let mut launcher = project.up();
+    eventually("deaf is deaf", || launcher.project.path("deaf.now").exists().then_some(()));
     let b = launcher.pid_of("b").unwrap();
     kill(launcher.pid(), libc::SIGTERM);
     wait_gone(&[b]);

@@ -11,9 +11,9 @@ use support::{Launcher, Project, alive, eventually, kill, read, wait_gone};
 fn project() -> Project {
     let child = |name: &str| {
         let script = format!(
-            "trap 'echo {name} >> order; exit 0' TERM; echo {name} runs; while :; do read -t 1000 x <> fifo.{name}; done"
+            "trap 'echo {name} >> order; exit 0' TERM; : > runs.{name}; while :; do read -t 1000 x <> fifo.{name}; done"
         );
-        format!("[[child]]\nname = \"{name}\"\ncommand = [\"bash\", \"-c\", {script:?}]\nlog = \"inherit\"\n")
+        format!("[[child]]\nname = \"{name}\"\ncommand = [\"bash\", \"-c\", {script:?}]\n")
     };
     let children = ["a", "b", "c"].map(child).concat();
     let project = Project::new(&format!("[supervisor]\nintensity = 100\n{children}"));
@@ -26,11 +26,11 @@ fn project() -> Project {
 }
 
 fn up(project: Project) -> Launcher {
-    let launcher = project.start();
-    for _ in 0..3 {
-        launcher.wait_line(" runs");
+    let launcher = project.up();
+    for name in ["a", "b", "c"] {
+        let file = launcher.project.path(&format!("runs.{name}"));
+        eventually("its trap is set", || file.exists().then_some(()));
     }
-    launcher.wait_line("distinct PIDs");
     launcher
 }
 
