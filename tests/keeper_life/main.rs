@@ -9,6 +9,7 @@ mod child;
 mod launch;
 mod supervisor;
 
+use nix::sys::signal::Signal;
 use std::env;
 use std::panic;
 use std::process::exit;
@@ -17,6 +18,10 @@ use launch::Kernel;
 use provost::os::process;
 
 fn main() {
+    // Whoever runs the tests in the background may have had these ignored, and a keeper would take that over.
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        provost::os::signals::reset(signal);
+    }
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("role:keeper") => exit(launch::become_keeper(&arguments[1..])),
