@@ -9,6 +9,7 @@ mod child;
 mod launch;
 mod supervisor;
 
+use nix::sys::signal::Signal;
 use std::env;
 use std::panic;
 use std::process::exit;
@@ -18,6 +19,12 @@ use provost::os::process;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    if !arguments.first().is_some_and(|first| first.starts_with("role:")) {
+        // Whoever runs the tests in the background may have had these ignored, and a keeper would take that over.
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            provost::os::signals::reset(signal);
+        }
+    }
     match arguments.first().map(String::as_str) {
         Some("role:keeper") => exit(launch::become_keeper(&arguments[1..])),
         Some("role:supervisor") => supervisor::run(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Longest wait for anything that should happen at once; long, because a test machine may be busy.
@@ -94,6 +95,10 @@ impl Project {
 
     /// Starts the launcher by a command that becomes `provost up`.
     pub fn start_by(self, mut command: Command) -> Launcher {
+        // Whoever runs the tests in the background may have had these ignored, and the keeper would take that over.
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            provost::os::signals::reset(signal);
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let streams: [Box<dyn std::io::Read + Send>; 2] =
