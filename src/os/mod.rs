@@ -5,6 +5,7 @@
 //! processes hand each other descriptors.
 
 pub mod clock;
+pub mod command;
 pub mod descendants;
 mod fallback;
 pub mod leftovers;
@@ -21,5 +22,6 @@ pub mod socket;
 pub mod spawn;
 pub mod splice;
 pub mod terminal;
+pub mod traffic;
 pub mod wait;
 pub mod watch;
