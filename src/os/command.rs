@@ -88,6 +88,9 @@ mod tests {
     fn a_bound_process_ends_with_the_thread_that_started_it() {
         let start = || bound_to_us(Command::new("tail").args(["-f", "/dev/null"]), Signal::SIGKILL).unwrap();
         let mut child = std::thread::spawn(start).join().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(libc::SIGKILL));
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()),
+            Some(libc::SIGKILL)
+        );
     }
 }

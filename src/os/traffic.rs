@@ -181,7 +181,8 @@ mod tests {
     fn bytes_over_a_socket_are_counted_and_the_process_goes_on() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         let (input, output): (OwnedFd, OwnedFd) = (theirs.try_clone().unwrap().into(), theirs.into());
-        let mut cat = Command::new("cat").stdin(Stdio::from(input)).stdout(Stdio::from(output)).spawn().unwrap();
+        let mut cat =
+            Command::new("cat").stdin(Stdio::from(input)).stdout(Stdio::from(output)).spawn().unwrap();
         let pid = cat.id().cast_signed();
         let inode = socket_of(pid, 0).unwrap();
         let watcher = std::thread::spawn(move || watch(&[pid], Duration::from_secs(1)).unwrap());

@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(same_memory(me(), tid.recv().unwrap()), Ok(true));
         drop(_done);
         thread.join().unwrap();
-        let mut other = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut other =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         assert_eq!(same_memory(me(), other.id().cast_signed()), Ok(false));
         drop(other.stdin.take());
         other.wait().unwrap();

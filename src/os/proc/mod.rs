@@ -17,7 +17,7 @@ mod usage;
 
 pub use clock::Clock;
 pub use memory::{Mapping, mappings, peek, poke, same_memory};
-pub use sockets::{Owner, UnixSocket, socket_owners, socket_of, unix_sockets};
+pub use sockets::{Owner, UnixSocket, socket_of, socket_owners, unix_sockets};
 pub use stat::Process;
 pub use table::{Table, pids};
 pub use tty::tty_name;

@@ -56,12 +56,8 @@ const STATE_LISTEN: u8 = 10;
 /// # Errors
 /// The kernel has no `unix_diag`, or refuses netlink.
 pub fn unix_sockets() -> io::Result<BTreeMap<u64, UnixSocket>> {
-    let netlink = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkSockDiag,
-    )?;
+    let netlink =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
     sendto(netlink.as_raw_fd(), &request(), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
     let mut found = BTreeMap::new();
     let mut buffer = vec![0; 1 << 16];
