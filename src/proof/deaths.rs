@@ -67,17 +67,27 @@ pub struct Life {
     pub connection: Option<(u64, u64)>,
 }
 
+/// Kills one client.
+pub(super) fn of_a_client(subject: &Subject, signal: i32) -> Result<Option<Round>, String> {
+    of_one(subject, Part::Client, signal)
+}
+
 /// Kills one of each kind, one after the other, and waits each time until all is in order again.
 pub(super) fn gather(subject: &Subject, signal: i32) -> Result<Deaths, String> {
     let mut deaths = Deaths::default();
     for part in [Part::Client, Part::Engine, Part::Supervisor] {
-        let before = settle(subject)?;
-        let victim = before.members.iter().find(|member| member.part == part && member.pid.is_some());
-        if let Some((victim, pid)) = victim.and_then(|victim| Some((victim.clone(), victim.pid?))) {
-            deaths.rounds.push(round(subject, &victim, pid, signal, before)?);
-        }
+        deaths.rounds.extend(of_one(subject, part, signal)?);
     }
     Ok(deaths)
+}
+
+fn of_one(subject: &Subject, part: Part, signal: i32) -> Result<Option<Round>, String> {
+    let before = settle(subject)?;
+    let victim = before.members.iter().find(|member| member.part == part && member.pid.is_some());
+    let Some((victim, pid)) = victim.and_then(|victim| Some((victim.clone(), victim.pid?))) else {
+        return Ok(None);
+    };
+    round(subject, &victim, pid, signal, before).map(Some)
 }
 
 /// Everybody at one moment.
@@ -143,9 +153,14 @@ fn round(subject: &Subject, victim: &Named, pid: i32, signal: i32, before: Momen
     let patience = if subject.is_supervised() { PATIENCE } else { IMPATIENCE };
     let back = wait_for(patience, || {
         let now = subject.members().ok()?;
-        let other = |member: &Named| member.name == victim.name && member.pid.is_some_and(|now| now != pid);
-        now.iter().any(other).then(ms)
+        match now.iter().find(|member| member.name == victim.name) {
+            Some(member) if member.pid.is_some_and(|now| now != pid) => Some(Some(ms())),
+            Some(_) => None,
+            // Its restart type does not want it back.
+            None => Some(None),
+        }
     });
+    let back = back.flatten();
     let whole = back.and_then(|_| {
         wait_for(patience, || Moment::of(subject).ok().filter(Moment::is_whole).map(|moment| (ms(), moment)))
     });
@@ -187,6 +202,18 @@ pub(super) fn judge(seen: &Deaths) -> Vec<Check> {
 impl Round {
     fn of(&self, what: &str) -> String {
         format!("{} to {}: {what}", self.signal, self.victim)
+    }
+
+    /// Those who are the same process before and after.
+    #[must_use]
+    pub fn survivors(&self) -> Vec<&str> {
+        let same = |before: &Life, after: Option<&Life>| {
+            after.is_some_and(|after| (after.pid, after.start_ticks) == (before.pid, before.start_ticks))
+        };
+        self.others()
+            .filter(|(before, after)| same(before, *after))
+            .map(|(before, _)| &*before.name)
+            .collect()
     }
 
     /// Everybody but the victim, before and after.
@@ -273,7 +300,7 @@ pub(super) fn by_hand(seen: &Deaths) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn life(name: &str, part: Part, pid: i32) -> Life {
@@ -312,6 +339,11 @@ mod tests {
             before: everybody(),
             after,
         }
+    }
+
+    /// A client died alone, and is back.
+    pub(crate) fn client_died() -> Round {
+        round("client@1", Part::Client, 3)
     }
 
     fn deaths() -> Deaths {

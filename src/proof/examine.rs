@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::subject::{Named, Subject, wait_for};
-use super::{Claim, Evidence, Proof, Topic, VERSION, deaths, identity, memory, sockets, terminals};
+use super::{Claim, Evidence, Proof, Topic, VERSION, contrast, deaths, identity, memory, sockets, terminals};
 
 /// How long we wait at first until everybody has a process and a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,6 +53,7 @@ fn evidence(subject: &Subject, topic: Topic, options: &Options) -> Result<Eviden
             )
         }
         Topic::Memory => Evidence::Memory(Box::new(memory::gather(&settled(subject)?))),
+        Topic::Contrast => Evidence::Contrast(Box::new(contrast::gather(subject, &options.programs)?)),
         Topic::Terminals => {
             let one = !subject.is_supervised();
             let seen = terminals::gather(&options.programs, one)
@@ -63,7 +64,7 @@ fn evidence(subject: &Subject, topic: Topic, options: &Options) -> Result<Eviden
 }
 
 /// Everybody, once all have a process and each client a connection, or after some patience as they are.
-fn settled(subject: &Subject) -> Result<Vec<Named>, String> {
+pub(super) fn settled(subject: &Subject) -> Result<Vec<Named>, String> {
     let whole = || {
         let members = subject.members().ok()?;
         let seen = sockets::connections(&members).ok()?;

@@ -7,23 +7,28 @@
 //!
 //! [`Subject`] is who is examined: the children of a running launcher, or, for the contrast, one process in which engine
 //! and clients are tasks. [`examine`] takes the claims one after the other. A claim has a file: `identity`, `deaths`,
-//! `sockets`, `memory`, `terminals`.
+//! `sockets`, `memory`, `terminals`, `contrast`
+//! (with `measure`).
 //!
 //! It kills processes of its subject, because that is what has to be shown; it changes nothing else.
 
+mod contrast;
 mod deaths;
 mod examine;
 mod identity;
 mod look;
+mod measure;
 mod memory;
 mod sockets;
 mod subject;
 mod terminals;
 
+pub use contrast::{Contrast, Side};
 pub use deaths::{Deaths, Life, Round};
 pub use examine::{Options, examine};
 pub use identity::{Identity, Threads};
 pub use look::{Part, Program, Seen};
+pub use measure::{Calls, Costs};
 pub use memory::{Canary, Memory, Pair, SharedMapping, Space, Step, Use};
 pub use sockets::{Bytes, End, Holder, Link, Listening, Sockets};
 pub use subject::{Named, Subject};
@@ -91,6 +96,8 @@ pub enum Evidence {
     Memory(Box<Memory>),
     /// Who sits at which terminal.
     Terminals(Box<Terminals>),
+    /// How separate processes differ from one that is all of them.
+    Contrast(Box<Contrast>),
     /// Nothing could be seen.
     Nothing {
         /// Which claim it was.
@@ -114,12 +121,14 @@ pub enum Topic {
     Memory,
     /// [`Terminals`].
     Terminals,
+    /// [`Contrast`].
+    Contrast,
 }
 
 impl Topic {
     /// All of them, in the order in which they are examined.
-    pub const ALL: [Topic; 5] =
-        [Topic::Identity, Topic::Sockets, Topic::Memory, Topic::Deaths, Topic::Terminals];
+    pub const ALL: [Topic; 6] =
+        [Topic::Identity, Topic::Sockets, Topic::Memory, Topic::Deaths, Topic::Terminals, Topic::Contrast];
 
     /// What the claim says.
     #[must_use]
@@ -130,6 +139,7 @@ impl Topic {
             Topic::Sockets => "they are connected by sockets that the kernel carries",
             Topic::Memory => "each has memory of its own",
             Topic::Terminals => "each can be started by hand, on a terminal of its own",
+            Topic::Contrast => "tasks of one process have none of this",
         }
     }
 }
@@ -144,6 +154,7 @@ impl Claim {
             Evidence::Sockets(seen) => (Topic::Sockets, sockets::judge(seen), sockets::by_hand(seen)),
             Evidence::Memory(seen) => (Topic::Memory, memory::judge(seen), memory::by_hand(seen)),
             Evidence::Terminals(seen) => (Topic::Terminals, terminals::judge(seen), terminals::by_hand()),
+            Evidence::Contrast(seen) => (Topic::Contrast, contrast::judge(seen), contrast::by_hand()),
             Evidence::Nothing { of, why } => {
                 (*of, vec![Check::that("there is something to see", false, why.clone())], Vec::new())
             }
@@ -161,6 +172,7 @@ impl Claim {
             Evidence::Sockets(_) => Topic::Sockets,
             Evidence::Memory(_) => Topic::Memory,
             Evidence::Terminals(_) => Topic::Terminals,
+            Evidence::Contrast(_) => Topic::Contrast,
             Evidence::Nothing { of, .. } => *of,
         }
     }

@@ -169,7 +169,15 @@ fn last_line(seat: &mut command::Seat) -> Option<String> {
     // It ends with "would block" where a file would end.
     let _ = seat.screen.read_to_end(&mut screen);
     let text = String::from_utf8_lossy(&screen).into_owned();
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    text.lines().rev().map(plain).find(|line| !line.is_empty())
+}
+
+/// Without colours.
+fn plain(line: &str) -> String {
+    let mut parts = line.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| part.split_once('m').map_or("", |(_, text)| text));
+    (first + &rest.collect::<String>()).trim().to_owned()
 }
 
 pub(super) fn judge(seen: &Terminals) -> Vec<Check> {
@@ -268,6 +276,11 @@ mod tests {
             let found = against(&seen);
             assert!(found.iter().any(|found| found.contains(hint)), "{hint}: {found:?}");
         }
+    }
+
+    #[test]
+    fn colours_are_taken_off() {
+        assert_eq!(plain("\x1b[2m12:00\x1b[0m \x1b[32m INFO\x1b[0m up\r"), "12:00  INFO up");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub async fn run(listener: Listener, clients: Vec<simulator::Options>) -> io::Re
 }
 
 /// What calls cost. Times in nanoseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Calls {
     /// Calls one after the other.
     pub calls: u64,
@@ -50,6 +50,8 @@ pub struct Calls {
     pub p50_ns: u64,
     /// 99 of 100 took no longer.
     pub p99_ns: u64,
+    /// So many of 1,000 took no longer than so long.
+    pub spread: Vec<(u32, u64)>,
     /// Calls a second with 64 in flight.
     pub per_second: u64,
     /// A task started and ended, on average.
@@ -139,6 +141,10 @@ where
         calls: times.len(),
         p50_ns: times.value_at_quantile(0.5),
         p99_ns: times.value_at_quantile(0.99),
+        spread: (5..1000)
+            .step_by(5)
+            .map(|part| (part, times.value_at_quantile(f64::from(part) / 1000.0)))
+            .collect(),
         per_second: per_second as u64,
         task_ns: tasks(number).await?,
     })

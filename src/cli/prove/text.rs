@@ -3,7 +3,9 @@
 use super::super::human::size;
 use super::super::screen::Screen;
 use super::super::table::{Align, Cell, Column, Keep, render};
-use crate::proof::{Claim, Deaths, Evidence, Identity, Life, Memory, Proof, Round, Sockets, Terminals};
+use crate::proof::{
+    Calls, Claim, Contrast, Deaths, Evidence, Identity, Life, Memory, Proof, Round, Side, Sockets, Terminals,
+};
 
 /// What every terminal has.
 pub(super) const WIDTH: usize = 80;
@@ -47,6 +49,7 @@ fn tables(evidence: &Evidence, width: usize) -> String {
         Evidence::Sockets(seen) => sockets(seen, width),
         Evidence::Memory(seen) => memory(seen, width),
         Evidence::Terminals(seen) => terminals(seen, width),
+        Evidence::Contrast(seen) => contrast(seen, width),
         Evidence::Nothing { .. } => String::new(),
     }
 }
@@ -213,6 +216,41 @@ fn terminals(seen: &Terminals, width: usize) -> String {
         ]
     };
     table(&columns, &seen.seats.iter().map(row).collect::<Vec<_>>(), width)
+}
+
+fn contrast(seen: &Contrast, width: usize) -> String {
+    let columns = [left(""), left("ONE PROCESS"), left("SEPARATE PROCESSES")];
+    let cells = |row: [String; 3]| row.iter().map(Cell::from).collect();
+    table(&columns, &rows(seen).into_iter().map(cells).collect::<Vec<Vec<Cell>>>(), width)
+}
+
+/// The comparison, row by row: what, in one process, in separate ones.
+pub(super) fn rows(seen: &Contrast) -> Vec<[String; 3]> {
+    let Contrast { one, separate, one_core, .. } = seen;
+    let both = |what: &str, say: &dyn Fn(&Side) -> String| [what.to_owned(), say(one), say(separate)];
+    let calls = |what: &str, calls: &[Calls; 2], say: &dyn Fn(&Calls) -> String| {
+        [what.to_owned(), say(&calls[0]), say(&calls[1])]
+    };
+    let micro = |ns: u64| format!("{:.1} us", ns as f64 / 1000.0);
+    let milli = |ms: Option<f64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms:.1} ms"));
+    let any = [one.calls.clone(), separate.calls.clone()];
+    vec![
+        both("processes of engine and clients", &|side| side.pids.to_string()),
+        both("memory spaces", &|side| side.spaces.to_string()),
+        both("connections between processes", &|side| side.links.to_string()),
+        both("connections inside one process", &|side| side.inside.to_string()),
+        both("memory, PSS", &|side| size(side.pss)),
+        both("kill -9 of a client: others alive", &|side| {
+            format!("{} of {}", side.death.survivors().len(), side.death.before.len().saturating_sub(1))
+        }),
+        both("the client is back after", &|side| milli(side.death.back_ms)),
+        both("all are connected again after", &|side| milli(side.death.connected_ms)),
+        calls("one call, p50", &any, &|calls| micro(calls.p50_ns)),
+        calls("one call, p99", &any, &|calls| micro(calls.p99_ns)),
+        calls("one call, p50, all on one core", one_core, &|calls| micro(calls.p50_ns)),
+        calls("calls a second, 64 in flight", &any, &|calls| calls.per_second.to_string()),
+        both("start and end of one more", &|side| micro(side.start_ns)),
+    ]
 }
 
 /// Words in lines; those after the first begin with `indent`.
