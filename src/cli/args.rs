@@ -413,7 +413,7 @@ pub(super) struct ProveArgs {
     /// Only this claim (can be repeated)
     #[arg(long, value_name = "CLAIM")]
     pub(super) only: Vec<Topic>,
-    /// The signal that kills, as in KILL, SIGSEGV or 6
+    /// The signal that kills, as in KILL, SIGABRT or 9
     #[arg(short, long, value_name = "SIG", default_value = "KILL", value_parser = parse_signal)]
     pub(super) signal: i32,
     /// Also write a page with the evidence, tables and plots

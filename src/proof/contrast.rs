@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Check;
 use super::deaths::{Round, of_a_client};
 use super::examine::settled;
-use super::look::{Seen, look};
+use super::look::{Part, Seen, look};
 use super::measure::{Calls, measure};
 use super::sockets::connections;
 use super::subject::{Named, Subject};
@@ -55,19 +55,19 @@ pub struct Side {
 
 pub(super) fn gather(subject: &Subject, programs: &Path) -> Result<Contrast, String> {
     let failed = |error: io::Error| format!("cannot measure: {error}");
-    let costs = measure(programs).map_err(failed)?;
     let members = settled(subject)?;
-    let clients = members.iter().filter(|member| member.part == super::Part::Client).count();
+    let clients = members.iter().filter(|member| member.part == Part::Client && member.pid.is_some()).count();
+    if clients == 0 {
+        return Err("there is no client that lives".into());
+    }
+    let costs = measure(programs).map_err(failed)?;
     let separate = side(subject, &members, &costs.calls[1], costs.process_ns)?;
     let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir().map_err(failed)?;
     let mut command = Command::new(programs.join("reddit-one-process"));
-    command
-        .args(["--clients", &clients.max(1).to_string()])
-        .env("TMPDIR", dir.path())
-        .current_dir(dir.path());
+    command.args(["--clients", &clients.to_string()]).env("TMPDIR", dir.path()).current_dir(dir.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut process = bound_to_us(&mut command, Signal::SIGKILL).map_err(failed)?;
-    let one = Subject::OneProcess { pid: process.id().cast_signed(), clients: clients.max(1) };
+    let one = Subject::OneProcess { pid: process.id().cast_signed(), clients };
     let one = settled(&one).and_then(|members| side(&one, &members, &costs.calls[0], costs.calls[0].task_ns));
     // It should be dead by now.
     let _ = process.kill();
@@ -155,8 +155,8 @@ pub(super) fn judge(seen: &Contrast) -> Vec<Check> {
 pub(super) fn by_hand() -> Vec<String> {
     vec![
         "reddit-one-process & sleep 1; ps -o pid,nlwp,comm -p $!; kill -9 $!".into(),
-        "reddit-one-process --calls 20000".into(),
-        "reddit-one-process --calls 20000 --engine /tmp/engine.sock".into(),
+        "reddit-one-process --calls 10000".into(),
+        "reddit-one-process --calls 10000 --engine /tmp/engine.sock".into(),
     ]
 }
 

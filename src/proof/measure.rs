@@ -14,7 +14,7 @@ use super::subject::wait_for;
 use crate::os::command::bound_to_us;
 
 /// How many calls.
-const CALLS: u32 = 20_000;
+const CALLS: u32 = 10_000;
 /// How many processes are started to see how long that takes.
 const STARTS: usize = 20;
 /// How long an engine may take to listen.

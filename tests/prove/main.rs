@@ -11,6 +11,7 @@ mod untrue;
 mod whole;
 
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use support::Project;
@@ -35,12 +36,34 @@ fn found(output: &Output) -> (Value, bool) {
     (proof, output.status.success())
 }
 
+/// The shipped project, examined once for all tests that only read it: it takes a while.
+fn whole() -> &'static Value {
+    static WHOLE: LazyLock<Value> = LazyLock::new(|| {
+        let dir = temporary();
+        let (proof, proven) = found(&prove_in(&dir, &["--json"]).output().unwrap());
+        assert!(proven, "{proof:#}");
+        proof
+    });
+    &WHOLE
+}
+
+/// One process with all names, likewise.
+fn one_process() -> &'static Value {
+    static ONE: LazyLock<Value> = LazyLock::new(|| {
+        let dir = temporary();
+        let (proof, proven) = found(&prove_in(&dir, &["--one-process", "--json"]).output().unwrap());
+        assert!(!proven, "one process passes as several: {proof:#}");
+        proof
+    });
+    &ONE
+}
+
 /// The claim of that name.
 fn claim<'a>(proof: &'a Value, name: &str) -> &'a Value {
     let claims = proof["claims"].as_array().unwrap();
     claims
         .iter()
-        .find(|claim| claim["evidence"]["claim"] == name)
+        .find(|claim| claim["evidence"]["claim"] == name || claim["evidence"]["of"] == name)
         .unwrap_or_else(|| panic!("no {name} in {proof:#}"))
 }
 
@@ -49,8 +72,12 @@ fn against(claim: &Value) -> Vec<String> {
     let checks = claim["checks"].as_array().unwrap().iter();
     checks
         .filter(|check| check["holds"] == false)
-        .map(|check| format!("{}: {}", check["what"], check["found"]))
+        .map(|check| format!("{}: {}", text(&check["what"]), text(&check["found"])))
         .collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
 
 /// The shipped project, under a name of the test's own.

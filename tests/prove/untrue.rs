@@ -10,7 +10,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use serde_json::Value;
 
 use super::support::{Launcher, Project, eventually, let_pass};
-use super::{against, claim, found, prove_in, temporary};
+use super::{against, claim, found, one_process, temporary};
 
 /// Runs it on a running launcher and expects that it is not convinced.
 fn unconvinced(launcher: &Launcher, only: &str) -> Value {
@@ -50,17 +50,16 @@ const HONEST: &str = r#"command = ["reddit-client", "--engine", "${RUN_DIR}/engi
 
 #[test]
 fn one_process_with_four_names_fails_every_claim() {
-    let dir = temporary();
-    let (proof, proven) = found(&prove_in(&dir, &["--one-process", "--json"]).output().unwrap());
-    assert!(!proven);
+    let proof = one_process();
     for (name, hint) in [
         ("identity", "engine, client@1, client@2 and client@3 are all PID"),
         ("sockets", "each with both ends inside PID"),
         ("memory", "engine and client@1 have one"),
         ("deaths", "is gone too"),
         ("terminals", "are all on pts/"),
+        ("contrast", "there is no client that lives"),
     ] {
-        let claim = claim(&proof, name);
+        let claim = claim(proof, name);
         assert_eq!(claim["proven"], false, "{claim:#}");
         assert!(against(claim).join("\n").contains(hint), "{hint}: {:#?}", against(claim));
     }

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use super::support::{NOBODY, alive, stat};
 use super::{claim, found, pid, prove_in, shipped, temporary};
 
-const CLAIMS: [&str; 5] = ["identity", "sockets", "memory", "deaths", "terminals"];
+const CLAIMS: [&str; 6] = ["identity", "sockets", "memory", "deaths", "terminals", "contrast"];
 
 #[test]
 fn the_shipped_project_is_proven_and_nothing_of_it_is_left() {
@@ -37,7 +37,7 @@ fn the_text_fits_eighty_columns_and_names_the_commands() {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
     for words in [
-        "5 of 5 claims proven",
+        "6 of 6 claims proven",
         "$ ps -o ",
         "$ ss -xp",
         "$ kill -9 ",
@@ -57,7 +57,14 @@ fn a_user_without_rights_can_prove_it() {
     }
     let dir = temporary();
     std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-    let output = prove_in(&dir, &["--json"]).uid(NOBODY).gid(NOBODY).output().unwrap();
+    let output = prove_in(
+        &dir,
+        &["--json", "--only", "identity", "--only", "sockets", "--only", "memory", "--only", "deaths"],
+    )
+    .uid(NOBODY)
+    .gid(NOBODY)
+    .output()
+    .unwrap();
     let (proof, proven) = found(&output);
     assert!(proven, "{proof:#}");
 }
@@ -65,7 +72,11 @@ fn a_user_without_rights_can_prove_it() {
 #[test]
 fn a_running_launcher_is_examined_and_goes_on() {
     let launcher = shipped().up();
-    let output = launcher.project.provost(&["prove", "--attach", "--json"]).output().unwrap();
+    let output = launcher
+        .project
+        .provost(&["prove", "--attach", "--json", "--only", "identity", "--only", "deaths"])
+        .output()
+        .unwrap();
     let (proof, proven) = found(&output);
     assert!(proven, "{proof:#}");
     let keeper = &claim(&proof, "identity")["evidence"]["processes"][0];

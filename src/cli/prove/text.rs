@@ -235,10 +235,10 @@ pub(super) fn rows(seen: &Contrast) -> Vec<[String; 3]> {
     let milli = |ms: Option<f64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms:.1} ms"));
     let any = [one.calls.clone(), separate.calls.clone()];
     vec![
-        both("processes of engine and clients", &|side| side.pids.to_string()),
+        both("engine and clients", &|side| side.names.to_string()),
+        both("OS processes of theirs, lines in ps", &|side| side.pids.to_string()),
         both("memory spaces", &|side| side.spaces.to_string()),
-        both("connections between processes", &|side| side.links.to_string()),
-        both("connections inside one process", &|side| side.inside.to_string()),
+        both("sockets between processes", &|side| side.links.to_string()),
         both("memory, PSS", &|side| size(side.pss)),
         both("kill -9 of a client: others alive", &|side| {
             format!("{} of {}", side.death.survivors().len(), side.death.before.len().saturating_sub(1))
