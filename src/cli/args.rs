@@ -416,6 +416,9 @@ pub(super) struct ProveArgs {
     /// The signal that kills, as in KILL, SIGABRT or 9
     #[arg(short, long, value_name = "SIG", default_value = "KILL", value_parser = parse_signal)]
     pub(super) signal: i32,
+    /// How long everybody may take to find the others before it is judged that they do not
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub(super) settle: Duration,
     /// Also write a page with the evidence, tables and plots
     #[arg(long, value_name = "FILE.html")]
     pub(super) report: Option<PathBuf>,

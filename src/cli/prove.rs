@@ -53,7 +53,7 @@ fn examined(subject: &Subject, args: &ProveArgs, words: String) -> Exit {
         Ok(program) => program.parent().unwrap_or(Path::new("/")).to_owned(),
         Err(error) => return tell(&format!("cannot find this program's own file: {error}"), Exit::Failed),
     };
-    let options = Options { topics, signal: args.signal, subject: words, programs };
+    let options = Options { topics, signal: args.signal, settle: args.settle, subject: words, programs };
     let width = Screen::of_stdout().width.unwrap_or(text::WIDTH).min(text::WIDTH);
     let mut printed = if args.output.json { Ok(()) } else { print(&text::heading(&options.subject, width)) };
     let proof = examine(subject, &options, |claim| {

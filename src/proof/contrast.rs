@@ -1,15 +1,15 @@
 //! The sixth claim: the same engine and clients as tasks of one process have none of what was shown.
 
 use std::io;
-use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::Check;
 use super::deaths::{Round, of_a_client};
-use super::examine::settled;
+use super::examine::{Options, settled};
 use super::look::{Part, Seen, look};
 use super::measure::{Calls, measure};
 use super::sockets::connections;
@@ -53,29 +53,37 @@ pub struct Side {
     pub start_ns: u64,
 }
 
-pub(super) fn gather(subject: &Subject, programs: &Path) -> Result<Contrast, String> {
+pub(super) fn gather(subject: &Subject, options: &Options) -> Result<Contrast, String> {
     let failed = |error: io::Error| format!("cannot measure: {error}");
-    let members = settled(subject)?;
+    let Options { programs, settle, .. } = options;
+    let members = settled(subject, *settle)?;
     let clients = members.iter().filter(|member| member.part == Part::Client && member.pid.is_some()).count();
     if clients == 0 {
         return Err("there is no client that lives".into());
     }
     let costs = measure(programs).map_err(failed)?;
-    let separate = side(subject, &members, &costs.calls[1], costs.process_ns)?;
+    let separate = side(subject, &members, &costs.calls[1], costs.process_ns, *settle)?;
     let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir().map_err(failed)?;
     let mut command = Command::new(programs.join("reddit-one-process"));
     command.args(["--clients", &clients.to_string()]).env("TMPDIR", dir.path()).current_dir(dir.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut process = bound_to_us(&mut command, Signal::SIGKILL).map_err(failed)?;
     let one = Subject::OneProcess { pid: process.id().cast_signed(), clients };
-    let one = settled(&one).and_then(|members| side(&one, &members, &costs.calls[0], costs.calls[0].task_ns));
+    let one = settled(&one, *settle)
+        .and_then(|members| side(&one, &members, &costs.calls[0], costs.calls[0].task_ns, *settle));
     // It should be dead by now.
     let _ = process.kill();
     let _ = process.wait();
     Ok(Contrast { one: one?, separate, one_core: costs.one_core, unoptimised: cfg!(debug_assertions) })
 }
 
-fn side(subject: &Subject, members: &[Named], calls: &Calls, start_ns: u64) -> Result<Side, String> {
+fn side(
+    subject: &Subject,
+    members: &[Named],
+    calls: &Calls,
+    start_ns: u64,
+    settle: Duration,
+) -> Result<Side, String> {
     let payload: Vec<Named> = members.iter().filter(|member| member.part.is_payload()).cloned().collect();
     let seen = look(&payload).0;
     let sockets = connections(members).map_err(|error| format!("cannot read the sockets: {error}"))?;
@@ -87,7 +95,7 @@ fn side(subject: &Subject, members: &[Named], calls: &Calls, start_ns: u64) -> R
         links: sockets.links.len(),
         inside: sockets.inside.values().copied().max().unwrap_or(0),
         pss: processes.iter().filter_map(|row| Some(Usage::read(row.pid).memory?.pss)).sum(),
-        death: of_a_client(subject, libc::SIGKILL)?.ok_or("there is no client to kill")?,
+        death: of_a_client(subject, libc::SIGKILL, settle)?.ok_or("there is no client to kill")?,
         calls: calls.clone(),
         start_ns,
     })

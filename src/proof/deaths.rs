@@ -13,7 +13,7 @@ use super::subject::{Named, Subject, lives, wait_for};
 use crate::os::proc::{Clock, Process};
 use crate::os::{pidfd, signals};
 
-/// How long the victim may take to be gone, and everything to be in order again.
+/// How long the victim may take to be gone, and everything to be in order again after it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long we look whether anybody comes back where nobody watches.
 const IMPATIENCE: Duration = Duration::from_secs(1);
@@ -68,21 +68,21 @@ pub struct Life {
 }
 
 /// Kills one client.
-pub(super) fn of_a_client(subject: &Subject, signal: i32) -> Result<Option<Round>, String> {
-    of_one(subject, Part::Client, signal)
+pub(super) fn of_a_client(subject: &Subject, signal: i32, settle: Duration) -> Result<Option<Round>, String> {
+    of_one(subject, Part::Client, signal, settle)
 }
 
 /// Kills one of each kind, one after the other, and waits each time until all is in order again.
-pub(super) fn gather(subject: &Subject, signal: i32) -> Result<Deaths, String> {
+pub(super) fn gather(subject: &Subject, signal: i32, settle: Duration) -> Result<Deaths, String> {
     let mut deaths = Deaths::default();
     for part in [Part::Client, Part::Engine, Part::Supervisor] {
-        deaths.rounds.extend(of_one(subject, part, signal)?);
+        deaths.rounds.extend(of_one(subject, part, signal, settle)?);
     }
     Ok(deaths)
 }
 
-fn of_one(subject: &Subject, part: Part, signal: i32) -> Result<Option<Round>, String> {
-    let before = settle(subject)?;
+fn of_one(subject: &Subject, part: Part, signal: i32, settle: Duration) -> Result<Option<Round>, String> {
+    let before = settled(subject, settle)?;
     let victim = before.members.iter().find(|member| member.part == part && member.pid.is_some());
     let Some((victim, pid)) = victim.and_then(|victim| Some((victim.clone(), victim.pid?))) else {
         return Ok(None);
@@ -135,8 +135,8 @@ fn life(member: &Named, sockets: &Sockets) -> Life {
 }
 
 /// Waits until everybody is there and connected; how it is then is for the verdict.
-fn settle(subject: &Subject) -> Result<Moment, String> {
-    let patience = if subject.is_supervised() { PATIENCE } else { Duration::ZERO };
+fn settled(subject: &Subject, patience: Duration) -> Result<Moment, String> {
+    let patience = if subject.is_supervised() { patience } else { Duration::ZERO };
     wait_for(patience, || Moment::of(subject).ok().filter(Moment::is_whole))
         .map_or_else(|| Moment::of(subject), Ok)
 }

@@ -6,9 +6,6 @@ use std::time::{Duration, SystemTime};
 use super::subject::{Named, Subject, wait_for};
 use super::{Claim, Evidence, Proof, Topic, VERSION, contrast, deaths, identity, memory, sockets, terminals};
 
-/// How long we wait at first until everybody has a process and a connection.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// What is examined.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -16,6 +13,8 @@ pub struct Options {
     pub topics: Vec<Topic>,
     /// What is sent to those who are to die.
     pub signal: i32,
+    /// How long everybody may take to have a process and a connection before it is judged that they have none.
+    pub settle: Duration,
     /// Who is examined, in words.
     pub subject: String,
     /// The folder of the programs that are started for some claims.
@@ -44,16 +43,16 @@ pub fn examine(subject: &Subject, options: &Options, mut tell: impl FnMut(&Claim
 
 fn evidence(subject: &Subject, topic: Topic, options: &Options) -> Result<Evidence, String> {
     Ok(match topic {
-        Topic::Identity => Evidence::Identity(identity::gather(&settled(subject)?)),
-        Topic::Deaths => Evidence::Deaths(deaths::gather(subject, options.signal)?),
+        Topic::Identity => Evidence::Identity(identity::gather(&settled(subject, options.settle)?)),
+        Topic::Deaths => Evidence::Deaths(deaths::gather(subject, options.signal, options.settle)?),
         Topic::Sockets => {
-            let seen = sockets::gather(&settled(subject)?);
+            let seen = sockets::gather(&settled(subject, options.settle)?);
             Evidence::Sockets(
                 seen.map_err(|error| format!("cannot read the kernel's list of sockets: {error}"))?,
             )
         }
-        Topic::Memory => Evidence::Memory(Box::new(memory::gather(&settled(subject)?))),
-        Topic::Contrast => Evidence::Contrast(Box::new(contrast::gather(subject, &options.programs)?)),
+        Topic::Memory => Evidence::Memory(Box::new(memory::gather(&settled(subject, options.settle)?))),
+        Topic::Contrast => Evidence::Contrast(Box::new(contrast::gather(subject, options)?)),
         Topic::Terminals => {
             let one = !subject.is_supervised();
             let seen = terminals::gather(&options.programs, one)
@@ -64,7 +63,7 @@ fn evidence(subject: &Subject, topic: Topic, options: &Options) -> Result<Eviden
 }
 
 /// Everybody, once all have a process and each client a connection, or after some patience as they are.
-pub(super) fn settled(subject: &Subject) -> Result<Vec<Named>, String> {
+pub(super) fn settled(subject: &Subject, patience: Duration) -> Result<Vec<Named>, String> {
     let whole = || {
         let members = subject.members().ok()?;
         let seen = sockets::connections(&members).ok()?;
@@ -72,7 +71,7 @@ pub(super) fn settled(subject: &Subject) -> Result<Vec<Named>, String> {
         let gone = !subject.is_supervised() && members.iter().all(|member| member.pid.is_none());
         (gone || settled && members.iter().all(|member| member.pid.is_some())).then_some(members)
     };
-    match wait_for(PATIENCE, whole) {
+    match wait_for(patience, whole) {
         Some(members) => Ok(members),
         None => subject.members().map_err(|error| error.to_string()),
     }
