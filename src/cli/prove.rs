@@ -1,8 +1,12 @@
 //! `provost prove`.
 
+mod page;
+mod plots;
 mod private;
+mod tables;
 mod text;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use private::Private;
@@ -71,6 +75,8 @@ fn examined(subject: &Subject, args: &ProveArgs, words: String) -> Exit {
     if proof.proven { Exit::Ok } else { Exit::Failed }
 }
 
-fn report(_proof: &Proof, _file: Option<&PathBuf>) -> std::io::Result<()> {
-    Ok(())
+fn report(proof: &Proof, file: Option<&PathBuf>) -> io::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    std::fs::write(file, page::page(proof))
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
 }
