@@ -28,9 +28,10 @@ fn the_shipped_project_is_proven_and_nothing_of_it_is_left() {
 }
 
 #[test]
-fn the_text_fits_eighty_columns_and_names_the_commands() {
+fn the_text_fits_eighty_columns_and_the_page_stands_alone() {
     let dir = temporary();
-    let output = prove_in(&dir, &[]).output().unwrap();
+    let page = dir.path().join("page.html");
+    let output = prove_in(&dir, &["--report", page.to_str().unwrap()]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     for line in text.lines() {
@@ -45,6 +46,12 @@ fn the_text_fits_eighty_columns_and_names_the_commands() {
         "reddit-engine --listen",
     ] {
         assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    let page = std::fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("<section>").count(), 6);
+    assert_eq!(page.matches("<svg").count(), 3, "memory, who lived when, latency");
+    for outside in ["http", "<script", "<link", "<img", "url("] {
+        assert!(!page.contains(outside), "the page needs nothing else: {outside}");
     }
     assert!(!text.contains("NO   ") && !text.contains("NOT PROVEN"), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use super::super::human::size;
 use super::page::escaped;
-use crate::proof::{Calls, Contrast, Deaths, Memory, Round};
+use crate::proof::{Calls, Contrast, Deaths, Life, Memory, Round};
 
 const WIDTH: f64 = 860.0;
 /// Room for names at the left, and for what stands behind bars at the right.
@@ -118,16 +118,26 @@ struct Span {
 fn spans(rounds: &[Round]) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for round in rounds {
-        for life in round.before.iter().chain(&round.after) {
-            let (Some(pid), Some(from)) = (life.pid, life.started_ms) else { continue };
-            if !spans.iter().any(|span| span.pid == pid && span.name == life.name) {
-                spans.push(Span { name: life.name.clone(), pid, from: from as f64, to: None });
-            }
+        for life in &round.before {
+            add(&mut spans, life);
         }
         let killed = spans.iter_mut().filter(|span| span.pid == round.pid);
         killed.for_each(|span| span.to = round.gone_ms.map(|gone| round.killed_at_ms as f64 + gone));
+        for life in &round.after {
+            add(&mut spans, life);
+        }
     }
     spans
+}
+
+fn add(spans: &mut Vec<Span>, life: &Life) {
+    let (Some(pid), Some(started)) = (life.pid, life.started_ms) else { return };
+    let mut of_name = spans.iter().filter(|span| span.name == life.name);
+    if of_name.clone().all(|span| span.pid != pid) {
+        // The kernel tells a start to a tick, which may be before the end of the one before.
+        let from = of_name.next_back().and_then(|span| span.to).unwrap_or(0.0).max(started as f64);
+        spans.push(Span { name: life.name.clone(), pid, from, to: None });
+    }
 }
 
 /// Who lived when.
@@ -144,13 +154,17 @@ pub(super) fn lives(seen: &Deaths) -> String {
     for (at, name) in names.iter().enumerate() {
         drawing.push_str(&text(LEFT - 8.0, top + at as f64 * LANE + 17.0, "end", "", name));
     }
-    for span in spans(&seen.rounds) {
+    let spans = spans(&seen.rounds);
+    for (at, span) in spans.iter().enumerate() {
         let Some(lane) = names.iter().position(|name| *name == span.name) else { continue };
         let y = top + lane as f64 * LANE + 4.0;
         let (from, to) = (x(span.from), x(span.to.unwrap_or(end)));
-        drawing.push_str(&bar(from, y, to - from - 1.5, "many", &format!("{}: PID {}", span.name, span.pid)));
+        let earlier = spans[..at].iter().filter(|other| other.name == span.name).count();
+        // Every other life of a name in another shade, because the gap between two may be too short to be seen.
+        let (shade, words) = if earlier % 2 == 0 { ("many", "on") } else { ("many-light", "") };
+        drawing.push_str(&bar(from, y, to - from - 1.5, shade, &format!("{}: PID {}", span.name, span.pid)));
         if to - from > 60.0 {
-            drawing.push_str(&text(from + 6.0, y + 13.0, "start", "on", &format!("PID {}", span.pid)));
+            drawing.push_str(&text(from + 6.0, y + 13.0, "start", words, &format!("PID {}", span.pid)));
         }
     }
     for (at, round) in seen.rounds.iter().enumerate() {
@@ -230,7 +244,7 @@ fn length(power: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::{Life, Part};
+    use crate::proof::Part;
 
     fn life(name: &str, pid: i32, from: u64) -> Life {
         Life {
