@@ -13,7 +13,7 @@ use super::{Exit, UpArgs, leftovers};
 use crate::config::{self, Context, Loaded, Project};
 use crate::keeper::{self, Plan, RUN_DIR_VARIABLE};
 use crate::os::lock::{Lock, LockError};
-use crate::os::spawn::{Birth, Born, Parent};
+use crate::os::spawn::{Birth, Born, Parent, Terms};
 use crate::os::{self, memfd, pidfd, process, rundir, wait};
 use crate::runtime::{Journal, World};
 
@@ -175,6 +175,7 @@ fn launch_in_background(project: &Project, log: &Path, tell: OwnedFd) -> io::Res
         pass: vec![tell.as_fd()],
         listen_pid: false,
         nofile: Some((open_files.soft, open_files.hard)),
+        terms: Terms::default(),
         parent: Parent::Caller,
     };
     os::spawn::spawn(&birth).map_err(|error| io::Error::other(error.to_string()))

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::config::{Inherit, ProcessSpec, Project, ReadyKind};
 use crate::keeper::{Key, Link, RUN_DIR_VARIABLE};
 use crate::os::limits::OpenFiles;
-use crate::os::spawn::Birth;
+use crate::os::spawn::{Birth, Terms};
 use crate::rules::Run;
 
 /// Variables that nearly every program needs.
@@ -52,6 +52,7 @@ pub(super) fn birth<'a>(
         listen_pid: !grants.listen.is_empty(),
         pass: grants.listen,
         nofile: Some((context.open_files.soft, context.open_files.hard)),
+        terms: Terms::default(),
         parent: grants.link.parent(key, grants.outputs),
     })
 }

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, read};
 use provost::keeper::{FromKeeper, JOURNAL_FD, Key, Link, ToKeeper};
 use provost::os::memfd;
-use provost::os::spawn::{Birth, BirthError, Born, Parent, spawn};
+use provost::os::spawn::{Birth, BirthError, Born, Parent, Terms, spawn};
 use provost::os::{process, socket};
 
 fn print(line: String) {
@@ -56,6 +56,7 @@ fn bear(
         pass: Vec::new(),
         listen_pid: false,
         nofile: None,
+        terms: Terms::default(),
         parent: link.parent(key, read.map(AsFd::as_fd).into_iter().collect()),
     })
 }
@@ -217,6 +218,7 @@ impl Script {
             pass: vec![self.link().as_fd()],
             listen_pid: false,
             nofile: None,
+            terms: Terms::default(),
             parent,
         };
         spawn(&birth).unwrap()
