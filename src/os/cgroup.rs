@@ -9,6 +9,7 @@
 
 mod place;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Write;
@@ -16,14 +17,16 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat, write};
+use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, faccessat, unlinkat, write};
 
-use super::fallback;
+use super::leftovers::Removed;
 use super::listing::{Text, each_entry, each_number_in};
+use super::{fallback, pidfd};
 use place::Hierarchy;
 
 /// What can be limited.
@@ -80,20 +83,31 @@ impl Limit {
         let quota = |milli: u32| u64::from(milli) * SLICE_US / 1_000;
         match (self, unified) {
             // Without swap, or the limit only says where the memory is.
-            (Limit::Memory(bytes), true) => [("memory.max", bytes.to_string()), ("memory.swap.max", "0".into())],
-            (Limit::Memory(bytes), false) => {
-                [("memory.limit_in_bytes", bytes.to_string()), ("memory.memsw.limit_in_bytes", bytes.to_string())]
+            (Limit::Memory(bytes), true) => {
+                [("memory.max", bytes.to_string()), ("memory.swap.max", "0".into())]
             }
+            (Limit::Memory(bytes), false) => [
+                ("memory.limit_in_bytes", bytes.to_string()),
+                ("memory.memsw.limit_in_bytes", bytes.to_string()),
+            ],
             (Limit::Cpu(milli), true) => {
                 [("cpu.max", format!("{} {SLICE_US}", quota(milli))), ("", String::new())]
             }
-            (Limit::Cpu(milli), false) => [
-                ("cpu.cfs_period_us", SLICE_US.to_string()),
-                ("cpu.cfs_quota_us", quota(milli).to_string()),
-            ],
+            (Limit::Cpu(milli), false) => {
+                [("cpu.cfs_period_us", SLICE_US.to_string()), ("cpu.cfs_quota_us", quota(milli).to_string())]
+            }
             (Limit::Pids(count), _) => [("pids.max", count.to_string()), ("", String::new())],
         }
     }
+}
+
+/// The name of the home of the project whose run directory this is. The same each time, on every version.
+pub fn home_name(project: &str, run_dir: &Path) -> String {
+    // FNV-1a, 64 bits: two projects of one name are told apart.
+    let hash = run_dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("provost-{project}-{hash:016x}")
 }
 
 /// Which run a group is for: the numbers of node and run.
@@ -161,9 +175,9 @@ impl Home {
                 return None;
             }
             let unified = tree.as_ref().filter(|tree| tree.enable(controller)).and_then(Folder::again);
-            unified.map(|tree| Folder { unified: true, ..tree }).or_else(|| {
-                Folder::make(place::own(Hierarchy::Of(controller))?, name)
-            })
+            unified
+                .map(|tree| Folder { unified: true, ..tree })
+                .or_else(|| Folder::make(place::own(Hierarchy::Of(controller))?, name))
         });
         Home { tree, limits }
     }
@@ -274,8 +288,31 @@ impl Home {
         self.path().zip(own.as_deref()).is_some_and(|(home, own)| own.starts_with(home))
     }
 
+    /// Kills everybody in its groups and waits until they are gone, at most for `limit`.
+    pub fn empty(&self, limit: Duration) -> Removed {
+        let end = Instant::now() + limit;
+        let mut known = BTreeMap::new();
+        loop {
+            let members = self.everybody();
+            if members.is_empty() || Instant::now() >= end {
+                let left = members.len();
+                return Removed { gone: known.len().saturating_sub(left), left };
+            }
+            for pid in members {
+                // One that is gone by now is gone.
+                if let Ok(held) = pidfd::open(Pid::from_raw(pid)) {
+                    known.insert(pid, held);
+                }
+            }
+            self.kill_all();
+            for held in known.values() {
+                let _ = pidfd::wait(held.as_fd(), end.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+
     /// Everybody in its groups, by number.
-    pub fn everybody(&self) -> Vec<i32> {
+    fn everybody(&self) -> Vec<i32> {
         fn collect(folder: &Path, found: &mut Vec<i32>) {
             let members = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
             found.extend(members.lines().filter_map(|line| line.parse::<i32>().ok()));

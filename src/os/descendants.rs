@@ -4,13 +4,13 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{Pid, read};
 
-use super::listing::{Text, each_number};
+use super::listing::{Text, each_number, each_number_in};
 
 /// Calls `visit` for each child of this process, alive or not reaped yet. A process that is born or orphaned meanwhile may
 /// be missed: look again until `wait::ended` answers `ECHILD`.
@@ -26,6 +26,68 @@ pub fn each_child(mut visit: impl FnMut(Pid)) -> nix::Result<()> {
         }
         ControlFlow::Continue(())
     })
+}
+
+/// As [`each_child`], for the children of the calling thread (the keeper has one), and cheaper: also with a thousand others
+/// on the machine. Where the kernel has no such list, it is [`each_child`].
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn each_own_child(mut visit: impl FnMut(Pid)) -> nix::Result<()> {
+    match open("/proc/thread-self/children", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(list) => each_number_in(list.as_fd(), |number| visit(Pid::from_raw(number))),
+        Err(_) => each_child(visit),
+    }
+}
+
+/// Whether a process has ended and waits to be reaped, its session, and its name in the process table.
+pub fn glance(pid: Pid) -> Option<Glance> {
+    let mut buffer = [0; 256];
+    let text = stat(pid, &mut buffer)?;
+    let name_start = text.iter().position(|byte| *byte == b'(')? + 1;
+    let name_end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let is_zombie = matches!(fields.next()?, "Z" | "X");
+    let session = fields.nth(2)?.parse().ok().map(Pid::from_raw)?;
+    let mut name = [0; 15];
+    for (place, byte) in name.iter_mut().zip(text.get(name_start..name_end)?) {
+        *place = *byte;
+    }
+    Some(Glance { is_zombie, session, name })
+}
+
+/// What [`glance`] sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// It has ended.
+    pub is_zombie: bool,
+    /// Its session.
+    pub session: Pid,
+    /// Its name, filled up with zeros.
+    pub name: [u8; 15],
+}
+
+/// Whether a process was started with this entry (`NAME=value`) in its environment. `false` also if that may not be read.
+pub fn started_with(pid: Pid, entry: &[u8]) -> bool {
+    let mut path = Text::default();
+    let _ = write!(path, "/proc/{pid}/environ");
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let Ok(file) = open(path.as_str(), flags, Mode::empty()) else { return false };
+    let mut buffer = [0; 1024];
+    // How much of the entry this one begins with; `None`: it is another one.
+    let mut same = Some(0);
+    while let Ok(len @ 1..) = read(&file, &mut buffer) {
+        for byte in buffer.iter().take(len) {
+            same = match same {
+                Some(count) if *byte == 0 && count == entry.len() => return true,
+                _ if *byte == 0 => Some(0),
+                Some(count) if entry.get(count) == Some(byte) => Some(count + 1),
+                _ => None,
+            };
+        }
+    }
+    same == Some(entry.len())
 }
 
 /// Whether a process has this file open, told by device and inode.
@@ -49,15 +111,20 @@ pub fn has_open(pid: Pid, file: &FileStat) -> bool {
 
 /// The fourth field of `/proc/PID/stat`; the second, the name, may contain anything up to its last parenthesis.
 fn parent(pid: Pid) -> Option<Pid> {
-    let mut path = Text::default();
-    write!(path, "/proc/{pid}/stat").ok()?;
-    let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     let mut buffer = [0; 256];
-    let len = read(&file, &mut buffer).ok()?;
-    let text = buffer.get(..len)?;
+    let text = stat(pid, &mut buffer)?;
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
+}
+
+/// The beginning of `/proc/PID/stat`.
+fn stat(pid: Pid, buffer: &mut [u8; 256]) -> Option<&[u8]> {
+    let mut path = Text::default();
+    write!(path, "/proc/{pid}/stat").ok()?;
+    let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let len = read(&file, buffer).ok()?;
+    buffer.get(..len)
 }
 
 /// Device and inode of an open file, to look for with [`has_open`].
@@ -92,5 +159,30 @@ mod tests {
         let mut seen = false;
         each_child(|child| seen |= child == pid).unwrap();
         assert!(!seen);
+    }
+
+    #[test]
+    fn name_session_and_environment_of_a_child_are_seen() {
+        let value = "x".repeat(5_000);
+        let mut command = Command::new("cat");
+        command.env("PROVOST_LONG", &value).env("PROVOST_MARK", "1.2.3").stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let mut seen = false;
+        each_own_child(|child| seen |= child == pid).unwrap();
+        assert!(seen);
+        // Spawning returns when exec has succeeded, so this is the program's own name.
+        let glance = glance(pid).unwrap();
+        assert!(!glance.is_zombie && glance.name.starts_with(b"cat\0"), "{glance:?}");
+        assert_eq!(glance.session, nix::unistd::getsid(None).unwrap());
+        for (entry, expected) in
+            [("PROVOST_MARK=1.2.3", true), ("PROVOST_MARK=1.2", false), ("ROVOST_MARK=1.2.3", false)]
+        {
+            assert_eq!(started_with(pid, entry.as_bytes()), expected, "{entry}");
+        }
+        assert!(started_with(pid, format!("PROVOST_LONG={value}").as_bytes()));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!started_with(pid, b"PROVOST_MARK=1.2.3"));
     }
 }

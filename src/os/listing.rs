@@ -14,9 +14,11 @@ use nix::unistd::read;
 /// Calls `visit` for each entry of a directory whose name is a number.
 pub(super) fn each_number(path: &str, mut visit: impl FnMut(i32) -> ControlFlow<()>) -> nix::Result<()> {
     let folder = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    each_entry(folder.as_fd(), |name| match std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()) {
-        Some(number) => visit(number),
-        None => ControlFlow::Continue(()),
+    each_entry(folder.as_fd(), |name| {
+        match std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()) {
+            Some(number) => visit(number),
+            None => ControlFlow::Continue(()),
+        }
     })
 }
 

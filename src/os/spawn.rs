@@ -219,7 +219,11 @@ impl std::fmt::Display for Step {
 /// the keeper's to reap, and the keeper reports its exit if it came as far as registering.
 pub fn spawn(birth: &Birth) -> Result<Born, BirthError> {
     let newborn = Newborn::prepare(birth)?;
-    let born = clone::start(&newborn).map_err(|errno| BirthError { step: clone_step(birth, errno), errno, pid: None })?;
+    let born = clone::start(&newborn).map_err(|errno| BirthError {
+        step: clone_step(birth, errno),
+        errno,
+        pid: None,
+    })?;
     if birth.terms.identity.is_some() {
         // Whoever changes its user loses the right to look into its memory, and for a moment that was ours.
         let _ = nix::sys::prctl::set_dumpable(true);
@@ -238,7 +242,8 @@ pub fn spawn(birth: &Birth) -> Result<Born, BirthError> {
 
 /// Which step it was that clone did not get through: being born into a control group has refusals of its own.
 fn clone_step(birth: &Birth, errno: Errno) -> Step {
-    let by_group = matches!(errno, Errno::EACCES | Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::EBADF);
+    let by_group =
+        matches!(errno, Errno::EACCES | Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::EBADF);
     if birth.terms.cgroup.is_some() && by_group { Step::Cgroup } else { Step::Clone }
 }
 

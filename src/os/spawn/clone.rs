@@ -105,7 +105,9 @@ impl Call<'_> {
         static REFUSED: AtomicBool = AtomicBool::new(false);
         if !REFUSED.load(Ordering::Relaxed) && !fallback::forced("clone3") {
             match self.clone3() {
-                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::E2BIG) => REFUSED.store(true, Ordering::Relaxed),
+                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::E2BIG) => {
+                    REFUSED.store(true, Ordering::Relaxed)
+                }
                 answer => return answer,
             }
         }
