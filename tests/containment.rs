@@ -23,6 +23,8 @@ const KINDS: [&str; 3] = ["same", "setsid", "daemon"];
 enum Means {
     /// By control groups, if they can be made here.
     Groups,
+    /// By control groups that children enter by themselves, where they cannot be born into them.
+    Entered,
     /// By sessions and adoption.
     Sweep,
 }
@@ -40,9 +42,11 @@ fn family(keys: &str) -> String {
 
 fn up(project: Project, means: Means) -> Launcher {
     let mut command = project.provost(&["up"]);
-    if means == Means::Sweep {
-        command.env("PROVOST_FORCE_FALLBACK", "cgroup2");
-    }
+    match means {
+        Means::Groups => &mut command,
+        Means::Entered => command.env("PROVOST_FORCE_FALLBACK", "clone3"),
+        Means::Sweep => command.env("PROVOST_FORCE_FALLBACK", "cgroup2"),
+    };
     let launcher = project.start_by(command);
     launcher.wait_line("distinct PIDs");
     launcher
@@ -50,7 +54,7 @@ fn up(project: Project, means: Means) -> Launcher {
 
 /// The check with and without control groups, and as a user without rights.
 fn in_every_way(config: &str, check: impl Fn(&Launcher, Means)) {
-    for means in [Means::Groups, Means::Sweep] {
+    for means in [Means::Groups, Means::Entered, Means::Sweep] {
         check(&up(project(config), means), means);
     }
     if let Some(project) = project(config).by_nobody() {
