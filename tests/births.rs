@@ -244,7 +244,10 @@ fn the_killed_keeper_takes_children_of_another_user_with_it() {
         launcher.child.wait().unwrap();
         wait_gone(&pids);
         if !supervisor_lives {
-            kill(supervisor, libc::SIGKILL);
+            // The next launcher also removes the control groups of those.
+            let mut next = launcher.project.clone().up();
+            next.ok(&["down"]);
+            next.wait_exit();
         }
         wait_gone(&[supervisor]);
     }

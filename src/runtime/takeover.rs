@@ -189,7 +189,7 @@ impl Supervisor {
 
 /// Ends everybody who was started for this run directory. What cannot be ended is left to the next launcher.
 pub(super) fn end_all(cgroups: &Home, run_dir: &Path) {
-    cgroups.kill_all();
+    cgroups.empty(FAREWELL);
     let pair = [RUN_DIR_VARIABLE.as_bytes(), b"=", run_dir.as_os_str().as_bytes()].concat();
     if let Err(error) = os::leftovers::remove(&pair, FAREWELL) {
         tracing::warn!(%error, "cannot look for what the children forked");
