@@ -138,6 +138,7 @@ pub fn identity(file: &OwnedFd) -> nix::Result<FileStat> {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -171,7 +172,12 @@ mod tests {
         let mut seen = false;
         each_own_child(|child| seen |= child == pid).unwrap();
         assert!(seen);
-        // Spawning returns when exec has succeeded, so this is the program's own name.
+        // Spawning returns when exec has begun; name and environment come a moment later.
+        let end = Instant::now() + Duration::from_secs(20);
+        while !started_with(pid, b"PROVOST_MARK=1.2.3") {
+            assert!(Instant::now() < end, "its environment is not seen");
+            std::thread::yield_now();
+        }
         let glance = glance(pid).unwrap();
         assert!(!glance.is_zombie && glance.name.starts_with(b"cat\0"), "{glance:?}");
         assert_eq!(glance.session, nix::unistd::getsid(None).unwrap());
