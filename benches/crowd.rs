@@ -55,9 +55,11 @@ const ACTS: [&str; 3] = ["started", "killed and back", "stopped"];
 fn measure() {
     let own = std::env::current_exe().expect("own program");
     let (mut bare, mut ours) = (Times::default(), Times::default());
-    for _ in 0..ROUNDS {
-        measure_bare(&own, &mut bare);
-        measure_ours(&own, &mut ours);
+    // Removed in the end only: new files are dear on ext4 while many have just been deleted.
+    let folders: Vec<_> = (0..ROUNDS).map(|_| tempfile::tempdir().expect("temporary folder")).collect();
+    for folder in &folders {
+        measure_bare(&own, folder.path(), &mut bare);
+        measure_ours(&own, folder.path(), &mut ours);
     }
     println!("{CHILDREN} children, middle of {ROUNDS} rounds\n");
     println!("{:<18}{:>12}{:>12}{:>17}", "", "bare", "provost", "provost / bare");
@@ -84,9 +86,8 @@ fn bind(path: &Path) -> UnixDatagram {
 }
 
 /// Whoever listens must do so beside the loop that starts: the queue of a socket is short.
-fn measure_bare(own: &Path, times: &mut Times) {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let path = folder.path().join("socket");
+fn measure_bare(own: &Path, folder: &Path, times: &mut Times) {
+    let path = folder.join("bare");
     let socket = bind(&path);
     let start = || -> Vec<Child> {
         (0..CHILDREN)
@@ -125,15 +126,14 @@ fn measure_bare(own: &Path, times: &mut Times) {
     times.took("stopped", began);
 }
 
-fn measure_ours(own: &Path, times: &mut Times) {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let path = folder.path().join("socket");
+fn measure_ours(own: &Path, folder: &Path, times: &mut Times) {
+    let path = folder.join("ours");
     let socket = bind(&path);
-    let config = folder.path().join("supervisor.toml");
+    let config = folder.join("supervisor.toml");
     let text = format!(
         "name = \"bench\"\nrun_dir = \"{0}/run\"\nlog_dir = \"{0}/log\"\n[supervisor]\nintensity = 1000000\n\
          [[child]]\nname = \"probe\"\ncommand = [{own:?}]\ninstances = {CHILDREN}\nenv = {{ {SOCKET} = {path:?} }}\n",
-        folder.path().display()
+        folder.display()
     );
     fs::write(&config, text).expect("write the config");
     let began = Instant::now();
