@@ -109,17 +109,19 @@ fn separate_streams_survive_the_supervisor_process() {
 fn logs_follows_over_rotations_and_the_death_of_the_supervisor_process() {
     let script = "n=0; while [ $n -lt 3000 ]; do n=$((n+1)); echo line $n; done; exec sleep 1000";
     let limits = "log = { max_size = \"4KiB\", max_files = 50 }";
-    let waits = format!("read x < fifo; {script}");
+    let waits = format!("echo line 0; read x < fifo; {script}");
     let project = Project::new(&child("w", &waits, limits));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let launcher = project.up();
     let mut follower =
         launcher.project.provost(&["logs", "--follow", "w"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-    fs::write(launcher.project.path("fifo"), "go\n").unwrap();
-    for n in 1..=3000 {
+    for n in 0..=3000 {
         let line = lines.next().unwrap().unwrap();
         assert!(line.ends_with(&format!(" w | line {n}")), "line {n}: {line}");
+        if n == 0 {
+            fs::write(launcher.project.path("fifo"), "go\n").unwrap();
+        }
         if n == 1000 {
             kill(launcher.pid_of("supervisor").unwrap(), libc::SIGKILL);
         }
@@ -204,6 +206,7 @@ fn history_keeps_every_exit_over_supervisor_processes_and_launchers() {
         kill(supervisor, libc::SIGKILL);
         launcher.wait_new_pid("supervisor", supervisor);
     }
+    wait_for_log(&launcher, "a.log", "run 3\n");
     launcher.ok(&["down"]);
     assert_eq!(launcher.wait_exit(), 0);
     let exits = history(&launcher.project, &["a"]);

@@ -25,7 +25,7 @@ pub(super) struct Child {
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) outputs: [Option<OwnedFd>; OUTPUTS_MAX],
     birth_failed: Option<(i32, Errno)>,
-    born_ns: u64,
+    pub(super) born_ns: u64,
     pub(super) exit: Option<ExitRecord>,
     /// Whether others of its process group, killed with it, may not be gone yet: its exit is not told before they are.
     group: Group,
@@ -90,11 +90,12 @@ impl Children {
         Children { list: Vec::with_capacity(open_files.min(MOST) as usize), dying: 0, news: false }
     }
 
-    /// A child the present supervisor process has made.
+    /// A child the present supervisor process has made, begun at `born_ns`.
     pub(super) fn register(
         &mut self,
         key: Key,
         pid: Pid,
+        born_ns: u64,
         pidfd: Option<OwnedFd>,
         outputs: Fds,
     ) -> Result<(), Refused> {
@@ -106,7 +107,6 @@ impl Children {
         }
         let mut outputs = outputs.into_iter();
         let outputs = [(); OUTPUTS_MAX].map(|()| outputs.next());
-        let (born_ns, told) = (clock::monotonic_ns(), Told::Birth);
         self.list.push(Child {
             key,
             pid,
@@ -116,7 +116,7 @@ impl Children {
             born_ns,
             exit: None,
             group: Group::Gone,
-            told,
+            told: Told::Birth,
         });
         Ok(())
     }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn register(children: &mut Children, key: Key, number: i32) -> Result<(), Refused> {
-        children.register(key, pid(number), None, Fds::default())
+        children.register(key, pid(number), 0, None, Fds::default())
     }
 
     #[test]

@@ -105,11 +105,12 @@ impl Link {
         Ok(socket::send(self.socket.as_fd(), bytes.as_slice(), along)?)
     }
 
-    /// How a child is born into the keeper's hands: registered under `key`, with at most two read ends of its output.
-    pub fn parent<'a>(&'a self, key: Key, outputs: Vec<BorrowedFd<'a>>) -> Parent<'a> {
+    /// How a child is born into the keeper's hands: registered under `key` as begun at `born_ns` (`CLOCK_MONOTONIC`), with at
+    /// most two read ends of its output.
+    pub fn parent<'a>(&'a self, key: Key, born_ns: u64, outputs: Vec<BorrowedFd<'a>>) -> Parent<'a> {
         Parent::Keeper {
             socket: self.as_fd(),
-            message: Link::registration(key),
+            message: Link::registration(key, born_ns),
             fds: outputs,
             failed: Link::failed(key),
             keeper: self.keeper,
@@ -117,8 +118,8 @@ impl Link {
     }
 
     /// The packet by which a child registers.
-    pub fn registration(key: Key) -> Vec<u8> {
-        wire::register(key).as_slice().to_vec()
+    pub fn registration(key: Key, born_ns: u64) -> Vec<u8> {
+        wire::register(key, born_ns).as_slice().to_vec()
     }
 
     /// The packet by which a registered child says that it will not come to exec, without step and errno.

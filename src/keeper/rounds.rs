@@ -226,10 +226,11 @@ impl Keeper {
         }
         let heard = buffer.get(..packet.len).and_then(wire::heard);
         match heard {
-            Some(Heard::Register(key)) if !by_supervisor && wait::is_child(sender.pid) => {
+            Some(Heard::Register(key, born_ns)) if !by_supervisor && wait::is_child(sender.pid) => {
                 // A descriptor less than the child needs is as bad as none.
                 let pidfd = pidfd::open(sender.pid).ok().filter(|_| !packet.truncated);
-                self.admit(key, sender.pid, pidfd, packet.fds);
+                let born_ns = born_ns.unwrap_or_else(clock::monotonic_ns);
+                self.admit(key, sender.pid, born_ns, pidfd, packet.fds);
             }
             Some(Heard::Failed(key, step, errno)) => self.children.birth_failed(key, sender.pid, step, errno),
             Some(Heard::Ack(key)) if by_supervisor => self.children.acknowledge(key),
@@ -260,9 +261,9 @@ impl Keeper {
     }
 
     /// A child that cannot be held is killed before its exec; if it has an entry, its exit is told like any other.
-    fn admit(&mut self, key: Key, pid: Pid, pidfd: Option<OwnedFd>, outputs: Fds) {
+    fn admit(&mut self, key: Key, pid: Pid, born_ns: u64, pidfd: Option<OwnedFd>, outputs: Fds) {
         let held = pidfd.is_some();
-        let registered = self.children.register(key, pid, pidfd, outputs);
+        let registered = self.children.register(key, pid, born_ns, pidfd, outputs);
         if registered.is_err() || !held {
             // Our own child and not reaped: the number is its.
             let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);

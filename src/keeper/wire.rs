@@ -36,8 +36,8 @@ const PING: u8 = 71;
 /// What the keeper hears, from the supervisor process and from children on their way to exec.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
-    /// The sender is the process of this key.
-    Register(Key),
+    /// The sender is the process of this key, begun at this time (`CLOCK_MONOTONIC`, ns).
+    Register(Key, Option<u64>),
     /// The sender will not come to exec: step and errno.
     Failed(Key, i32, Errno),
     Ack(Key),
@@ -83,8 +83,8 @@ impl Bytes {
     }
 }
 
-pub(super) fn register(key: Key) -> Bytes {
-    Bytes::new(REGISTER).with_key(key)
+pub(super) fn register(key: Key, born_ns: u64) -> Bytes {
+    Bytes::new(REGISTER).with_key(key).with(&born_ns.to_le_bytes())
 }
 
 /// The child appends step and errno.
@@ -108,8 +108,8 @@ pub(super) fn to_keeper(message: &ToKeeper) -> Option<Bytes> {
 }
 
 /// Its pidfd and then its outputs travel along.
-pub(super) fn child(key: Key, pid: Pid) -> Bytes {
-    Bytes::new(CHILD).with_key(key).with(&pid.as_raw().to_le_bytes())
+pub(super) fn child(key: Key, pid: Pid, born_ns: u64) -> Bytes {
+    Bytes::new(CHILD).with_key(key).with(&pid.as_raw().to_le_bytes()).with(&born_ns.to_le_bytes())
 }
 
 /// Its descriptor travels along.
@@ -162,7 +162,7 @@ pub(super) fn ping() -> Bytes {
 pub(super) fn heard(packet: &[u8]) -> Option<Heard<'_>> {
     let mut fields = Fields(packet);
     match fields.tag()? {
-        REGISTER => Some(Heard::Register(fields.key()?)),
+        REGISTER => Some(Heard::Register(fields.key()?, fields.u64())),
         FAILED => Some(Heard::Failed(fields.key()?, fields.i32()?, Errno::from_raw(fields.i32()?))),
         ACK => Some(Heard::Ack(fields.key()?)),
         STORE => Some(Heard::Store(fields.name()?)),
@@ -183,6 +183,7 @@ pub(super) fn from_keeper(packet: &[u8], fds: Fds) -> Option<FromKeeper> {
         CHILD => Some(FromKeeper::Child {
             key: fields.key()?,
             pid: fields.pid()?,
+            born_ns: fields.u64(),
             pidfd: fds.next()?,
             outputs: fds.collect(),
         }),

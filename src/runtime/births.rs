@@ -24,6 +24,8 @@ pub(super) struct Grants<'a> {
     pub(super) listen: Vec<BorrowedFd<'a>>,
     /// The way to the keeper.
     pub(super) link: &'a Link,
+    /// Now.
+    pub(super) born_ns: u64,
 }
 
 /// The birth of this run.
@@ -52,7 +54,7 @@ pub(super) fn birth<'a>(
         listen_pid: !grants.listen.is_empty(),
         pass: grants.listen,
         nofile: Some((context.open_files.soft, context.open_files.hard)),
-        parent: grants.link.parent(key, grants.outputs),
+        parent: grants.link.parent(key, grants.born_ns, grants.outputs),
     })
 }
 

@@ -84,7 +84,7 @@ impl Supervisor {
         }
         match self.bear(node, run, &spec) {
             Ok(process) => {
-                self.reporter.born(node, run, process.pid, os::clock::monotonic_ns());
+                self.reporter.born(node, run, process.pid, process.born_ns);
                 self.processes.insert(node, process);
                 Event::Spawned(node, run)
             }
@@ -121,18 +121,20 @@ impl Supervisor {
             (_, _, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
             _ => [null; 3],
         };
+        let born_ns = os::clock::monotonic_ns();
         let grants = Grants {
             stdio,
             outputs: outputs.iter().map(|output| output.tap.pipe()).collect(),
             listen: listen.iter().map(|socket| socket.as_fd()).collect(),
             link: &self.link,
+            born_ns,
         };
         let birth = births::birth(&self.world.project, &name, spec, key, grants, &self.context)
             .map_err(|sentence| (StartError::Failed, sentence))?;
         let born = os::spawn::spawn(&birth).map_err(|error| birth_failed(spec, &error))?;
         drop(birth);
         let taps = outputs.into_iter().map(|output| output.tap).collect();
-        Ok(Process { run, pid: born.pid, pidfd: born.pidfd, taps })
+        Ok(Process { run, pid: born.pid, born_ns: Some(born_ns), pidfd: born.pidfd, taps })
     }
 
     /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.

@@ -155,7 +155,7 @@ impl Safe {
     fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
         loop {
             match self.link.recv_within(SNAPSHOT_WAIT)? {
-                FromKeeper::Child { key, pid, pidfd, outputs } => {
+                FromKeeper::Child { key, pid, pidfd, outputs, .. } => {
                     let (node, run) = (NodeId(key.node), Run(key.run));
                     let taps = self.taps(node, outputs);
                     let newer = self.children.get(&node).is_none_or(|held| held.run < run);

@@ -55,6 +55,8 @@ pub enum RuntimeError {
 pub(super) struct Process {
     pub(super) run: Run,
     pub(super) pid: Pid,
+    /// When it was set out to make it; `None`: by a supervisor process that did not tell.
+    pub(super) born_ns: Option<u64>,
     pub(super) pidfd: OwnedFd,
     pub(super) taps: Vec<Rc<Tap>>,
 }
