@@ -418,9 +418,9 @@ fn root_adds_no_child_that_others_can_write() {
 fn events_name_the_child_that_went() {
     let launcher = Project::new(&worker("a", "")).up();
     add(&launcher, &worker("short", "restart = \"temporary\"\n"));
-    let mut events =
-        launcher.project.provost(&["events"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(events.stdout.take().unwrap()));
+    let events = launcher.project.provost(&["events"]).stdout(std::process::Stdio::piped()).spawn();
+    let mut events = support::Aside(events.unwrap());
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(events.0.stdout.take().unwrap()));
     // The stream has begun once something is heard on it.
     let heard = std::thread::spawn(move || {
         let mut names = Vec::new();
@@ -441,6 +441,4 @@ fn events_name_the_child_that_went() {
         heard.is_finished().then_some(())
     });
     assert_eq!(heard.join().unwrap(), ["short"]);
-    kill(events.id() as i32, libc::SIGTERM);
-    events.wait().unwrap();
 }

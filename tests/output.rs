@@ -113,9 +113,9 @@ fn logs_follows_over_rotations_and_the_death_of_the_supervisor_process() {
     let project = Project::new(&child("w", &waits, limits));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let launcher = project.up();
-    let mut follower =
-        launcher.project.provost(&["logs", "--follow", "w"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let follower = launcher.project.provost(&["logs", "--follow", "w"]).stdout(Stdio::piped()).spawn();
+    let mut follower = support::Aside(follower.unwrap());
+    let mut lines = BufReader::new(follower.0.stdout.take().unwrap()).lines();
     for n in 0..=3000 {
         let line = lines.next().unwrap().unwrap();
         assert!(line.ends_with(&format!(" w | line {n}")), "line {n}: {line}");
@@ -126,8 +126,6 @@ fn logs_follows_over_rotations_and_the_death_of_the_supervisor_process() {
             kill(launcher.pid_of("supervisor").unwrap(), libc::SIGKILL);
         }
     }
-    follower.kill().unwrap();
-    follower.wait().unwrap();
 }
 
 #[test]

@@ -117,6 +117,16 @@ impl Project {
     }
 }
 
+/// A process beside the launcher that does not end by itself. Dropped, it is killed.
+pub struct Aside(pub Child);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running launcher. Dropped, it and everything below it is killed.
 pub struct Launcher {
     pub project: Project,
