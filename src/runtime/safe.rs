@@ -240,7 +240,9 @@ impl Safe {
         let fd = match self.control.take() {
             Some(fd) => fd,
             None => {
-                let fd = os::socket::listen(&self.run_dir.join(control::SOCKET), 0o600)?;
+                let path = self.run_dir.join(control::SOCKET);
+                os::rundir::clear(&path)?;
+                let fd = os::socket::listen(&path, 0o600)?;
                 self.link.send(&ToKeeper::Store(CONTROL, fd.as_fd()))?;
                 fd
             }
