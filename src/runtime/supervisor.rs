@@ -125,6 +125,8 @@ struct Inboxes {
 /// # Errors
 /// See [`RuntimeError`]; the process should exit with failure, the keeper goes on from there.
 pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<(), RuntimeError> {
+    // Before the children there are: they bring several descriptors each.
+    os::spawn::reserve()?;
     // Everything is a task, the loop too: only tasks are woken without a detour through a descriptor of the runtime's own.
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
