@@ -25,7 +25,7 @@ pub(super) struct Child {
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) outputs: [Option<OwnedFd>; OUTPUTS_MAX],
     birth_failed: Option<(i32, Errno)>,
-    born_ns: u64,
+    pub(super) born_ns: u64,
     pub(super) exit: Option<ExitRecord>,
     /// Whether others that were killed with it may not be gone yet: its exit is not told before they are.
     rest: Rest,
@@ -66,6 +66,16 @@ impl Child {
     }
 }
 
+/// What a child says of itself when it registers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birth {
+    pub(super) key: Key,
+    pub(super) reach: Reach,
+    pub(super) pid: Pid,
+    /// `CLOCK_MONOTONIC`.
+    pub(super) born_ns: u64,
+}
+
 /// Why a child cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -97,12 +107,11 @@ impl Children {
     /// A child the present supervisor process has made.
     pub(super) fn register(
         &mut self,
-        key: Key,
-        reach: Reach,
-        pid: Pid,
+        birth: Birth,
         pidfd: Option<OwnedFd>,
         outputs: Fds,
     ) -> Result<(), Refused> {
+        let Birth { key, reach, pid, born_ns } = birth;
         if self.list.iter().any(|child| child.key == key) {
             return Err(Refused::Known);
         }
@@ -111,7 +120,6 @@ impl Children {
         }
         let mut outputs = outputs.into_iter();
         let outputs = [(); OUTPUTS_MAX].map(|()| outputs.next());
-        let (born_ns, told) = (clock::monotonic_ns(), Told::Birth);
         self.list.push(Child {
             key,
             pid,
@@ -122,7 +130,7 @@ impl Children {
             exit: None,
             rest: Rest::Gone,
             reach,
-            told,
+            told: Told::Birth,
         });
         if let Err(place) = self.alive.binary_search(&pid) {
             self.alive.insert(place, pid);
@@ -255,7 +263,8 @@ mod tests {
     }
 
     fn register(children: &mut Children, key: Key, number: i32) -> Result<(), Refused> {
-        children.register(key, Reach::Tree, pid(number), None, Fds::default())
+        let birth = Birth { key, reach: Reach::Tree, pid: pid(number), born_ns: 0 };
+        children.register(birth, None, Fds::default())
     }
 
     #[test]

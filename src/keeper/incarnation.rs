@@ -312,7 +312,10 @@ impl Incarnation {
                         *place = fd;
                         count += 1;
                     }
-                    say(wire::child(child.key, child.pid), fds.get(..count).unwrap_or_default())?;
+                    say(
+                        wire::child(child.key, child.pid, child.born_ns),
+                        fds.get(..count).unwrap_or_default(),
+                    )?;
                 }
                 child.told = Told::Birth;
             }

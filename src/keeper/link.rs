@@ -105,12 +105,18 @@ impl Link {
         Ok(socket::send(self.socket.as_fd(), bytes.as_slice(), along)?)
     }
 
-    /// How a child is born into the keeper's hands: registered under `key`, with at most two read ends of its
-    /// output; its end takes with it whom `reach` says.
-    pub fn parent<'a>(&'a self, key: Key, reach: Reach, outputs: Vec<BorrowedFd<'a>>) -> Parent<'a> {
+    /// How a child is born into the keeper's hands: registered under `key` as begun at `born_ns` (`CLOCK_MONOTONIC`), with at
+    /// most two read ends of its output; its end takes with it whom `reach` says.
+    pub fn parent<'a>(
+        &'a self,
+        key: Key,
+        born_ns: u64,
+        reach: Reach,
+        outputs: Vec<BorrowedFd<'a>>,
+    ) -> Parent<'a> {
         Parent::Keeper {
             socket: self.as_fd(),
-            message: Link::registration(key, reach),
+            message: Link::registration(key, born_ns, reach),
             fds: outputs,
             failed: Link::failed(key),
             keeper: self.keeper,
@@ -118,8 +124,8 @@ impl Link {
     }
 
     /// The packet by which a child registers.
-    pub fn registration(key: Key, reach: Reach) -> Vec<u8> {
-        wire::register(key, reach).as_slice().to_vec()
+    pub fn registration(key: Key, born_ns: u64, reach: Reach) -> Vec<u8> {
+        wire::register(key, born_ns, reach).as_slice().to_vec()
     }
 
     /// The packet by which a registered child says that it will not come to exec, without step and errno.

@@ -81,6 +81,8 @@ pub enum FromKeeper {
         key: Key,
         /// Process id, valid until its exit was acknowledged.
         pid: Pid,
+        /// See [`ExitRecord::born_ns`]; the first keepers did not tell it.
+        born_ns: Option<u64>,
         /// A duplicate of the keeper's pidfd.
         pidfd: OwnedFd,
         /// Read ends of its output pipes, in the order they were registered.
@@ -154,7 +156,7 @@ pub struct ExitRecord {
     pub max_rss_kib: u64,
     /// When it was reaped, `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
-    /// When it registered, on its way to exec; likewise.
+    /// When the supervisor process set out to make it; likewise. Before anything the process did.
     pub born_ns: u64,
     /// It never came to exec: the failed step (`Step as i32`) and errno.
     pub birth_failed: Option<(i32, Errno)>,

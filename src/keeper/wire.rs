@@ -36,8 +36,8 @@ const PING: u8 = 71;
 /// What the keeper hears, from the supervisor process and from children on their way to exec.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
-    /// The sender is the process of this key.
-    Register(Key, Reach),
+    /// The sender is the process of this key, begun at this time (`CLOCK_MONOTONIC`, ns); its end takes these with it.
+    Register(Key, Option<u64>, Reach),
     /// The sender will not come to exec: step and errno.
     Failed(Key, i32, Errno),
     Ack(Key),
@@ -89,13 +89,13 @@ impl Bytes {
     }
 }
 
-pub(super) fn register(key: Key, reach: Reach) -> Bytes {
+pub(super) fn register(key: Key, born_ns: u64, reach: Reach) -> Bytes {
     let reach: u8 = match reach {
         Reach::Tree => 0,
         Reach::Group => 1,
         Reach::Process => 2,
     };
-    Bytes::new(REGISTER).with_key(key).with(&[reach])
+    Bytes::new(REGISTER).with_key(key).with(&born_ns.to_le_bytes()).with(&[reach])
 }
 
 /// The child appends step and errno.
@@ -119,8 +119,8 @@ pub(super) fn to_keeper(message: &ToKeeper) -> Option<Bytes> {
 }
 
 /// Its pidfd and then its outputs travel along.
-pub(super) fn child(key: Key, pid: Pid) -> Bytes {
-    Bytes::new(CHILD).with_key(key).with(&pid.as_raw().to_le_bytes())
+pub(super) fn child(key: Key, pid: Pid, born_ns: u64) -> Bytes {
+    Bytes::new(CHILD).with_key(key).with(&pid.as_raw().to_le_bytes()).with(&born_ns.to_le_bytes())
 }
 
 /// Its descriptor travels along.
@@ -174,7 +174,7 @@ pub(super) fn ping() -> Bytes {
 pub(super) fn heard(packet: &[u8]) -> Option<Heard<'_>> {
     let mut fields = Fields(packet);
     match fields.tag()? {
-        REGISTER => Some(Heard::Register(fields.key()?, fields.reach())),
+        REGISTER => Some(Heard::Register(fields.key()?, fields.u64(), fields.reach())),
         FAILED => Some(Heard::Failed(fields.key()?, fields.i32()?, Errno::from_raw(fields.i32()?))),
         ACK => Some(Heard::Ack(fields.key()?)),
         STORE => Some(Heard::Store(fields.name()?)),
@@ -195,6 +195,7 @@ pub(super) fn from_keeper(packet: &[u8], fds: Fds) -> Option<FromKeeper> {
         CHILD => Some(FromKeeper::Child {
             key: fields.key()?,
             pid: fields.pid()?,
+            born_ns: fields.u64(),
             pidfd: fds.next()?,
             outputs: fds.collect(),
         }),

@@ -1,6 +1,7 @@
 //! Private directories: sockets in them are protected by the directory, so nobody else may own, open or replace it.
 
 use std::env;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
@@ -46,6 +47,16 @@ pub fn create(path: &Path) -> io::Result<()> {
         folder = openat(&folder, name, flags | follow, Mode::empty())?;
     }
     Ok(())
+}
+/// Removes what lies at a path in the run directory, whatever it is: nobody but provost puts anything there.
+///
+/// # Errors
+/// Those of `unlink(2)`; nothing there is none.
+pub fn clear(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Lets everybody pass through directories made by [`create`], so that what is in the first of them can be reached by whoever

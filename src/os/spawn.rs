@@ -2,10 +2,12 @@
 //! with `clone(2)` where `clone3` is refused. The caller is suspended until exec, so the cost does not grow with its memory
 //! and an exec error comes back through shared memory.
 //!
-//! `newborn.rs` is what the child does, step by step; `clone.rs` is the system call and its stack.
+//! `newborn.rs` is what the child does, step by step; `clone.rs` is the system call and its stack; `window.rs` keeps a birth
+//! from growing with the number of descriptors.
 
 mod clone;
 mod newborn;
+mod window;
 
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,6 +18,7 @@ use nix::unistd::Pid;
 use super::limits::Rlimit;
 use super::wait;
 use newborn::Newborn;
+pub use window::reserve;
 
 /// Everything a new process is made of. Prepared before the clone: between clone and exec nothing is allocated.
 #[derive(Debug)]

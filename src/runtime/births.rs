@@ -28,6 +28,8 @@ pub(super) struct Grants<'a> {
     pub(super) group: &'a Group,
     /// The way to the keeper.
     pub(super) link: &'a Link,
+    /// Now.
+    pub(super) born_ns: u64,
 }
 
 /// The birth of this run.
@@ -69,7 +71,7 @@ pub(super) fn birth<'a>(
             }),
             no_new_privs: spec.no_new_privs,
         },
-        parent: grants.link.parent(key, reach(spec.kill_mode), grants.outputs),
+        parent: grants.link.parent(key, grants.born_ns, reach(spec.kill_mode), grants.outputs),
     })
 }
 

@@ -84,7 +84,7 @@ impl Supervisor {
         }
         match self.bear(node, run, &spec) {
             Ok(process) => {
-                self.reporter.born(node, run, process.pid, os::clock::monotonic_ns());
+                self.reporter.born(node, run, process.pid, process.born_ns);
                 self.processes.insert(node, process);
                 Event::Spawned(node, run)
             }
@@ -128,12 +128,14 @@ impl Supervisor {
             .cgroups
             .group(cell, &births::group_limits(&spec.limits))
             .map_err(|error| (severity(error.errno), error.to_string()))?;
+        let born_ns = os::clock::monotonic_ns();
         let grants = Grants {
             stdio,
             outputs: outputs.iter().map(|output| output.tap.pipe()).collect(),
             listen: listen.iter().map(|socket| socket.as_fd()).collect(),
             group: &group,
             link: &self.link,
+            born_ns,
         };
         let birth = births::birth(&self.world.project, &name, spec, key, grants, &self.context)
             .map_err(|sentence| (StartError::Failed, sentence))?;
@@ -144,7 +146,7 @@ impl Supervisor {
         })?;
         drop(birth);
         let taps = outputs.into_iter().map(|output| output.tap).collect();
-        Ok(Process { run, pid: born.pid, pidfd: born.pidfd, taps })
+        Ok(Process { run, pid: born.pid, born_ns: Some(born_ns), pidfd: born.pidfd, taps })
     }
 
     /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.

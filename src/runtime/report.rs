@@ -104,17 +104,11 @@ impl Reporter {
         Response::Events { past, coming: stream.subscribe() }
     }
 
-    /// The process of this run exists since `began_ns`.
-    pub(super) fn born(&mut self, node: NodeId, run: Run, pid: Pid, began_ns: u64) {
+    /// The process of this run exists, since `began_ns` if that is known.
+    pub(super) fn born(&mut self, node: NodeId, run: Run, pid: Pid, began_ns: Option<u64>) {
         let life = self.processes.entry(node).or_default();
-        (life.run, life.pid, life.began_ns) = (run, Some(pid), Some(began_ns));
+        (life.run, life.pid, life.began_ns) = (run, Some(pid), began_ns);
         self.failures.remove(&node);
-    }
-
-    /// This run was started by an earlier supervisor process.
-    pub(super) fn adopted(&mut self, node: NodeId, run: Run, pid: Pid) {
-        let life = self.processes.entry(node).or_default();
-        (life.run, life.pid) = (run, Some(pid));
     }
 
     /// The attempt failed like this: the sentence for the `start_failed` that follows, and for whoever asks later.

@@ -160,7 +160,7 @@ impl Safe {
     fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
         loop {
             match self.link.recv_within(SNAPSHOT_WAIT)? {
-                FromKeeper::Child { key, pid, pidfd, outputs } => {
+                FromKeeper::Child { key, pid, pidfd, outputs, .. } => {
                     let (node, run) = (NodeId(key.node), Run(key.run));
                     let taps = self.taps(node, outputs);
                     let newer = self.children.get(&node).is_none_or(|held| held.run < run);
@@ -245,7 +245,9 @@ impl Safe {
         let fd = match self.control.take() {
             Some(fd) => fd,
             None => {
-                let fd = os::socket::listen(&self.run_dir.join(control::SOCKET), 0o600)?;
+                let path = self.run_dir.join(control::SOCKET);
+                os::rundir::clear(&path)?;
+                let fd = os::socket::listen(&path, 0o600)?;
                 self.link.send(&ToKeeper::Store(CONTROL, fd.as_fd()))?;
                 fd
             }

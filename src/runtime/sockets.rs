@@ -36,7 +36,8 @@ impl Supervisor {
     /// The listening control socket.
     pub(super) fn control_socket(&mut self) -> Result<tokio::net::UnixListener, RuntimeError> {
         let path = self.world.project.run_dir.join(control::SOCKET);
-        let fd = self.obtain(CONTROL, || os::socket::listen(&path, 0o600))?;
+        let fd = self
+            .obtain(CONTROL, || os::rundir::clear(&path).and_then(|()| os::socket::listen(&path, 0o600)))?;
         let listener = UnixListener::from(fd.try_clone()?);
         listener.set_nonblocking(true)?;
         Ok(tokio::net::UnixListener::from_std(listener)?)
@@ -76,7 +77,8 @@ impl Supervisor {
         if let Some(folder) = path.parent() {
             os::rundir::create(folder).map_err(failed)?;
         }
-        let socket = self.obtain(&stored, || os::socket::bind_datagram(&path, 0o600)).map_err(failed)?;
+        let make = || os::rundir::clear(&path).and_then(|()| os::socket::bind_datagram(&path, 0o600));
+        let socket = self.obtain(&stored, make).map_err(failed)?;
         if let Some(account) = account {
             give(&path, account).map_err(failed)?;
         }

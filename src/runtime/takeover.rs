@@ -87,8 +87,9 @@ impl Supervisor {
     fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
         loop {
             match self.link.recv_within(SNAPSHOT_WAIT)? {
-                FromKeeper::Child { key, pid, pidfd, outputs } => {
-                    self.adopt(NodeId(key.node), Run(key.run), pid, pidfd, outputs);
+                FromKeeper::Child { key, pid, born_ns, pidfd, outputs } => {
+                    let process = Process { run: Run(key.run), pid, born_ns, pidfd, taps: Vec::new() };
+                    self.adopt(NodeId(key.node), process, outputs);
                 }
                 FromKeeper::Stored { name, fd } => {
                     self.store.insert(name, Rc::new(fd));
@@ -113,15 +114,16 @@ impl Supervisor {
 
     /// Holds a child that an earlier supervisor process started. Its output goes on where it was. An ended run whose output
     /// somebody still holds may stand beside the next run of the same node.
-    fn adopt(&mut self, node: NodeId, run: Run, pid: Pid, pidfd: OwnedFd, pipes: Vec<OwnedFd>) {
+    fn adopt(&mut self, node: NodeId, mut process: Process, pipes: Vec<OwnedFd>) {
         let logs = match self.world.process(node) {
             Some(spec) => self.outputs.adopt(node, spec),
             None => Vec::new(),
         };
-        let taps = pipes.into_iter().zip(logs).filter_map(|(pipe, log)| Tap::open(pipe, log).ok()).collect();
-        let mut earlier = Process { run, pid, pidfd, taps };
-        if self.processes.get(&node).is_none_or(|other| other.run < run) {
-            self.reporter.adopted(node, run, pid);
+        process.taps =
+            pipes.into_iter().zip(logs).filter_map(|(pipe, log)| Tap::open(pipe, log).ok()).collect();
+        let mut earlier = process;
+        if self.processes.get(&node).is_none_or(|other| other.run < earlier.run) {
+            self.reporter.born(node, earlier.run, earlier.pid, earlier.born_ns);
             let Some(replaced) = self.processes.insert(node, earlier) else { return };
             earlier = replaced;
         }

@@ -57,7 +57,7 @@ fn bear(
         listen_pid: false,
         nofile: None,
         terms: Terms::default(),
-        parent: link.parent(key, Reach::Tree, read.map(AsFd::as_fd).into_iter().collect()),
+        parent: link.parent(key, 0, Reach::Tree, read.map(AsFd::as_fd).into_iter().collect()),
     })
 }
 
@@ -102,7 +102,7 @@ impl Script {
     fn hear(&mut self) {
         while let Some(message) = self.link.as_ref().and_then(|link| link.recv().unwrap()) {
             match message {
-                FromKeeper::Child { key, pid, pidfd, outputs } => {
+                FromKeeper::Child { key, pid, pidfd, outputs, .. } => {
                     let held = provost::os::pidfd::signal(pidfd.as_fd(), 0).is_ok();
                     print(format!("child {} {pid} alive={held} outputs={}", show(key), outputs.len()));
                     if let Some(output) = outputs.into_iter().next() {
@@ -160,7 +160,7 @@ impl Script {
                 print(format!("crowded {count}"));
             }
             ["babble"] => {
-                let own_registration = Link::registration(Key { node: 9, run: 9 }, Reach::Tree);
+                let own_registration = Link::registration(Key { node: 9, run: 9 }, 0, Reach::Tree);
                 let packets: [&[u8]; 5] = [b"", b"x", &[0; 127], &[255; 600], &own_registration];
                 for packet in packets {
                     socket::send(self.link().as_fd(), packet, &[self.link().as_fd()]).unwrap();
@@ -204,7 +204,7 @@ impl Script {
     /// A child that keeps the socket and never registers, as one stuck between clone and registration would.
     fn bear_stuck(&self) -> Born {
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-        let mut parent = self.link().parent(Key { node: 0, run: 0 }, Reach::Tree, Vec::new());
+        let mut parent = self.link().parent(Key { node: 0, run: 0 }, 0, Reach::Tree, Vec::new());
         if let Parent::Keeper { message, .. } = &mut parent {
             *message = b"no packet".to_vec();
         }

@@ -27,6 +27,9 @@ const FIRST_SIZE: usize = 64;
 /// Makes the child and returns when it has exec'ed or ended.
 pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
     let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64;
+    if newborn.window().is_some() {
+        flags |= libc::CLONE_FILES as u64;
+    }
     let mut exit_signal = libc::SIGCHLD;
     if let Parent::Keeper { .. } = newborn.parent() {
         // The child takes over our own exit signal, and clone3 refuses another one.
@@ -44,6 +47,8 @@ pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
     let blocked = signals::BlockedAll::new();
     let pid = call.make();
     drop(blocked);
+    // By now the child has a table of its own, or is gone.
+    newborn.window().inspect(|window| window.clear());
 
     let pid = Pid::from_raw(pid?);
     if call.pidfd < 0 {

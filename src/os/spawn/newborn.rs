@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use super::window::Window;
 use super::{Birth, BirthError, Identity, Parent, Step};
 use crate::os::{fallback, signals, socket};
 
@@ -49,6 +50,8 @@ pub(super) struct Newborn<'a> {
     oom_score: Option<CString>,
     /// Who it becomes; `None`: it is that already, and may not be allowed to become it once more.
     identity: Option<&'a Identity>,
+    /// Where it leaves a descriptor table that it shares with the parent; `None`: the table is a copy.
+    window: Option<&'static Window>,
     /// What the kernel leaves ignored.
     ignored: signals::Ignored,
     /// Descriptors to mark CLOEXEC one by one, where `close_range` is missing.
@@ -61,13 +64,15 @@ pub(super) struct Newborn<'a> {
 
 impl<'a> Newborn<'a> {
     /// The steps, in order. A new kind of preparation is one line here and one function below.
-    const STEPS: [(Step, Act<'a>); 16] = [
+    const STEPS: [(Step, Act<'a>); 17] = [
         (Step::Session, Self::found_session),
         (Step::DeathSignal, Self::tie_to_parent),
         (Step::Register, Self::register),
+        // With the parent's descriptors still at hand.
         (Step::Cgroup, Self::enter_limit_groups),
         (Step::Nice, Self::set_nice),
         (Step::OomScore, Self::set_oom_score),
+        (Step::Descriptors, Self::leave_shared_table),
         (Step::Descriptors, Self::place_descriptors),
         (Step::Limits, Self::restore_open_files),
         (Step::Limits, Self::set_limits),
@@ -110,6 +115,7 @@ impl<'a> Newborn<'a> {
                 pid: None,
             })?,
         };
+        let window = Window::with_room(birth.stdio.len() + birth.pass.len() + 1).filter(|_| open.is_empty());
         Ok(Newborn {
             birth,
             caller: Pid::this(),
@@ -120,6 +126,7 @@ impl<'a> Newborn<'a> {
             socket: Cell::new(socket),
             oom_score: birth.terms.oom_score.and_then(|score| CString::new(score.to_string()).ok()),
             identity: birth.terms.identity.as_ref().filter(|identity| !is_ours(identity)),
+            window,
             ignored: signals::Ignored::now(),
             open,
             stage: Cell::new(Step::Clone),
@@ -134,6 +141,11 @@ impl<'a> Newborn<'a> {
 
     pub(super) fn parent(&self) -> &Parent<'a> {
         &self.birth.parent
+    }
+
+    /// See [`Window`]: with one, the clone must not copy the descriptor table.
+    pub(super) fn window(&self) -> Option<&'static Window> {
+        self.window
     }
 
     /// What became of the child, read by the parent after it was resumed.
@@ -191,6 +203,19 @@ impl<'a> Newborn<'a> {
     fn register(&self) -> nix::Result<()> {
         let Parent::Keeper { socket, message, fds, .. } = self.parent() else { return Ok(()) };
         socket::send(*socket, message, fds)
+    }
+
+    /// Until here every descriptor is the parent's. What is still needed goes into the window, and the child keeps a table
+    /// that ends with it.
+    fn leave_shared_table(&self) -> nix::Result<()> {
+        let Some(window) = self.window else { return Ok(()) };
+        let needed = self.sources.iter().chain([&self.socket]).filter(|source| source.get() >= 0);
+        for (source, slot) in needed.zip(window.slots()) {
+            // SAFETY: a plain system call on numbers; the slot is set aside for this.
+            let placed = unsafe { libc::dup3(source.get(), slot, libc::O_CLOEXEC) };
+            source.set(Errno::result(placed)?);
+        }
+        unshare_from(window.end() as u32)
     }
 
     /// Sources below the last target would be overwritten before their turn, or are their own target: those are first
@@ -373,8 +398,21 @@ fn close_on_exec_from(first: u32) -> nix::Result<()> {
     Errno::result(answer).map(drop)
 }
 
+/// Leaves a shared descriptor table for a copy of what is below `first`.
+fn unshare_from(first: u32) -> nix::Result<()> {
+    // SAFETY: closes nothing that this process needs, as the caller says.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    Errno::result(answer).map(drop)
+}
+
+/// Makes `slot` another name of what `fd` is, CLOEXEC.
+pub(super) fn replace(fd: RawFd, slot: RawFd) {
+    // SAFETY: a plain system call on numbers; the slot is set aside for births.
+    unsafe { libc::dup3(fd, slot, libc::O_CLOEXEC) };
+}
+
 /// Whether `close_range(2)` with CLOEXEC exists (Linux 5.11) and is allowed here.
-fn close_range_works() -> bool {
+pub(super) fn close_range_works() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
     *WORKS.get_or_init(|| !fallback::forced("close_range") && close_on_exec_from(u32::MAX).is_ok())
 }

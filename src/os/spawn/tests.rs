@@ -37,8 +37,14 @@ fn pipe() -> (File, File) {
 
 /// Runs the birth to its end and returns what it wrote.
 fn output_of(change: impl FnOnce(&mut Birth), script: &str) -> String {
+    output_with(&[], change, script)
+}
+
+/// The same with these descriptors passed on.
+fn output_with(pass: &[File], change: impl FnOnce(&mut Birth), script: &str) -> String {
     let (null, (mut read, write)) = (null(), pipe());
     let mut birth = shell(script, null.as_fd(), write.as_fd());
+    birth.pass = pass.iter().map(AsFd::as_fd).collect();
     change(&mut birth);
     let born = spawn(&birth).unwrap();
     drop(birth);
@@ -194,4 +200,26 @@ fn the_number_of_a_step_leads_back_to_it() {
     }
     assert_eq!(Step::from_number(0), None);
     assert_eq!(Step::from_number(99), None);
+}
+
+/// In a process of many threads, some with births of their own: whatever order they come in.
+#[test]
+fn with_a_window_a_birth_is_the_same_and_ours_stay_open() {
+    reserve().unwrap();
+    reserve().unwrap();
+    let far: Vec<File> = (0..300).map(|_| null()).collect();
+    let (mut far_read, far_write) = pipe();
+    let far_write = [far_write];
+    let script = "ls -l /proc/self/fd | grep -c pipe; ls /proc/self/fd | wc -l; echo told >&3";
+    // 0-2, 3, and the one that `ls` opens itself.
+    let output = output_with(&far_write, |_| {}, script);
+    assert_eq!(output, "3\n5\n");
+    drop(far_write);
+    let mut told = String::new();
+    far_read.read_to_string(&mut told).unwrap();
+    assert_eq!(told, "told\n", "the only writing end is closed");
+    let missing = Birth { program: c"/none".into(), ..shell("", far[0].as_fd(), far[0].as_fd()) };
+    assert_eq!(spawn(&missing).unwrap_err().errno, Errno::ENOENT);
+    assert_eq!(output_with(&far[..30], |_| {}, "ls /proc/self/fd | wc -l"), "34\n");
+    assert!(far.iter().all(|file| file.metadata().is_ok()));
 }
