@@ -371,7 +371,10 @@ fn f05_who_got_the_number_of_an_ended_child_is_left_alone() {
         cd "${CONFIG%/*}"
         provost up >up.out 2>&1 &
         up=$!
-        until [ -s a ]; do read -t 0.02 x <>idle; done
+        until [ -s a ]; do
+            kill -0 $up 2>/dev/null || { cat up.out; echo untaken; exit 0; }
+            read -t 0.02 x <>idle
+        done
         pid=$(cat a)
         echo >fifo
         until provost tree --json | grep -q '"phase": *"exited"'; do read -t 0.02 x <>idle; done
