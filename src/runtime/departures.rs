@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use super::report::exit_json;
+use super::report::{exit_json, left_json};
 use super::supervisor::{RuntimeError, Supervisor};
 use super::world::{Ending, Record, Verdict};
 use super::{exit_of, outputs};
@@ -161,6 +161,7 @@ fn past_exit(
         requested: verdict.requested,
         killed: verdict.killed,
         decision: verdict.decision,
+        left_behind: left_json(&record.left),
         touched: verdict.touched.clone(),
         rusage: UsageJson {
             user_ms: record.user_us / 1_000,

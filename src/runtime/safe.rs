@@ -36,6 +36,7 @@ use crate::capture::Tap;
 use crate::control::{self, ApiError, Call, Response};
 use crate::keeper::{Beginning, CONTROL, ExitRecord, FromKeeper, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
+use crate::os::cgroup::Home;
 use crate::rules::{Exit, NodeId, Run};
 
 /// How long a child may take to end after TERM.
@@ -63,12 +64,12 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let safe = Safe::take_over(link, journal, console)?;
-        let run_dir = safe.run_dir.clone();
+        let (run_dir, project) = (safe.run_dir.clone(), safe.project.clone());
         safe.live().await.inspect_err(|error| {
             let broken =
                 matches!(error, RuntimeError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe);
             if broken || matches!(error, RuntimeError::KeeperGone) {
-                end_all(&run_dir);
+                end_all(&Home::make(&os::cgroup::home_name(&project, &run_dir)), &run_dir);
             }
         })
     })
@@ -125,6 +126,8 @@ impl Safe {
             Ok(world) => world.project.name.clone(),
             Err(_) => run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         };
+        let home_name = os::cgroup::home_name(&project, &run_dir);
+        let cgroups = Home::make(&home_name);
         let mut safe = Safe {
             reporter: Reporter::new(project.clone(), console),
             link,
@@ -140,6 +143,8 @@ impl Safe {
                 inherited: std::env::vars_os().collect::<Vec<(OsString, OsString)>>(),
                 open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
                 null: File::open("/dev/null")?.into(),
+                cgroups,
+                home_name,
             },
             children: BTreeMap::new(),
             outputs: Outputs::default(),

@@ -21,6 +21,7 @@ fn shell<'a>(script: &str, null: BorrowedFd<'a>, out: BorrowedFd<'a>) -> Birth<'
         pass: Vec::new(),
         listen_pid: false,
         nofile: None,
+        terms: Terms::default(),
         parent: Parent::Caller,
     }
 }
