@@ -50,7 +50,7 @@ impl Times {
 fn measure(beside: &str) {
     let null = File::open("/dev/null").expect("/dev/null");
     let folder = tempfile::tempdir().expect("temporary folder");
-    let home = Home::make(&home_name("bench", folder.path()));
+    let home = Home::make(&home_name(folder.path()));
     let (mut bare, mut plain, mut grouped) = (Times::default(), Times::default(), Times::default());
     for round in 0..ROUNDS {
         let began = Instant::now();

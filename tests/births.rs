@@ -274,7 +274,7 @@ fn limits_of_memory_and_cpu_are_enforced_by_whatever_controller_there_is() {
     assert!(exit["rusage"]["max_rss_bytes"].as_u64().unwrap() < 64 << 20, "{exit}");
     let half = launcher.pid_of("half").unwrap();
     let groups = read(Path::new(&format!("/proc/{half}/cgroup")));
-    assert!(groups.matches("/provost-test-").count() >= 1, "{groups}");
+    assert!(groups.matches("/provost-run-").count() >= 1, "{groups}");
 }
 
 #[test]

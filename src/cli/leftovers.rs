@@ -24,8 +24,8 @@ const PLACE: &str = "cgroup";
 ///
 /// # Errors
 /// One sentence: some cannot be removed, and what to start would run beside them.
-pub(super) fn remove(project: &str, run_dir: &Path) -> Result<Home, String> {
-    let name = cgroup::home_name(project, run_dir);
+pub(super) fn remove(run_dir: &Path) -> Result<Home, String> {
+    let name = cgroup::home_name(run_dir);
     let place = run_dir.join(PLACE);
     // What the file says is believed only of a control group of this very name.
     let known = std::fs::read(&place).unwrap_or_default();

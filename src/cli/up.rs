@@ -62,8 +62,7 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     }
     let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal"))?;
     let run_dir = project.run_dir.clone();
-    let cgroups =
-        leftovers::remove(&project.name, &run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
+    let cgroups = leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
     for sentence in enforcement::doubts(&project, Some(&cgroups)) {
         eprintln!("provost: warning: {sentence}");
     }

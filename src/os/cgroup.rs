@@ -102,12 +102,16 @@ impl Limit {
 }
 
 /// The name of the home of the project whose run directory this is. The same each time, on every version.
-pub fn home_name(project: &str, run_dir: &Path) -> String {
-    // FNV-1a, 64 bits: two projects of one name are told apart.
-    let hash = run_dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+pub fn home_name(run_dir: &Path) -> String {
+    let bytes = run_dir.as_os_str().as_bytes();
+    // FNV-1a, 64 bits: two directories whose last parts are alike are told apart.
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    format!("provost-{project}-{hash:016x}")
+    let last = run_dir.file_name().unwrap_or_default().to_string_lossy();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let last: String = last.chars().map(|letter| if plain(letter) { letter } else { '_' }).take(64).collect();
+    format!("provost-{last}-{hash:016x}")
 }
 
 /// Which run a group is for: the numbers of node and run.

@@ -64,12 +64,12 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let safe = Safe::take_over(link, journal, console)?;
-        let (run_dir, project) = (safe.run_dir.clone(), safe.project.clone());
+        let run_dir = safe.run_dir.clone();
         safe.live().await.inspect_err(|error| {
             let broken =
                 matches!(error, RuntimeError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe);
             if broken || matches!(error, RuntimeError::KeeperGone) {
-                end_all(&Home::make(&os::cgroup::home_name(&project, &run_dir)), &run_dir);
+                end_all(&Home::make(&os::cgroup::home_name(&run_dir)), &run_dir);
             }
         })
     })
@@ -126,7 +126,7 @@ impl Safe {
             Ok(world) => world.project.name.clone(),
             Err(_) => run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         };
-        let home_name = os::cgroup::home_name(&project, &run_dir);
+        let home_name = os::cgroup::home_name(&run_dir);
         let cgroups = Home::make(&home_name);
         let mut safe = Safe {
             reporter: Reporter::new(project.clone(), console),

@@ -43,7 +43,7 @@ impl Supervisor {
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
         let mut reporter = Reporter::new(world.project.name.clone(), console);
         reporter.learn_names(&world.tree.view(now()));
-        let home_name = os::cgroup::home_name(&world.project.name, &world.project.run_dir);
+        let home_name = os::cgroup::home_name(&world.project.run_dir);
         let cgroups = Home::make(&home_name);
         let context = Context {
             inherited: std::env::vars_os().collect(),
