@@ -8,6 +8,7 @@
 
 pub mod engine;
 pub mod model;
+pub mod one_process;
 pub mod protocol;
 pub mod simulator;
 
