@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use provost::node::{Connection, Identity, Kind, Refusal, frame};
 use provost::reddit::protocol::{
-    self, Answer, EngineRequest, Page, Reply, Request, Sort, Stats, SubredditId, post_manager,
+    self, Answer, EngineRequest, Envelope, Page, Reply, Request, Sort, Stats, SubredditId, Window,
+    post_manager,
 };
 use tempfile::TempDir;
 use tokio::task::LocalSet;
@@ -134,7 +135,7 @@ fn place() -> Place {
 }
 
 /// Asks an engine from this process, on a connection of its own.
-fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Connection<Request, Answer>) -> T) -> T {
+fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Connection<Envelope, Answer>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let me = Identity::of_this_process("test");
@@ -142,8 +143,8 @@ fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Connection<Request, Answer>) -> 
     })
 }
 
-async fn stats(engine: &Connection<Request, Answer>) -> Stats {
-    match engine.call(&Request::Engine(EngineRequest::Stats), BOUND).await.unwrap() {
+async fn stats(engine: &Connection<Envelope, Answer>) -> Stats {
+    match engine.call(&Request::Engine(EngineRequest::Stats).into(), BOUND).await.unwrap() {
         Ok(Reply::Engine(stats)) => stats,
         other => panic!("{other:?}"),
     }
@@ -263,12 +264,13 @@ fn two_clients_see_each_others_posts() {
             // The most popular one, which users of both clients join and post in.
             subreddit: SubredditId(1),
             sort: Sort::New,
+            window: Window::All,
             page: Page { after: None, limit: Some(100) },
         };
         let deadline = Instant::now() + BOUND;
         loop {
             assert!(Instant::now() < deadline, "{:?}", stats(&engine).await);
-            let answer = engine.call(&Request::PostManager(list.clone()), BOUND).await.unwrap();
+            let answer = engine.call(&Request::PostManager(list.clone()).into(), BOUND).await.unwrap();
             let Ok(Reply::PostManager(post_manager::Reply::Posts(posts))) = answer else { continue };
             let by = |client: &str| posts.iter().any(|post| post.author_name.starts_with(client));
             if by("client-1_") && by("client-2_") {
@@ -379,10 +381,17 @@ fn a_client_of_another_build_is_told_and_does_not_try_again() {
     let mut client = Process::client(&place.socket, "client@1", &[]);
     let (mut stream, _) = other.accept().unwrap();
     let mut refusal = Vec::new();
-    frame::append(&mut refusal, Kind::Refusal, 0, &Refusal::Protocol { ours: 2, theirs: 1 }).unwrap();
+    frame::append(
+        &mut refusal,
+        Kind::Refusal,
+        0,
+        &Refusal::Protocol { ours: protocol::VERSION + 1, theirs: protocol::VERSION },
+    )
+    .unwrap();
     stream.write_all(&refusal).unwrap();
     assert_eq!(client.wait().code(), Some(76));
-    assert_eq!(client.count("speaks protocol 2 and this side 1"), 1, "{:?}", client.seen);
+    let text = format!("speaks protocol {} and this side {}", protocol::VERSION + 1, protocol::VERSION);
+    assert_eq!(client.count(&text), 1, "{:?}", client.seen);
 }
 
 #[test]

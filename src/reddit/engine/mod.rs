@@ -2,6 +2,7 @@
 //!
 //! An actor is a name, a mailbox and the code that answers what is in it: [`user_registry`](super::protocol::user_registry),
 //! [`subreddit_manager`](super::protocol::subreddit_manager), [`post_manager`](super::protocol::post_manager),
+//! [`comment_manager`](super::protocol::comment_manager), [`dm_manager`](super::protocol::dm_manager),
 //! [`feed_generator`](super::protocol::feed_generator). A request names its actor; what an actor never does is change a
 //! table. It answers from what it reads, or it asks for a [`Command`](super::model::Command), and the commit actor
 //! decides that command and applies the one record it comes to.
@@ -14,23 +15,28 @@
 //! Why the actors are not tasks: requests come in turns of many (see [`Server`](crate::node::Server)). A turn is
 //! delivered to the mailboxes, each mailbox is emptied once, and the replies leave together; passing a request to an
 //! actor costs a push instead of a wake-up. The mailboxes are emptied in the order in which requests build on each
-//! other: users, subreddits, posts, feeds. As with any actors, there is an order within a mailbox and none is promised
+//! other: users, subreddits, posts, comments,
+//! messages, feeds. As with any actors, there is an order within a mailbox and none is promised
 //! between two: who needs one waits for the reply.
 //!
 //! A panic in an actor ends the process. Restarting it is the supervisor's part.
 
 use self::actor::{Actor, Desk};
+use self::comment_manager::CommentManager;
 use self::commit::Commit;
+use self::dm_manager::DmManager;
 use self::feed_generator::FeedGenerator;
 use self::post_manager::PostManager;
 use self::sessions::Sessions;
 use self::subreddit_manager::SubredditManager;
 use self::user_registry::UserRegistry;
 use super::model::Model;
-use super::protocol::{Answer, EngineRequest, Reply, Request, Stats};
+use super::protocol::{Answer, EngineRequest, Envelope, Reply, Request, Stats};
 
 mod actor;
+mod comment_manager;
 mod commit;
+mod dm_manager;
 mod feed_generator;
 mod post_manager;
 mod service;
@@ -52,6 +58,8 @@ pub struct Engine<A> {
     user_registry: Actor<UserRegistry, A>,
     subreddit_manager: Actor<SubredditManager, A>,
     post_manager: Actor<PostManager, A>,
+    comment_manager: Actor<CommentManager, A>,
+    dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
     requests: u64,
     turns: u64,
@@ -67,6 +75,8 @@ impl<A> Engine<A> {
             user_registry: Actor::new(),
             subreddit_manager: Actor::new(),
             post_manager: Actor::new(),
+            comment_manager: Actor::new(),
+            dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             requests: 0,
             turns: 0,
@@ -77,18 +87,20 @@ impl<A> Engine<A> {
     /// sent once this has returned.
     pub fn turn(
         &mut self,
-        requests: impl IntoIterator<Item = (A, Request)>,
+        requests: impl IntoIterator<Item = (A, Envelope)>,
         now_ms: u64,
         mut reply: impl FnMut(A, &Answer),
     ) {
         self.turns += 1;
-        for (from, request) in requests {
+        for (from, Envelope { op, request }) in requests {
             self.requests += 1;
             match request {
-                Request::UserRegistry(request) => self.user_registry.deliver(from, request),
-                Request::SubredditManager(request) => self.subreddit_manager.deliver(from, request),
-                Request::PostManager(request) => self.post_manager.deliver(from, request),
-                Request::FeedGenerator(request) => self.feed_generator.deliver(from, request),
+                Request::UserRegistry(request) => self.user_registry.deliver(from, op, request),
+                Request::SubredditManager(request) => self.subreddit_manager.deliver(from, op, request),
+                Request::PostManager(request) => self.post_manager.deliver(from, op, request),
+                Request::CommentManager(request) => self.comment_manager.deliver(from, op, request),
+                Request::DmManager(request) => self.dm_manager.deliver(from, op, request),
+                Request::FeedGenerator(request) => self.feed_generator.deliver(from, op, request),
                 Request::Engine(EngineRequest::Stats) => reply(from, &Ok(Reply::Engine(self.stats()))),
             }
         }
@@ -96,6 +108,8 @@ impl<A> Engine<A> {
         self.user_registry.empty(desk, &mut reply);
         self.subreddit_manager.empty(desk, &mut reply);
         self.post_manager.empty(desk, &mut reply);
+        self.comment_manager.empty(desk, &mut reply);
+        self.dm_manager.empty(desk, &mut reply);
         self.feed_generator.empty(desk, &mut reply);
     }
 
@@ -107,7 +121,9 @@ impl<A> Engine<A> {
             users: model.users().count() as u64,
             subreddits: model.subreddits().count() as u64,
             posts: model.posts().count() as u64,
-            votes: model.posts().votes(),
+            comments: model.comments().count() as u64,
+            votes: model.posts().votes() + model.comments().votes(),
+            messages: model.messages().count() as u64,
             sessions: self.sessions.count(),
             requests: self.requests,
             records: self.commit.records(),

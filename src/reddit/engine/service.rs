@@ -43,6 +43,8 @@ pub async fn serve(listener: Listener, identity: Identity, mut termination: Term
         users = stats.users,
         subreddits = stats.subreddits,
         posts = stats.posts,
+        comments = stats.comments,
+        messages = stats.messages,
         votes = stats.votes,
         "stopping on {signal}"
     );
