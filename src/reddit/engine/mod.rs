@@ -21,6 +21,8 @@
 //!
 //! A panic in an actor ends the process. Restarting it is the supervisor's part.
 
+use std::io;
+
 use self::actor::{Actor, Desk};
 use self::comment_manager::CommentManager;
 use self::commit::Commit;
@@ -32,6 +34,7 @@ use self::subreddit_manager::SubredditManager;
 use self::user_registry::UserRegistry;
 use super::model::Model;
 use super::protocol::{Answer, EngineRequest, Envelope, Reply, Request, Stats};
+use super::store::{self, Store};
 
 mod actor;
 mod comment_manager;
@@ -48,7 +51,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use service::serve;
+pub use service::{Keeping, serve};
 
 /// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
 #[derive(Debug)]
@@ -66,11 +69,17 @@ pub struct Engine<A> {
 }
 
 impl<A> Engine<A> {
-    /// An engine that knows nobody.
+    /// An engine that knows nobody and remembers nothing beyond its process.
     #[must_use]
     pub fn new() -> Engine<A> {
+        Engine::with(Model::default(), None)
+    }
+
+    /// An engine that goes on where `model` stands, and writes what happens into `store`.
+    #[must_use]
+    pub fn with(model: Model, store: Option<Store>) -> Engine<A> {
         Engine {
-            commit: Commit::new(Model::default()),
+            commit: Commit::new(model, store),
             sessions: Sessions::new(),
             user_registry: Actor::new(),
             subreddit_manager: Actor::new(),
@@ -84,7 +93,7 @@ impl<A> Engine<A> {
     }
 
     /// Answers one turn of requests at the time `now_ms` (since 1970). Each is answered exactly once. The replies may be
-    /// sent once this has returned.
+    /// sent once [`Engine::settle`] has succeeded.
     pub fn turn(
         &mut self,
         requests: impl IntoIterator<Item = (A, Envelope)>,
@@ -102,6 +111,9 @@ impl<A> Engine<A> {
                 Request::DmManager(request) => self.dm_manager.deliver(from, op, request),
                 Request::FeedGenerator(request) => self.feed_generator.deliver(from, op, request),
                 Request::Engine(EngineRequest::Stats) => reply(from, &Ok(Reply::Engine(self.stats()))),
+                Request::Engine(EngineRequest::Fingerprint) => {
+                    reply(from, &Ok(Reply::Fingerprint(store::fingerprint(self.commit.model()))));
+                }
             }
         }
         let desk = &mut Desk { commit: &mut self.commit, sessions: &mut self.sessions, now_ms };
@@ -111,6 +123,14 @@ impl<A> Engine<A> {
         self.comment_manager.empty(desk, &mut reply);
         self.dm_manager.empty(desk, &mut reply);
         self.feed_generator.empty(desk, &mut reply);
+    }
+
+    /// Makes the turn durable.
+    ///
+    /// # Errors
+    /// Nobody knows what the store holds of this turn: its replies must never be sent, and the engine must end.
+    pub fn settle(&mut self) -> io::Result<()> {
+        self.commit.settle()
     }
 
     /// The counters.
@@ -128,6 +148,7 @@ impl<A> Engine<A> {
             requests: self.requests,
             records: self.commit.records(),
             turns: self.turns,
+            position: self.commit.store().map_or(0, Store::next),
         }
     }
 }

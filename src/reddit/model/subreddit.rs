@@ -28,6 +28,11 @@ impl Subreddit {
         self.members.contains(&user)
     }
 
+    /// Who belongs to it now.
+    pub fn all(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.members.iter().copied()
+    }
+
     /// How many belong to it now.
     #[must_use]
     pub fn members(&self) -> u32 {

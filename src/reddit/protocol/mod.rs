@@ -86,6 +86,8 @@ pub enum Reply {
     CommentManager(comment_manager::Reply),
     /// Of `dm_manager`.
     DmManager(dm_manager::Reply),
+    /// Of the engine: equal for equal tables.
+    Fingerprint(u64),
 }
 
 /// What comes back for every request.
@@ -96,6 +98,8 @@ pub type Answer = Result<Reply, Error>;
 pub enum EngineRequest {
     /// Its counters.
     Stats,
+    /// The sum of its tables, which `reddit-engine stats` tells of a store. It takes the engine some time.
+    Fingerprint,
 }
 
 /// Counters of one engine's life.
@@ -121,6 +125,8 @@ pub struct Stats {
     pub records: u64,
     /// Turns taken since it started.
     pub turns: u64,
+    /// Records in its store since that was made; 0 without a store.
+    pub position: u64,
 }
 
 /// Proves that requests come from the one who logged in. Given by the engine, good for one engine's life.
