@@ -11,6 +11,7 @@ pub mod control;
 pub mod keeper;
 pub mod node;
 pub mod os;
+pub mod proof;
 pub mod reddit;
 pub mod rules;
 pub mod runtime;

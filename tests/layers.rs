@@ -16,8 +16,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["runtime", "rules", "os", "capture", "config", "control", "keeper"]),
     ("node", &["node"]),
     ("reddit", &["reddit", "node"]),
+    // Of `control` only its client, and of `rules` the phases that it tells.
+    ("proof", &["proof", "control", "os", "rules"]),
     // `logs` reads the files themselves, because they outlive the launcher.
-    ("cli", &["cli", "control", "os", "config", "keeper", "runtime", "rules", "capture"]),
+    ("cli", &["cli", "proof", "control", "os", "config", "keeper", "runtime", "rules", "capture"]),
 ];
 
 /// Of `cli`, only the entry points of the launcher's own processes may reach below the control API.

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use super::exit;
 use crate::control::{parse_signal, parse_since};
+use crate::proof::Topic;
 
 /// Erlang/OTP's supervision for operating-system processes: one config file, one launcher command.
 ///
@@ -135,6 +136,13 @@ pub(super) enum Verb {
     ///
     /// Goes on when the supervisor process is replaced; ends when the launcher does.
     Events(EventsArgs),
+    /// Show by the kernel's own tables that engine and clients are separate processes
+    ///
+    /// Starts the shipped project for itself, in a directory that is removed afterwards, and examines it: PIDs, start times,
+    /// sessions and programs; what `kill -9` of a client, of the engine and of the supervisor process changes; who holds the
+    /// two ends of each connection, and what goes over it; whose memory is whose. Prints each piece of evidence with the
+    /// command that shows the same from outside. Ends with 0 only if every claim holds, else with 1.
+    Prove(ProveArgs),
     /// Check the config file and change nothing
     ///
     /// Prints every error and warning with file, line and column. Ends with 0 or 78.
@@ -185,6 +193,7 @@ impl Verb {
             Verb::Wait(args) => args.output,
             Verb::Logs(args) => args.output,
             Verb::History(args) => args.output,
+            Verb::Prove(args) => args.output,
             Verb::Up(_)
             | Verb::Run(_)
             | Verb::Down(_)
@@ -391,6 +400,30 @@ pub(super) struct EventsArgs {
     /// Begin with what has happened after this event, as far as it is remembered; 0: with all of it
     #[arg(long, value_name = "SEQ")]
     pub(super) since: Option<u64>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ProveArgs {
+    /// Examine the project that runs already; its processes are killed where that is the proof
+    #[arg(long)]
+    pub(super) attach: bool,
+    /// Examine the contrast instead, engine and clients as tasks of one process: no claim holds then
+    #[arg(long, conflicts_with = "attach")]
+    pub(super) one_process: bool,
+    /// Only this claim (can be repeated)
+    #[arg(long, value_name = "CLAIM")]
+    pub(super) only: Vec<Topic>,
+    /// The signal that kills, as in KILL, SIGABRT or 9
+    #[arg(short, long, value_name = "SIG", default_value = "KILL", value_parser = parse_signal)]
+    pub(super) signal: i32,
+    /// How long everybody may take to find the others before it is judged that they do not
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub(super) settle: Duration,
+    /// Also write a page with the evidence, tables and plots
+    #[arg(long, value_name = "FILE.html")]
+    pub(super) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -23,6 +23,7 @@ mod kill;
 mod leftovers;
 mod logs;
 mod plan;
+mod prove;
 pub mod ps;
 mod run_command;
 mod scale;
@@ -66,6 +67,9 @@ pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Ex
         Verb::Supervise(args) => return launch(None, Launch::Supervise(args)),
         verb => verb,
     };
+    if let Verb::Prove(args) = &verb {
+        return prove::run(file.as_deref(), args).unwrap_or_else(|diagnostics| complain(&diagnostics));
+    }
     let located = config::locate(file.as_deref(), None).map_err(|diagnostic| vec![diagnostic]);
     let asked = located.and_then(|file| match verb {
         Verb::Check => check::run(&file),
@@ -131,6 +135,7 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             | Verb::Run(_)
             | Verb::Supervise(_)
             | Verb::Check
+            | Verb::Prove(_)
             | Verb::Logs(_)
             | Verb::History(_) => {
                 unreachable!("handled before anybody is asked")

@@ -66,16 +66,6 @@ impl Child {
     }
 }
 
-/// What a child says of itself when it registers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Birth {
-    pub(super) key: Key,
-    pub(super) reach: Reach,
-    pub(super) pid: Pid,
-    /// `CLOCK_MONOTONIC`.
-    pub(super) born_ns: u64,
-}
-
 /// Why a child cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -104,14 +94,16 @@ impl Children {
         Children { list: Vec::with_capacity(room), alive: Vec::with_capacity(room), dying: 0, news: false }
     }
 
-    /// A child the present supervisor process has made.
+    /// A child the present supervisor process has made, begun at `born_ns`.
     pub(super) fn register(
         &mut self,
-        birth: Birth,
+        key: Key,
+        reach: Reach,
+        pid: Pid,
+        born_ns: u64,
         pidfd: Option<OwnedFd>,
         outputs: Fds,
     ) -> Result<(), Refused> {
-        let Birth { key, reach, pid, born_ns } = birth;
         if self.list.iter().any(|child| child.key == key) {
             return Err(Refused::Known);
         }
@@ -263,8 +255,7 @@ mod tests {
     }
 
     fn register(children: &mut Children, key: Key, number: i32) -> Result<(), Refused> {
-        let birth = Birth { key, reach: Reach::Tree, pid: pid(number), born_ns: 0 };
-        children.register(birth, None, Fds::default())
+        children.register(key, Reach::Tree, pid(number), 0, None, Fds::default())
     }
 
     #[test]

@@ -110,13 +110,13 @@ impl Link {
     pub fn parent<'a>(
         &'a self,
         key: Key,
-        born_ns: u64,
         reach: Reach,
+        born_ns: u64,
         outputs: Vec<BorrowedFd<'a>>,
     ) -> Parent<'a> {
         Parent::Keeper {
             socket: self.as_fd(),
-            message: Link::registration(key, born_ns, reach),
+            message: Link::registration(key, reach, born_ns),
             fds: outputs,
             failed: Link::failed(key),
             keeper: self.keeper,
@@ -124,8 +124,8 @@ impl Link {
     }
 
     /// The packet by which a child registers.
-    pub fn registration(key: Key, born_ns: u64, reach: Reach) -> Vec<u8> {
-        wire::register(key, born_ns, reach).as_slice().to_vec()
+    pub fn registration(key: Key, reach: Reach, born_ns: u64) -> Vec<u8> {
+        wire::register(key, reach, born_ns).as_slice().to_vec()
     }
 
     /// The packet by which a registered child says that it will not come to exec, without step and errno.

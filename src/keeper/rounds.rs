@@ -8,18 +8,18 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::unistd::write;
+use nix::unistd::{Pid, write};
 
-use super::children::{Birth, Children};
+use super::children::Children;
 use super::door::Door;
 use super::incarnation::{Incarnation, Inheritance, Stop};
 use super::programs::Programs;
-use super::protocol::Beginning;
+use super::protocol::{Beginning, Reach};
 use super::remains::Remains;
 use super::revival::Revival;
 use super::store::Store;
 use super::wire::{self, Heard};
-use super::{CONTROL, FORCED, Plan};
+use super::{CONTROL, FORCED, Key, Plan};
 use crate::os::signals::{self, Inbox};
 use crate::os::socket::{Fds, Packet};
 use crate::os::{clock, descendants, limits, pidfd, process, wait};
@@ -230,12 +230,11 @@ impl Keeper {
         }
         let heard = buffer.get(..packet.len).and_then(wire::heard);
         match heard {
-            Some(Heard::Register(key, born_ns, reach)) if !by_supervisor && wait::is_child(sender.pid) => {
+            Some(Heard::Register(key, reach, born_ns)) if !by_supervisor && wait::is_child(sender.pid) => {
                 // A descriptor less than the child needs is as bad as none.
                 let pidfd = pidfd::open(sender.pid).ok().filter(|_| !packet.truncated);
                 let born_ns = born_ns.unwrap_or_else(clock::monotonic_ns);
-                let birth = Birth { key, reach, pid: sender.pid, born_ns };
-                self.admit(birth, pidfd, packet.fds);
+                self.admit(key, reach, sender.pid, born_ns, pidfd, packet.fds);
             }
             Some(Heard::Failed(key, step, errno)) => self.children.birth_failed(key, sender.pid, step, errno),
             Some(Heard::Ack(key)) if by_supervisor => self.children.acknowledge(key),
@@ -266,9 +265,17 @@ impl Keeper {
     }
 
     /// A child that cannot be held is killed before its exec; if it has an entry, its exit is told like any other.
-    fn admit(&mut self, birth: Birth, pidfd: Option<OwnedFd>, outputs: Fds) {
-        let (held, pid) = (pidfd.is_some(), birth.pid);
-        let registered = self.children.register(birth, pidfd, outputs);
+    fn admit(
+        &mut self,
+        key: Key,
+        reach: Reach,
+        pid: Pid,
+        born_ns: u64,
+        pidfd: Option<OwnedFd>,
+        outputs: Fds,
+    ) {
+        let held = pidfd.is_some();
+        let registered = self.children.register(key, reach, pid, born_ns, pidfd, outputs);
         if registered.is_err() || !held {
             // Our own child and not reaped: the number is its.
             let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);

@@ -36,8 +36,8 @@ const PING: u8 = 71;
 /// What the keeper hears, from the supervisor process and from children on their way to exec.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
-    /// The sender is the process of this key, begun at this time (`CLOCK_MONOTONIC`, ns); its end takes these with it.
-    Register(Key, Option<u64>, Reach),
+    /// The sender is the process of this key, begun at this time (`CLOCK_MONOTONIC`, ns).
+    Register(Key, Reach, Option<u64>),
     /// The sender will not come to exec: step and errno.
     Failed(Key, i32, Errno),
     Ack(Key),
@@ -89,13 +89,13 @@ impl Bytes {
     }
 }
 
-pub(super) fn register(key: Key, born_ns: u64, reach: Reach) -> Bytes {
+pub(super) fn register(key: Key, reach: Reach, born_ns: u64) -> Bytes {
     let reach: u8 = match reach {
         Reach::Tree => 0,
         Reach::Group => 1,
         Reach::Process => 2,
     };
-    Bytes::new(REGISTER).with_key(key).with(&born_ns.to_le_bytes()).with(&[reach])
+    Bytes::new(REGISTER).with_key(key).with(&[reach]).with(&born_ns.to_le_bytes())
 }
 
 /// The child appends step and errno.
@@ -174,7 +174,7 @@ pub(super) fn ping() -> Bytes {
 pub(super) fn heard(packet: &[u8]) -> Option<Heard<'_>> {
     let mut fields = Fields(packet);
     match fields.tag()? {
-        REGISTER => Some(Heard::Register(fields.key()?, fields.u64(), fields.reach())),
+        REGISTER => Some(Heard::Register(fields.key()?, fields.reach(), fields.u64())),
         FAILED => Some(Heard::Failed(fields.key()?, fields.i32()?, Errno::from_raw(fields.i32()?))),
         ACK => Some(Heard::Ack(fields.key()?)),
         STORE => Some(Heard::Store(fields.name()?)),

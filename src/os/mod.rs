@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod command;
 pub mod descendants;
 mod fallback;
 pub mod leftovers;
@@ -23,5 +24,6 @@ pub mod socket;
 pub mod spawn;
 pub mod splice;
 pub mod terminal;
+pub mod traffic;
 pub mod wait;
 pub mod watch;

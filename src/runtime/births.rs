@@ -71,7 +71,7 @@ pub(super) fn birth<'a>(
             }),
             no_new_privs: spec.no_new_privs,
         },
-        parent: grants.link.parent(key, grants.born_ns, reach(spec.kill_mode), grants.outputs),
+        parent: grants.link.parent(key, reach(spec.kill_mode), grants.born_ns, grants.outputs),
     })
 }
 

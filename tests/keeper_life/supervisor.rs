@@ -57,7 +57,7 @@ fn bear(
         listen_pid: false,
         nofile: None,
         terms: Terms::default(),
-        parent: link.parent(key, 0, Reach::Tree, read.map(AsFd::as_fd).into_iter().collect()),
+        parent: link.parent(key, Reach::Tree, 0, read.map(AsFd::as_fd).into_iter().collect()),
     })
 }
 
@@ -160,7 +160,7 @@ impl Script {
                 print(format!("crowded {count}"));
             }
             ["babble"] => {
-                let own_registration = Link::registration(Key { node: 9, run: 9 }, 0, Reach::Tree);
+                let own_registration = Link::registration(Key { node: 9, run: 9 }, Reach::Tree, 0);
                 let packets: [&[u8]; 5] = [b"", b"x", &[0; 127], &[255; 600], &own_registration];
                 for packet in packets {
                     socket::send(self.link().as_fd(), packet, &[self.link().as_fd()]).unwrap();
@@ -204,7 +204,7 @@ impl Script {
     /// A child that keeps the socket and never registers, as one stuck between clone and registration would.
     fn bear_stuck(&self) -> Born {
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-        let mut parent = self.link().parent(Key { node: 0, run: 0 }, 0, Reach::Tree, Vec::new());
+        let mut parent = self.link().parent(Key { node: 0, run: 0 }, Reach::Tree, 0, Vec::new());
         if let Parent::Keeper { message, .. } = &mut parent {
             *message = b"no packet".to_vec();
         }

@@ -40,10 +40,10 @@ fn the_keeper_hears_what_was_said() {
     let longest = "n".repeat(NAME_MAX);
     let said = |message| to_keeper(&message).unwrap();
     for reach in [Reach::Tree, Reach::Group, Reach::Process] {
-        assert_eq!(heard(register(KEY, 7, reach).as_slice()), Some(Heard::Register(KEY, Some(7), reach)));
+        assert_eq!(heard(register(KEY, reach, 7).as_slice()), Some(Heard::Register(KEY, reach, Some(7))));
     }
     let early = Bytes::new(REGISTER).with_key(KEY);
-    assert_eq!(heard(early.as_slice()), Some(Heard::Register(KEY, None, Reach::Tree)));
+    assert_eq!(heard(early.as_slice()), Some(Heard::Register(KEY, Reach::Tree, None)));
     assert_eq!(heard(said(ToKeeper::Ack(KEY)).as_slice()), Some(Heard::Ack(KEY)));
     assert_eq!(heard(said(ToKeeper::Store(&longest, file.as_fd())).as_slice()), Some(Heard::Store(&longest)));
     assert_eq!(heard(said(ToKeeper::Unstore("ü")).as_slice()), Some(Heard::Unstore("ü")));

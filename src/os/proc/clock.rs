@@ -56,6 +56,18 @@ impl Clock {
         if life > 0.0 { self.length(process.utime + process.stime).as_secs_f64() / life * 100.0 } else { 0.0 }
     }
 
+    /// When the process started, as time since boot, to a tick.
+    #[must_use]
+    pub fn started(&self, process: &Process) -> Duration {
+        self.length(process.start_ticks)
+    }
+
+    /// When this clock was read, as time since boot.
+    #[must_use]
+    pub fn since_boot(&self) -> Duration {
+        self.uptime
+    }
+
     fn length(&self, ticks: u64) -> Duration {
         let part = ticks % self.ticks_per_second * 1_000_000_000 / self.ticks_per_second;
         Duration::from_secs(ticks / self.ticks_per_second) + Duration::from_nanos(part)

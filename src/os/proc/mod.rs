@@ -5,15 +5,19 @@
 //! read is `None`. A pid names a process only together with its start ticks: whoever reads twice compares them.
 //!
 //! `stat.rs` is one row, `table.rs` all rows and who descends from whom, `usage.rs` what is dearer to read (memory,
-//! descriptors, files), `clock.rs` turns ticks into times and `tty.rs` device numbers into names.
+//! descriptors, files), `memory.rs` is its address space, `sockets.rs` are the sockets and who holds them, `clock.rs` turns ticks into times and `tty.rs` device numbers into names.
 
 mod clock;
+mod memory;
+mod sockets;
 mod stat;
 mod table;
 mod tty;
 mod usage;
 
 pub use clock::Clock;
+pub use memory::{Mapping, mappings, peek, poke, same_memory};
+pub use sockets::{Owner, UnixSocket, socket_of, socket_owners, unix_sockets};
 pub use stat::Process;
 pub use table::{Table, pids};
 pub use tty::tty_name;

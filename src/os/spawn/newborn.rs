@@ -46,12 +46,12 @@ pub(super) struct Newborn<'a> {
     sources: Vec<Cell<RawFd>>,
     /// The child's way to the keeper.
     socket: Cell<RawFd>,
+    /// Where it leaves a descriptor table that it shares with the parent; `None`: the table is a copy.
+    window: Option<&'static Window>,
     /// `oom_score_adj` in digits.
     oom_score: Option<CString>,
     /// Who it becomes; `None`: it is that already, and may not be allowed to become it once more.
     identity: Option<&'a Identity>,
-    /// Where it leaves a descriptor table that it shares with the parent; `None`: the table is a copy.
-    window: Option<&'static Window>,
     /// What the kernel leaves ignored.
     ignored: signals::Ignored,
     /// Descriptors to mark CLOEXEC one by one, where `close_range` is missing.
@@ -68,11 +68,10 @@ impl<'a> Newborn<'a> {
         (Step::Session, Self::found_session),
         (Step::DeathSignal, Self::tie_to_parent),
         (Step::Register, Self::register),
-        // With the parent's descriptors still at hand.
         (Step::Cgroup, Self::enter_limit_groups),
+        (Step::Descriptors, Self::leave_shared_table),
         (Step::Nice, Self::set_nice),
         (Step::OomScore, Self::set_oom_score),
-        (Step::Descriptors, Self::leave_shared_table),
         (Step::Descriptors, Self::place_descriptors),
         (Step::Limits, Self::restore_open_files),
         (Step::Limits, Self::set_limits),
@@ -124,9 +123,9 @@ impl<'a> Newborn<'a> {
             listen_pid,
             sources: birth.stdio.iter().chain(&birth.pass).map(|fd| Cell::new(fd.as_raw_fd())).collect(),
             socket: Cell::new(socket),
+            window,
             oom_score: birth.terms.oom_score.and_then(|score| CString::new(score.to_string()).ok()),
             identity: birth.terms.identity.as_ref().filter(|identity| !is_ours(identity)),
-            window,
             ignored: signals::Ignored::now(),
             open,
             stage: Cell::new(Step::Clone),

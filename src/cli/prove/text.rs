@@ -1,0 +1,76 @@
+//! Evidence and verdicts as text, in 80 columns.
+
+use super::super::screen::Screen;
+use super::super::table::{Cell, render};
+use super::tables::{Grid, tables};
+use crate::proof::{Claim, Proof};
+
+/// What every terminal has.
+pub(super) const WIDTH: usize = 80;
+
+/// Before the first claim.
+pub(super) fn heading(subject: &str, width: usize) -> String {
+    wrapped(&format!("Examined: {subject}."), "", width)
+}
+
+/// One claim: what was seen, what follows, and how to see the same by hand.
+pub(super) fn claim(claim: &Claim, width: usize) -> String {
+    let mut text = format!("\n=== {} ===\n", claim.title);
+    tables(&claim.evidence).iter().for_each(|grid| text.push_str(&table(grid, width)));
+    for check in &claim.checks {
+        let mark = if check.holds { "ok   " } else { "NO   " };
+        text.push_str(&wrapped(&format!("{mark}{}: {}", check.what, check.found), "     ", width));
+    }
+    if !claim.by_hand.is_empty() {
+        text.push_str("By hand:\n");
+        claim.by_hand.iter().for_each(|command| text.push_str(&continued(command, width)));
+    }
+    text.push_str(if claim.proven { "PROVEN\n" } else { "NOT PROVEN\n" });
+    text
+}
+
+/// Behind the last claim.
+pub(super) fn verdict(proof: &Proof, width: usize) -> String {
+    let held = proof.claims.iter().filter(|claim| claim.proven).count();
+    let all = proof.claims.len();
+    let mut text = format!("\n{held} of {all} claims proven\n");
+    for claim in proof.claims.iter().filter(|claim| !claim.proven) {
+        text.push_str(&wrapped(&format!("NOT PROVEN: {}", claim.title), "  ", width));
+    }
+    text
+}
+
+fn table(grid: &Grid, width: usize) -> String {
+    let rows: Vec<Vec<Cell>> = grid.rows.iter().map(|row| row.iter().map(Cell::from).collect()).collect();
+    let screen = Screen { width: Some(width), ..Screen::default() };
+    let caption = grid.caption.as_ref().map_or_else(String::new, |caption| wrapped(caption, "", width));
+    caption + &render(&grid.columns, &rows, &screen).text
+}
+
+/// Words in lines; those after the first begin with `indent`.
+fn wrapped(text: &str, indent: &str, width: usize) -> String {
+    broken("", text, indent, width, "")
+}
+
+/// A command, continued in the shell's way where it is too long for a line.
+fn continued(command: &str, width: usize) -> String {
+    broken("  $ ", command, "      ", width, " \\")
+}
+
+fn broken(first: &str, text: &str, indent: &str, width: usize, mark: &str) -> String {
+    let mut done = String::new();
+    let mut line = first.to_owned();
+    let mut words = 0;
+    for word in text.split(' ') {
+        if words > 0 && line.chars().count() + 1 + word.chars().count() + mark.len() > width {
+            done.push_str(&format!("{line}{mark}\n"));
+            (line, words) = (indent.to_owned(), 0);
+        }
+        if words > 0 {
+            line.push(' ');
+        }
+        line.push_str(word);
+        words += 1;
+    }
+    format!("{done}{line}\n")
+}
