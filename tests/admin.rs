@@ -7,13 +7,7 @@ use std::fs;
 use std::process::Output;
 
 use serde_json::{Value, json};
-use support::{Launcher, Project, alive, eventually, kill, read, wait_gone};
-
-const IDLE: &str = "command = [\"sleep\", \"1000\"]\n";
-
-fn worker(name: &str, more: &str) -> String {
-    format!("[[child]]\nname = \"{name}\"\n{IDLE}{more}\n")
-}
+use support::{Launcher, Project, alive, eventually, kill, read, wait_gone, worker};
 
 fn supervisor(name: &str, more: &str) -> String {
     format!("[[child]]\nname = \"{name}\"\ntype = \"supervisor\"\n{more}\n")
@@ -72,15 +66,7 @@ fn children(launcher: &Launcher, name: &str) -> Vec<String> {
 }
 
 fn why(launcher: &Launcher, name: &str) -> Value {
-    serde_json::from_str(&launcher.ok(&["why", name, "--json"])).unwrap()
-}
-
-/// Kills the supervisor process and waits for the next one.
-fn replace_supervisor(launcher: &Launcher) {
-    let old = launcher.pid_of("supervisor").unwrap();
-    kill(old, libc::SIGKILL);
-    wait_gone(&[old]);
-    launcher.wait_new_pid("supervisor", old);
+    launcher.json_of(&["why", name])
 }
 
 #[test]
@@ -146,7 +132,7 @@ fn an_added_child_is_a_child_like_any_other() {
         environment.contains("PROVOST_NAME=b\0") && environment.contains("COLOUR=red\0"),
         "{environment}"
     );
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert_eq!(launcher.pid_of("b"), Some(first));
     kill(first, libc::SIGKILL);
     let second = launcher.wait_new_pid("b", first);
@@ -173,7 +159,7 @@ fn a_supervisor_is_added_with_its_children() {
     let [x, y] = ["x", "y"].map(|name| launcher.pid_of(name).unwrap());
     launcher.ok(&["stop", "x"]);
     launcher.ok(&["remove", "x"]);
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     kill(y, libc::SIGKILL);
     launcher.wait_new_pid("y", y);
     assert_eq!(children(&launcher, "inner"), ["y"]);
@@ -196,7 +182,7 @@ fn a_removed_child_stays_removed_until_its_supervisor_starts_anew() {
     launcher.ok(&["stop", "a"]);
     assert_eq!(launcher.ok(&["remove", "a"]), "a: removed\n");
     assert_eq!(children(&launcher, "inner"), ["b"]);
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert_eq!(children(&launcher, "inner"), ["b"]);
     assert_eq!(launcher.pid_of("b"), b);
     launcher.ok(&["restart", "inner"]);
@@ -211,7 +197,7 @@ fn another_child_may_take_the_name_of_a_removed_one() {
     add(&launcher, &worker("a", "parent = \"inner\"").replace("1000", "2000"));
     let command = || read(format!("/proc/{}/cmdline", launcher.pid_of("a").unwrap()).as_ref());
     assert_eq!(command(), "sleep\x002000\0");
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     launcher.ok(&["restart", "a"]);
     assert_eq!(command(), "sleep\x002000\0");
     launcher.ok(&["restart", "inner"]);
@@ -235,14 +221,14 @@ fn scale_adds_and_removes_the_last_and_touches_no_other() {
     assert_eq!(children(&launcher, "test"), ["c@1", "c@2", "z", "c@3", "c@4"]);
     let log = launcher.project.path("log/c@4.log");
     eventually("c@4 is expanded for itself", || (read(&log) == "c@4 4\n").then_some(()));
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     let fourth = launcher.pid_of("c@4").unwrap();
     launcher.ok(&["restart", "c@4"]);
     eventually("its settings are still there", || (read(&log) == "c@4 4\nc@4 4\n").then_some(()));
     wait_gone(&[fourth]);
     launcher.ok(&["scale", "c", "1"]);
     assert_eq!(children(&launcher, "test"), ["c@1", "z"]);
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert_eq!(children(&launcher, "test"), ["c@1", "z"]);
     assert_eq!(["c@1", "z"].map(|name| launcher.pid_of(name)), [Some(before[0]), Some(before[2])]);
     launcher.ok(&["scale", "c", "0"]);
@@ -287,7 +273,7 @@ fn a_granted_scale_is_brought_to_its_end_by_the_next_supervisor_process() {
     eventually("the stop of c@3 has begun", || {
         (node(&launcher, "c@3")?["phase"] == "stopping").then_some(())
     });
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert!(!scale.wait().unwrap().success(), "whoever asked is told that the connection broke");
     assert_eq!(children(&launcher, "test"), ["c@1", "c@2", "c@3"]);
     kill(launcher.pid_of("c@3").unwrap(), libc::SIGKILL);
@@ -317,7 +303,7 @@ fn instances_of_a_template_have_names_arguments_and_logs_of_their_own() {
     said("special", "special :");
     said("job@2", "job@2 2: three");
     // A restart uses the same arguments, whoever decides it.
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     let first = launcher.pid_of("job@1").unwrap();
     kill(first, libc::SIGKILL);
     launcher.wait_new_pid("job@1", first);
@@ -328,7 +314,7 @@ fn instances_of_a_template_have_names_arguments_and_logs_of_their_own() {
     // Stopped means gone, and its number is not given again.
     launcher.ok(&["stop", "job@2"]);
     assert_eq!(children(&launcher, "pool"), ["job@1", "special"]);
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert!(launcher.ok(&["add", "--parent", "pool"]).starts_with("job@3: "));
     let refused = |args: &[&str]| refused(&launcher, args).0;
     assert_eq!(refused(&["start", "special"]), "bad_request");
@@ -418,9 +404,9 @@ fn root_adds_no_child_that_others_can_write() {
 fn events_name_the_child_that_went() {
     let launcher = Project::new(&worker("a", "")).up();
     add(&launcher, &worker("short", "restart = \"temporary\"\n"));
-    let mut events =
-        launcher.project.provost(&["events"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(events.stdout.take().unwrap()));
+    let events = launcher.project.provost(&["events"]).stdout(std::process::Stdio::piped()).spawn();
+    let mut events = support::Aside(events.unwrap());
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(events.0.stdout.take().unwrap()));
     // The stream has begun once something is heard on it.
     let heard = std::thread::spawn(move || {
         let mut names = Vec::new();
@@ -441,6 +427,4 @@ fn events_name_the_child_that_went() {
         heard.is_finished().then_some(())
     });
     assert_eq!(heard.join().unwrap(), ["short"]);
-    kill(events.id() as i32, libc::SIGTERM);
-    events.wait().unwrap();
 }

@@ -116,8 +116,15 @@ fn answer(request: &Request, keeper: &Mutex<Child>, stays: &AtomicBool) -> Resul
         }
         Request::Members => {
             let pid = Some(keeper.lock().unwrap().id().cast_signed());
-            let keeper =
-                Member { name: "keeper".into(), role: Role::Keeper, phase: None, pid, run: 1, restarts: 0 };
+            let keeper = Member {
+                name: "keeper".into(),
+                role: Role::Keeper,
+                phase: None,
+                pid,
+                run: 1,
+                restarts: 0,
+                marks: None,
+            };
             Ok(Response::Members("demo".into(), vec![keeper]))
         }
         Request::Child(name)
@@ -163,6 +170,7 @@ fn child(name: &str, phase: Phase) -> ChildJson {
         run: 1,
         restarts: 0,
         last_exit: None,
+        left_behind: None,
         spec: None,
         supervisor: None,
     }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use provost::config::{
-    Context, Inherit, KeeperLoss, Listen, LogFile, Output, ProcessSpec, Project, Ready, ReadyKind,
-    StderrMode, parse,
+    Account, Context, Inherit, KeeperLoss, KillMode, Limits, Listen, LogFile, Output, ProcessSpec, Project,
+    Ready, ReadyKind, StderrMode, parse,
 };
+use provost::os::limits::Rlimit;
 use provost::rules::{
     AutoShutdown, Backoff, ChildSpec, Flags, GiveUp, Kind, Restart, Shutdown, Signal, Start, StopStep,
     Strategy, SupervisorSpec, WorkerSpec,
@@ -84,6 +85,12 @@ fn a_file_of_names_and_commands_has_otps_defaults() {
             stderr: StderrMode::Merge,
         }),
         condition_exists: None,
+        kill_mode: KillMode::Tree,
+        account: None,
+        nice: None,
+        oom_score_adj: None,
+        limits: Limits::default(),
+        no_new_privs: false,
     };
     assert_eq!(project.processes, BTreeMap::from([("web".into(), run)]));
     assert_eq!(project.on_keeper_loss, KeeperLoss::Kill);
@@ -175,6 +182,17 @@ fn every_key_of_a_process_is_taken() {
                 stderr: StderrMode::Merge,
             }),
             condition_exists: Some("/srv/app/enabled".into()),
+            kill_mode: KillMode::Group,
+            account: Some(Account { uid: 4_000_000, gid: 4_000_001, groups: vec![4_000_001], login: None }),
+            nice: Some(-5),
+            oom_score_adj: Some(300),
+            limits: Limits {
+                each: [(Rlimit::Nofile, 512), (Rlimit::Core, 0), (Rlimit::CpuTime, 120)].into(),
+                memory: Some(64 << 20),
+                cpu_milli: Some(1_500),
+                pids: Some(20),
+            },
+            no_new_privs: true,
         }
     );
 }

@@ -101,6 +101,7 @@ fn child(name: &str, phase: Phase, pid: Option<i32>) -> ChildJson {
         run: 3,
         restarts: 2,
         last_exit: None,
+        left_behind: None,
         spec: None,
         supervisor: None,
     }
@@ -156,6 +157,7 @@ fn answer(request: &Request, events: &broadcast::Sender<String>) -> Result<Respo
                 pid: Some(me),
                 run: 3,
                 restarts: 2,
+                marks: None,
             };
             Ok(Response::Members("demo".into(), vec![engine]))
         }

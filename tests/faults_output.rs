@@ -11,20 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{
-    Launcher, Project, alive, eventually, http_get, kill, let_pass, read, status_number, whole_log,
+    Launcher, Project, alive, eventually, http_get, kill, let_pass, read, scripted, status_number, whole_log,
 };
-
-/// A child that runs this shell script.
-fn child(name: &str, script: &str, more: &str) -> String {
-    format!("[[child]]\nname = \"{name}\"\ncommand = [\"bash\", \"-c\", {script:?}]\n{more}\n")
-}
-
-/// Replaces the supervisor process by killing it.
-fn replace_supervisor(launcher: &Launcher) {
-    let supervisor = launcher.pid_of("supervisor").unwrap();
-    kill(supervisor, libc::SIGKILL);
-    launcher.wait_new_pid("supervisor", supervisor);
-}
 
 /// Voluntary and involuntary context switches of a process.
 fn switches(pid: i32) -> u64 {
@@ -50,7 +38,7 @@ fn assert_numbered(text: &[u8], least: usize) {
 
 #[test]
 fn f16_a_child_that_closes_its_output_lives_on_and_costs_nothing() {
-    let launcher = Project::new(&child("mute", "exec >&- 2>&-; exec sleep 1000", "")).up();
+    let launcher = Project::new(&scripted("mute", "exec >&- 2>&-; exec sleep 1000", "")).up();
     let (mute, supervisor) = (launcher.pid_of("mute").unwrap(), launcher.pid_of("supervisor").unwrap());
     eventually("the child's pipe is closed", || {
         (!Path::new(&format!("/proc/{mute}/fd/1")).exists()).then_some(())
@@ -68,7 +56,7 @@ fn f16_a_child_that_closes_its_output_lives_on_and_costs_nothing() {
 #[test]
 fn f17_a_pipe_that_others_hold_does_not_delay_the_exit_and_is_read_on() {
     let launcher = Project::new(
-        &child("main", "echo run $PROVOST_RUN; exec sleep 1000", "")
+        &scripted("main", "echo run $PROVOST_RUN; exec sleep 1000", "")
             .replace("[[child]]", "[supervisor]\nintensity = 99\n[[child]]"),
     )
     .up();
@@ -85,7 +73,7 @@ fn f17_a_pipe_that_others_hold_does_not_delay_the_exit_and_is_read_on() {
     held.write_all(b"late\n").unwrap();
     eventually("the late line", || read(&log).contains("late\n").then_some(()));
     // The keeper holds the old pipe until it is read to its end: the next supervisor process goes on with it.
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     held.write_all(b"later\n").unwrap();
     eventually("the later line", || read(&log).contains("later\n").then_some(()));
     assert_eq!(launcher.pid_of("main"), Some(next));
@@ -102,7 +90,7 @@ fn f17_a_pipe_that_others_hold_does_not_delay_the_exit_and_is_read_on() {
 
 #[test]
 fn f17_a_pipe_that_others_hold_for_ever_is_let_go() {
-    let launcher = Project::new(&child("main", "exec sleep 1000", "")).up();
+    let launcher = Project::new(&scripted("main", "exec sleep 1000", "")).up();
     let (main, keeper) = (launcher.pid_of("main").unwrap(), launcher.pid());
     let before = open_files(keeper);
     let mut held = fs::OpenOptions::new().write(true).open(format!("/proc/{main}/fd/1")).unwrap();
@@ -116,7 +104,7 @@ fn f17_a_pipe_that_others_hold_for_ever_is_let_go() {
 fn f18_a_line_without_end_costs_no_memory() {
     const SIZE: u64 = 256 << 20;
     let script = format!("head -c {SIZE} /dev/zero; exec sleep 1000");
-    let launcher = Project::new(&child("zeros", &script, "log = { max_size = \"1GiB\" }")).up();
+    let launcher = Project::new(&scripted("zeros", &script, "log = { max_size = \"1GiB\" }")).up();
     let (supervisor, log) = (launcher.pid_of("supervisor").unwrap(), launcher.project.path("log/zeros.log"));
     let memory = || status_number(supervisor, "VmHWM").unwrap();
     let before = memory();
@@ -136,7 +124,8 @@ fn f18_a_line_without_end_costs_no_memory() {
 fn f19_a_flood_from_one_child_delays_nobody_else() {
     let quiet = "while :; do echo $EPOCHREALTIME; read -t 0.01 x <> fifo; done";
     let limits = "log = { max_size = \"1MiB\", max_files = 1 }";
-    let project = Project::new(&(child("flood", "exec yes flooded", limits) + &child("quiet", quiet, "")));
+    let project =
+        Project::new(&(scripted("flood", "exec yes flooded", limits) + &scripted("quiet", quiet, "")));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let launcher = project.up();
     let flood = launcher.project.path("log/flood.log.1");
@@ -205,7 +194,7 @@ fn f20_a_full_disk_makes_a_child_wait_and_loses_nothing() {
     let script = "for n in $(seq 40000); do echo line $n; done; exec sleep 1000";
     let log = "log = { max_size = \"1GiB\" }";
     let idle = "[[child]]\nname = \"idle\"\ncommand = [\"sleep\", \"1000\"]\n";
-    let Some(launcher) = start_on_small_disk(Project::new(&(child("writer", script, log) + idle))) else {
+    let Some(launcher) = start_on_small_disk(Project::new(&(scripted("writer", script, log) + idle))) else {
         return;
     };
     launcher.wait_line("writer waits with its output: cannot write");
@@ -217,7 +206,7 @@ fn f20_a_full_disk_makes_a_child_wait_and_loses_nothing() {
         let status = status(&launcher);
         (status["log_stalled"].as_str()?.contains("No space") && status["log_stalls"] == 1).then_some(())
     });
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     launcher.wait_line("writer waits with its output");
     // A child that dies meanwhile is restarted as ever, although its end cannot be written down.
     let idle = launcher.pid_of("idle").unwrap();
@@ -239,7 +228,7 @@ fn f20_a_full_disk_makes_a_child_wait_and_loses_nothing() {
 #[test]
 fn f21_a_log_that_is_moved_or_removed_is_begun_anew_without_loss() {
     let script = "n=0; while :; do n=$((n+1)); echo line $n; read -t 0.0005 x <> fifo; done";
-    let project = Project::new(&child("writer", script, ""));
+    let project = Project::new(&scripted("writer", script, ""));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let launcher = project.up();
     let log = launcher.project.path("log/writer.log");
@@ -266,7 +255,7 @@ fn f21_a_log_that_is_moved_or_removed_is_begun_anew_without_loss() {
 #[test]
 fn f31_links_and_special_files_are_no_logs() {
     for kind in ["symlink", "hard link", "fifo", "device"] {
-        let project = Project::new(&child("web", "echo hello; exec sleep 1000", ""));
+        let project = Project::new(&scripted("web", "echo hello; exec sleep 1000", ""));
         let (log, victim) = (project.path("log/web.log"), project.path("victim"));
         fs::create_dir(project.path("log")).unwrap();
         fs::write(&victim, "precious").unwrap();
@@ -306,7 +295,7 @@ fn f31_a_history_that_is_a_link_is_not_written() {
 
 #[test]
 fn logs_are_for_their_owner_and_group() {
-    let launcher = Project::new(&child("web", "echo hello; exec sleep 1000", "")).up();
+    let launcher = Project::new(&scripted("web", "echo hello; exec sleep 1000", "")).up();
     let log = launcher.project.path("log/web.log");
     eventually("output", || read(&log).contains("hello").then_some(()));
     for (path, others) in [(log.clone(), 0o137), (log.with_extension("log.idx"), 0o137)] {
@@ -322,7 +311,7 @@ fn no_byte_is_lost_or_torn_while_the_supervisor_process_is_killed_fifty_times_a_
     let script = "n=0; while :; do n=$((n+1)); echo line $n; done";
     let limits = "log = { max_size = \"256KiB\", max_files = 1000 }";
     let names = ["a", "b", "c"];
-    let launcher = Project::new(&names.map(|name| child(name, script, limits)).concat()).up();
+    let launcher = Project::new(&names.map(|name| scripted(name, script, limits)).concat()).up();
     let until = Instant::now() + Duration::from_secs(3);
     let mut killed = 0;
     let mut last = 0;

@@ -8,11 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{Launcher, Project, eventually, http_get, kill, read};
-
-fn child(name: &str, script: &str, more: &str) -> String {
-    format!("[[child]]\nname = \"{name}\"\ncommand = [\"bash\", \"-c\", {script:?}]\n{more}\n")
-}
+use support::{Launcher, Project, eventually, http_get, kill, read, scripted};
 
 fn text(project: &Project, args: &[&str]) -> String {
     let output = project.run(args);
@@ -45,8 +41,8 @@ fn history(project: &Project, args: &[&str]) -> Vec<Value> {
 
 #[test]
 fn logs_shows_all_children_in_order_with_and_without_a_launcher() {
-    let config = child("a", "for n in $(seq 30); do echo a$n; done; exec sleep 1000", "")
-        + &child("b", "echo -e 'b1 \\e[31m'; exec sleep 1000", "");
+    let config = scripted("a", "for n in $(seq 30); do echo a$n; done; exec sleep 1000", "")
+        + &scripted("b", "echo -e 'b1 \\e[31m'; exec sleep 1000", "");
     let launcher = Project::new(&config).up();
     wait_for_log(&launcher, "a.log", "a30\n");
     wait_for_log(&launcher, "b.log", "b1");
@@ -69,7 +65,7 @@ fn logs_shows_all_children_in_order_with_and_without_a_launcher() {
 #[test]
 fn logs_reaches_instances_separate_files_and_children_that_left_the_config() {
     let separate = "instances = 2\nlog = { stderr = \"separate\" }";
-    let config = child("w", "echo out; echo err >&2; exec sleep 1000", separate);
+    let config = scripted("w", "echo out; echo err >&2; exec sleep 1000", separate);
     let launcher = Project::new(&config).up();
     for name in ["w@1.log", "w@1.err.log", "w@2.log", "w@2.err.log"] {
         wait_for_log(&launcher, name, if name.contains("err") { "err\n" } else { "out\n" });
@@ -88,7 +84,7 @@ fn logs_reaches_instances_separate_files_and_children_that_left_the_config() {
 #[test]
 fn separate_streams_survive_the_supervisor_process() {
     let script = "n=0; while :; do n=$((n+1)); echo line $n; echo line $n >&2; read -t 0.001 x <> fifo; done";
-    let project = Project::new(&child("w", script, "log = { stderr = \"separate\" }"));
+    let project = Project::new(&scripted("w", script, "log = { stderr = \"separate\" }"));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let launcher = project.up();
     for _ in 0..5 {
@@ -109,29 +105,29 @@ fn separate_streams_survive_the_supervisor_process() {
 fn logs_follows_over_rotations_and_the_death_of_the_supervisor_process() {
     let script = "n=0; while [ $n -lt 3000 ]; do n=$((n+1)); echo line $n; done; exec sleep 1000";
     let limits = "log = { max_size = \"4KiB\", max_files = 50 }";
-    let waits = format!("read x < fifo; {script}");
-    let project = Project::new(&child("w", &waits, limits));
+    let waits = format!("echo line 0; read x < fifo; {script}");
+    let project = Project::new(&scripted("w", &waits, limits));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let launcher = project.up();
-    let mut follower =
-        launcher.project.provost(&["logs", "--follow", "w"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-    fs::write(launcher.project.path("fifo"), "go\n").unwrap();
-    for n in 1..=3000 {
+    let follower = launcher.project.provost(&["logs", "--follow", "w"]).stdout(Stdio::piped()).spawn();
+    let mut follower = support::Aside(follower.unwrap());
+    let mut lines = BufReader::new(follower.0.stdout.take().unwrap()).lines();
+    for n in 0..=3000 {
         let line = lines.next().unwrap().unwrap();
         assert!(line.ends_with(&format!(" w | line {n}")), "line {n}: {line}");
+        if n == 0 {
+            fs::write(launcher.project.path("fifo"), "go\n").unwrap();
+        }
         if n == 1000 {
             kill(launcher.pid_of("supervisor").unwrap(), libc::SIGKILL);
         }
     }
-    follower.kill().unwrap();
-    follower.wait().unwrap();
 }
 
 #[test]
 fn the_api_gives_the_same_lines_and_goes_on_with_new_ones() {
     let script = "echo one; echo two; read x < fifo; echo three; exec sleep 1000";
-    let project = Project::new(&child("w", script, ""));
+    let project = Project::new(&scripted("w", script, ""));
     nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let launcher = project.up();
     wait_for_log(&launcher, "w.log", "two\n");
@@ -170,7 +166,7 @@ fn the_api_gives_the_same_lines_and_goes_on_with_new_ones() {
 #[test]
 fn a_client_that_does_not_read_its_logs_costs_nobody_anything() {
     let script = "while :; do echo 0123456789012345678901234567890123456789; done";
-    let launcher = Project::new(&child("w", script, "log = { max_size = \"1MiB\", max_files = 1 }")).up();
+    let launcher = Project::new(&scripted("w", script, "log = { max_size = \"1MiB\", max_files = 1 }")).up();
     let socket = launcher.project.path("run/control.sock");
     let clients: Vec<UnixStream> = (0..40)
         .map(|_| {
@@ -192,8 +188,8 @@ fn a_client_that_does_not_read_its_logs_costs_nobody_anything() {
 #[test]
 fn history_keeps_every_exit_over_supervisor_processes_and_launchers() {
     let config = "[supervisor]\nstrategy = \"rest_for_one\"\nintensity = 100\n".to_owned()
-        + &child("a", "echo a speaks in run $PROVOST_RUN; exec sleep 1000", "")
-        + &child("b", "exec sleep 1000", "");
+        + &scripted("a", "echo a speaks in run $PROVOST_RUN; exec sleep 1000", "")
+        + &scripted("b", "exec sleep 1000", "");
     let mut launcher = Project::new(&config).up();
     for run in 1..=2 {
         wait_for_log(&launcher, "a.log", &format!("run {run}\n"));
@@ -204,6 +200,7 @@ fn history_keeps_every_exit_over_supervisor_processes_and_launchers() {
         kill(supervisor, libc::SIGKILL);
         launcher.wait_new_pid("supervisor", supervisor);
     }
+    wait_for_log(&launcher, "a.log", "run 3\n");
     launcher.ok(&["down"]);
     assert_eq!(launcher.wait_exit(), 0);
     let exits = history(&launcher.project, &["a"]);
@@ -240,8 +237,8 @@ fn history_keeps_every_exit_over_supervisor_processes_and_launchers() {
 #[test]
 fn history_knows_children_that_go_with_their_exit_and_starts_that_fail() {
     let launcher = Project::new(
-        &(child("once", "echo bye; exit 7", "restart = \"temporary\"")
-            + &child("stays", "exec sleep 1000", "")),
+        &(scripted("once", "echo bye; exit 7", "restart = \"temporary\"")
+            + &scripted("stays", "exec sleep 1000", "")),
     )
     .up();
     let exits = eventually("the exit", || {
@@ -254,7 +251,7 @@ fn history_knows_children_that_go_with_their_exit_and_starts_that_fail() {
 #[test]
 fn status_shows_the_last_exit_and_the_last_lines() {
     let config = "[supervisor]\nintensity = 9\n".to_owned()
-        + &child("web", "echo hello from run $PROVOST_RUN; exec sleep 1000", "");
+        + &scripted("web", "echo hello from run $PROVOST_RUN; exec sleep 1000", "");
     let launcher = Project::new(&config).up();
     wait_for_log(&launcher, "web.log", "run 1\n");
     let web = launcher.pid_of("web").unwrap();

@@ -40,7 +40,15 @@ impl Session {
 
     fn member(&self, name: &str) -> Member {
         let phase = Some(Phase::Running);
-        Member { name: name.into(), role: Role::Child, phase, pid: Some(self.pid()), run: 4, restarts: 3 }
+        Member {
+            name: name.into(),
+            role: Role::Child,
+            phase,
+            pid: Some(self.pid()),
+            run: 4,
+            restarts: 3,
+            marks: None,
+        }
     }
 }
 
@@ -195,7 +203,8 @@ async fn a_process_that_ended_has_no_row_and_a_zombie_has_one() {
 #[tokio::test]
 async fn reading_the_table_lets_others_run() {
     let pid = Some(std::process::id().cast_signed());
-    let member = Member { name: "me".into(), role: Role::Child, phase: None, pid, run: 1, restarts: 0 };
+    let member =
+        Member { name: "me".into(), role: Role::Child, phase: None, pid, run: 1, restarts: 0, marks: None };
     let members = vec![member; 64];
     let turns = std::rc::Rc::new(std::cell::Cell::new(0));
     let counting = {

@@ -1,153 +1,16 @@
 //! Engine and clients as real processes: two terminals by hand, crashes, restarts, wrong use.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
+mod payload;
+
+use std::io::Write;
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use provost::node::{Connection, Identity, Kind, Refusal, frame};
-use provost::reddit::protocol::{
-    self, Answer, EngineRequest, Page, Reply, Request, Sort, Stats, SubredditId, post_manager,
-};
-use tempfile::TempDir;
-use tokio::task::LocalSet;
-
-/// Bounds every wait of these tests; reached only when something is broken.
-const BOUND: Duration = Duration::from_secs(30);
-
-const ENGINE: &str = env!("CARGO_BIN_EXE_reddit-engine");
-const CLIENT: &str = env!("CARGO_BIN_EXE_reddit-client");
-
-/// A process of the test, with everything it prints; killed when the test is over.
-struct Process {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Process {
-    fn start(command: &mut Command) -> Process {
-        for name in
-            ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PROVOST_NAME", "PROVOST_INSTANCE", "RUST_LOG"]
-        {
-            command.env_remove(name);
-        }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = mpsc::channel();
-        let outputs: [Box<dyn Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for output in outputs {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines() {
-                    if line.is_err() || sender.send(line.unwrap_or_default()).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Process { child, lines, seen: Vec::new() }
-    }
-
-    fn engine(socket: &Path) -> Process {
-        let mut engine = Process::start(Command::new(ENGINE).arg("--listen").arg(socket));
-        engine.wait_for("listening on");
-        engine
-    }
-
-    /// An engine on a socket that the test holds, as a supervisor would.
-    fn engine_on(listener: &UnixListener) -> Process {
-        let socket = OwnedFd::from(listener.try_clone().unwrap());
-        let script =
-            "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=engine LISTEN_PID=$$; exec \"$0\"";
-        Process::start(Command::new("sh").arg("-c").arg(script).arg(ENGINE).stdin(Stdio::from(socket)))
-    }
-
-    fn client(socket: &Path, name: &str, options: &[&str]) -> Process {
-        let mut command = Command::new(CLIENT);
-        command.arg("--engine").arg(socket).args(["--name", name, "--users", "50"]).args(options);
-        Process::start(&mut command)
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
-    }
-
-    /// The next line that contains `text`.
-    fn wait_for(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + BOUND;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self
-                .lines
-                .recv_timeout(left)
-                .unwrap_or_else(|_| panic!("no {text:?} in:\n{}", self.seen.join("\n")));
-            self.seen.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    /// Waits for its end; everything it printed is in `seen` then.
-    fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + BOUND;
-        // The outputs close when the process ends, so this waits for the end without polling.
-        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            self.seen.push(line);
-        }
-        assert!(Instant::now() < deadline, "still running:\n{}", self.seen.join("\n"));
-        self.child.wait().unwrap()
-    }
-
-    fn count(&self, text: &str) -> usize {
-        self.seen.iter().filter(|line| line.contains(text)).count()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Place {
-    _dir: TempDir,
-    socket: PathBuf,
-}
-
-fn place() -> Place {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("engine.sock");
-    Place { _dir: dir, socket }
-}
-
-/// Asks an engine from this process, on a connection of its own.
-fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Connection<Request, Answer>) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let me = Identity::of_this_process("test");
-        test(Connection::open(socket, &me, protocol::VERSION, BOUND).await.unwrap()).await
-    })
-}
-
-async fn stats(engine: &Connection<Request, Answer>) -> Stats {
-    match engine.call(&Request::Engine(EngineRequest::Stats), BOUND).await.unwrap() {
-        Ok(Reply::Engine(stats)) => stats,
-        other => panic!("{other:?}"),
-    }
-}
+use nix::sys::signal::Signal;
+use payload::{BOUND, CLIENT, ENGINE, Process, ask, place, stats};
+use provost::node::{Kind, Refusal, frame};
+use provost::reddit::protocol::{self, Page, Reply, Request, Sort, SubredditId, Window, post_manager};
 
 #[test]
 fn engine_and_client_run_by_hand_and_end_when_asked() {
@@ -263,12 +126,13 @@ fn two_clients_see_each_others_posts() {
             // The most popular one, which users of both clients join and post in.
             subreddit: SubredditId(1),
             sort: Sort::New,
+            window: Window::All,
             page: Page { after: None, limit: Some(100) },
         };
         let deadline = Instant::now() + BOUND;
         loop {
             assert!(Instant::now() < deadline, "{:?}", stats(&engine).await);
-            let answer = engine.call(&Request::PostManager(list.clone()), BOUND).await.unwrap();
+            let answer = engine.call(&Request::PostManager(list.clone()).into(), BOUND).await.unwrap();
             let Ok(Reply::PostManager(post_manager::Reply::Posts(posts))) = answer else { continue };
             let by = |client: &str| posts.iter().any(|post| post.author_name.starts_with(client));
             if by("client-1_") && by("client-2_") {
@@ -379,10 +243,17 @@ fn a_client_of_another_build_is_told_and_does_not_try_again() {
     let mut client = Process::client(&place.socket, "client@1", &[]);
     let (mut stream, _) = other.accept().unwrap();
     let mut refusal = Vec::new();
-    frame::append(&mut refusal, Kind::Refusal, 0, &Refusal::Protocol { ours: 2, theirs: 1 }).unwrap();
+    frame::append(
+        &mut refusal,
+        Kind::Refusal,
+        0,
+        &Refusal::Protocol { ours: protocol::VERSION + 1, theirs: protocol::VERSION },
+    )
+    .unwrap();
     stream.write_all(&refusal).unwrap();
     assert_eq!(client.wait().code(), Some(76));
-    assert_eq!(client.count("speaks protocol 2 and this side 1"), 1, "{:?}", client.seen);
+    let text = format!("speaks protocol {} and this side {}", protocol::VERSION + 1, protocol::VERSION);
+    assert_eq!(client.count(&text), 1, "{:?}", client.seen);
 }
 
 #[test]

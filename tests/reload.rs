@@ -7,21 +7,13 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
-use support::{Launcher, Project, alive, eventually, kill, read, wait_gone};
+use support::{Launcher, Project, alive, eventually, kill, read, worker};
 
 const ROOMY: &str = "[supervisor]\nintensity = 100\nperiod = \"10s\"\n";
-
-fn worker(name: &str, more: &str) -> String {
-    format!("[[child]]\nname = \"{name}\"\ncommand = [\"sleep\", \"1000\"]\n{more}\n")
-}
 
 /// A worker with another command.
 fn other(name: &str, more: &str) -> String {
     worker(name, more).replace("1000", "2000")
-}
-
-fn json_of(launcher: &Launcher, args: &[&str]) -> Value {
-    serde_json::from_str(&launcher.ok(&[args, &["--json"]].concat())).unwrap()
 }
 
 /// `(name, change)` of a plan or a reload.
@@ -57,13 +49,6 @@ fn crash(launcher: &Launcher, name: &str) -> i32 {
     let pid = launcher.pid_of(name).unwrap();
     kill(pid, libc::SIGKILL);
     launcher.wait_new_pid(name, pid)
-}
-
-fn replace_supervisor(launcher: &Launcher) {
-    let old = launcher.pid_of("supervisor").unwrap();
-    kill(old, libc::SIGKILL);
-    wait_gone(&[old]);
-    launcher.wait_new_pid("supervisor", old);
 }
 
 #[test]
@@ -121,14 +106,14 @@ fn settings_are_replaced_and_count_from_the_next_event() {
     );
     launcher.ok(&["reload"]);
     assert_eq!(["a", "b", "c"].map(|name| launcher.pid_of(name).unwrap()), before, "no process is touched");
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert_eq!(command_of(&launcher, "a"), "sleep\x001000\0");
     crash(&launcher, "a");
     assert_eq!(command_of(&launcher, "a"), "sleep\x002000\0");
     kill(before[1], libc::SIGKILL);
     eventually("b goes, being temporary now", || (children(&launcher).len() == 2).then_some(()));
     launcher.ok(&["stop", "c"]);
-    let why = json_of(&launcher, &["why", "c"]);
+    let why = launcher.json_of(&["why", "c"]);
     assert_eq!(why["last_exit"]["name"], "SIGKILL", "stopped as the new settings say");
 }
 
@@ -156,9 +141,9 @@ fn new_children_are_added_stopped_and_missing_ones_kept() {
     let is = |name: &str, phase: &str| (name.to_owned(), phase.to_owned());
     let expected = [is("new", "stopped"), is("a", "running"), is("old", "running")];
     assert_eq!(children(&launcher), expected, "in the order of the file, then what is kept");
-    assert_eq!(json_of(&launcher, &["why", "new"])["reason"], "added");
+    assert_eq!(launcher.json_of(&["why", "new"])["reason"], "added");
     // What is kept is supervised as it was, by whichever supervisor process.
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert_eq!((launcher.pid_of("old"), launcher.pid_of("a")), (Some(old), Some(a)));
     let again = crash(&launcher, "old");
     assert!(read(format!("/proc/{again}/environ").as_ref()).contains("WHO=old\0"));
@@ -186,7 +171,7 @@ fn apply_starts_the_new_and_removes_the_missing() {
             + "[[child]]\nname = \"inner\"\ntype = \"supervisor\"\n"
             + &worker("new", "parent = \"inner\"")),
     );
-    let reload = json_of(&launcher, &["reload", "--apply"]);
+    let reload = launcher.json_of(&["reload", "--apply"]);
     assert_eq!(deeds(&reload), [("old", "removed"), ("inner", "started")]);
     assert!(!alive(before[0]));
     assert!(launcher.pid_of("new").is_some(), "a new supervisor is started with its children");
@@ -196,9 +181,9 @@ fn apply_starts_the_new_and_removes_the_missing() {
         "a runs on with its old command"
     );
     // What is still to be done stays known.
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert_eq!(changes(&launcher.json("plan")), [("a", "outdated")]);
-    let reload = json_of(&launcher, &["reload", "--restart"]);
+    let reload = launcher.json_of(&["reload", "--restart"]);
     assert_eq!(deeds(&reload), [("a", "restarted")]);
     assert_eq!(command_of(&launcher, "a"), "sleep\x002000\0");
     assert_eq!(launcher.pid_of("b"), Some(before[2]));
@@ -212,7 +197,7 @@ fn a_later_apply_does_what_an_earlier_reload_left() {
     launcher.ok(&["reload"]);
     launcher.ok(&["stop", "a"]);
     assert_eq!(changes(&launcher.json("plan")), [("new", "unstarted"), ("old", "missing")]);
-    let reload = json_of(&launcher, &["reload", "--apply"]);
+    let reload = launcher.json_of(&["reload", "--apply"]);
     assert_eq!(deeds(&reload), [("old", "removed"), ("new", "started")]);
     assert_eq!(launcher.pid_of("a"), None, "what somebody stopped stays stopped");
 }
@@ -320,11 +305,11 @@ fn children_added_at_run_time_are_no_business_of_a_reload() {
     launcher.ok(&["scale", "c", "3"]);
     let before = ["c@1", "c@2", "c@3", "extra"].map(|name| launcher.pid_of(name).unwrap());
     launcher.project.configure(&(config.replace("instances = 1", "instances = 2") + &worker("new", "")));
-    let reload = json_of(&launcher, &["reload", "--apply"]);
+    let reload = launcher.json_of(&["reload", "--apply"]);
     assert_eq!(deeds(&reload), [("new", "started")]);
     assert_eq!(["c@1", "c@2", "c@3", "extra"].map(|name| launcher.pid_of(name).unwrap()), before);
     // The file's own settings count for the instance that it has now, the others keep theirs.
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     for name in ["c@2", "c@3", "extra"] {
         crash(&launcher, name);
     }
@@ -346,7 +331,7 @@ fn instances_follow_their_template() {
         "the template, and what is made of it"
     );
     launcher.ok(&["reload"]);
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert_eq!(launcher.pid_of("job@1"), Some(first));
     crash(&launcher, "job@1");
     assert_eq!(command_of(&launcher, "job@1"), "sleep\x002000\x007\0");
@@ -390,7 +375,7 @@ fn a_reload_that_was_granted_is_applied_by_the_next_supervisor_process() {
     eventually("the stop of old has begun", || {
         children(&launcher).contains(&("old".to_owned(), "stopping".to_owned())).then_some(())
     });
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     assert!(!reload.wait().unwrap().success(), "whoever asked is told that the connection broke");
     kill(launcher.pid_of("old").unwrap(), libc::SIGKILL);
     let is = |name: &str| (name.to_owned(), "running".to_owned());

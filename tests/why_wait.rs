@@ -5,27 +5,10 @@ mod support;
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
-use support::{Launcher, Project, eventually, kill, read, wait_gone};
-
-fn worker(name: &str, more: &str) -> String {
-    format!("[[child]]\nname = \"{name}\"\ncommand = [\"sleep\", \"1000\"]\n{more}\n")
-}
-
-/// What a verb prints with `--json`.
-fn json_of(launcher: &Launcher, args: &[&str]) -> Value {
-    serde_json::from_str(&launcher.ok(&[args, &["--json"]].concat())).unwrap()
-}
+use support::{Launcher, Project, eventually, kill, read, worker};
 
 fn why(launcher: &Launcher, name: &str) -> Value {
-    json_of(launcher, &["why", name])
-}
-
-/// Kills the supervisor process and waits for the next one.
-fn replace_supervisor(launcher: &Launcher) {
-    let old = launcher.pid_of("supervisor").unwrap();
-    kill(old, libc::SIGKILL);
-    wait_gone(&[old]);
-    launcher.wait_new_pid("supervisor", old);
+    launcher.json_of(&["why", name])
 }
 
 #[test]
@@ -41,7 +24,7 @@ fn counts_are_otps() {
     launcher.ok(&["add", "--parent", "pool"]);
     launcher.ok(&["add", "--parent", "pool"]);
     let counts = |args: &[&str]| {
-        let counts = json_of(&launcher, &[&["counts"], args].concat());
+        let counts = launcher.json_of(&[&["counts"], args].concat());
         ["specs", "active", "supervisors", "workers"].map(|key| counts[key].as_u64().unwrap())
     };
     assert_eq!(counts(&[]), [3, 2, 1, 2]);
@@ -84,7 +67,7 @@ fn why_tells_how_a_child_came_to_where_it_is() {
         assert_eq!(why(&launcher, "ends")["last_exit"], json!({"code": 0}));
     };
     check();
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     check();
     let text = launcher.ok(&["why", "asked"]);
     assert!(text.starts_with("asked is stopped: somebody asked for it"), "{text}");
@@ -129,7 +112,7 @@ fn wait_ends_when_it_is_so_or_the_time_is_over() {
     };
     let stopped = wait(&["wait", "a", "--for", "stopped"]);
     let gone = wait(&["wait", "t", "--for", "stopped"]);
-    replace_supervisor(&launcher);
+    launcher.replace_supervisor();
     launcher.ok(&["stop", "a"]);
     kill(launcher.pid_of("t").unwrap(), libc::SIGKILL);
     assert_eq!(ended(stopped), (Some(0), "a: stopped\n".into()));

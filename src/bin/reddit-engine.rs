@@ -5,18 +5,42 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use provost::node::{Identity, ListenError, Listener, Termination};
-use provost::reddit::{Exit, engine};
+use provost::reddit::engine::{self, Keeping};
+use provost::reddit::inspect::{self, CheckError, ExportError, Summary};
+use provost::reddit::{Exit, store::Durability};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
-/// The engine of a simulated Reddit: users, subreddits, posts, votes and feeds, served over a Unix socket.
+/// The engine of a simulated Reddit: users, subreddits, posts, comments, votes, messages and feeds, served over a Unix
+/// socket.
 ///
-/// It stays in the foreground until SIGTERM or SIGINT, then finishes what it is doing and ends.
+/// Without a verb it serves. It stays in the foreground until SIGTERM or SIGINT, then finishes what it is doing and ends.
 #[derive(Debug, Parser)]
-#[command(name = "reddit-engine", version, after_help = AFTER_HELP)]
+#[command(name = "reddit-engine", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve (the same as no verb)
+    Serve(Serve),
+    /// Check that a store holds what it must: votes and karma, trees, listings and feeds, memberships, times, sums
+    Check(Look),
+    /// Count what is in a store
+    Stats(Look),
+    /// Write the tables of a store into a new SQLite database
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
     /// Listen on this Unix socket, made for this user only. Not needed when a supervisor hands a socket down
     /// (LISTEN_FDS), which then is used instead.
     #[arg(long, value_name = "PATH")]
@@ -25,6 +49,44 @@ struct Options {
     /// Name shown in logs and to clients.
     #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
     name: String,
+
+    /// Keep everything in this folder, made if it is missing. Without it everything is forgotten at the end.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+
+    /// What an acknowledged write survives: the end of any process, or of the power supply too.
+    #[arg(long, value_name = "WHAT", default_value = "process", requires = "store")]
+    durability: Survives,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Survives {
+    /// Written to the kernel before the reply
+    Process,
+    /// Synced to the disk before the reply
+    Power,
+}
+
+#[derive(Debug, Args)]
+struct Look {
+    /// The folder of the store. Its engine may be running.
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Export {
+    /// The folder of the store. Its engine may be running.
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+
+    /// The database to make.
+    #[arg(long, value_name = "FILE")]
+    sqlite: PathBuf,
 }
 
 const AFTER_HELP: &str = "\
@@ -35,11 +97,14 @@ Environment:
   RUST_LOG                                 what is logged to standard error (default: info)
 
 Exit codes:
-  0   stopped as asked
+  0   stopped as asked; the check found nothing
+  1   the check found something, or the database cannot be written
   2   wrong usage
+  65  the store is damaged: it says where, and nothing is changed
   71  the system refused something essential
   73  cannot listen at PATH
-  75  another process listens at PATH already";
+  74  the store cannot be read or written; what was acknowledged is in it
+  75  another process listens at PATH or uses the store already";
 
 /// What the engine's socket is called in `LISTEN_FDNAMES`.
 const SOCKET_NAME: &str = "engine";
@@ -56,6 +121,55 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .init();
+    match options.verb {
+        None => serve(options.serve),
+        Some(Verb::Serve(options)) => serve(options),
+        Some(Verb::Check(options)) => check(&options),
+        Some(Verb::Stats(options)) => match inspect::count(&options.store) {
+            Ok(summary) => print(&summary, options.json),
+            Err(error) => fail(&error, Exit::of(&error)),
+        },
+        Some(Verb::Export(options)) => export(&options),
+    }
+}
+
+fn check(options: &Look) -> ExitCode {
+    match inspect::check(&options.store) {
+        Ok(summary) => print(&summary, options.json),
+        Err(CheckError::Open(error)) => fail(&error, Exit::of(&error)),
+        Err(CheckError::Violation(violation)) => {
+            println!("{violation}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn export(options: &Export) -> ExitCode {
+    match inspect::export(&options.store, &options.sqlite) {
+        Ok(rows) => {
+            println!("{rows} rows in {}", options.sqlite.display());
+            Exit::Done.into()
+        }
+        Err(ExportError::Open(error)) => fail(&error, Exit::of(&error)),
+        Err(error) => fail(&error, Exit::Failed),
+    }
+}
+
+fn print(summary: &Summary, json: bool) -> ExitCode {
+    if json {
+        println!("{}", serde_json::to_string(summary).expect("numbers and one text are always JSON"));
+    } else {
+        println!("{summary}");
+    }
+    Exit::Done.into()
+}
+
+fn fail(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
+    eprintln!("reddit-engine: {error}");
+    exit.into()
+}
+
+fn serve(options: Serve) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -66,7 +180,7 @@ fn main() -> ExitCode {
     LocalSet::new().block_on(&runtime, run(options)).into()
 }
 
-async fn run(options: Options) -> Exit {
+async fn run(options: Serve) -> Exit {
     let termination = match Termination::listen() {
         Ok(termination) => termination,
         Err(error) => {
@@ -85,8 +199,12 @@ async fn run(options: Options) -> Exit {
             return Exit::CannotListen;
         }
     };
-    engine::serve(listener, Identity::of_this_process(&options.name), termination).await;
-    Exit::Done
+    let durability = match options.durability {
+        Survives::Process => Durability::Process,
+        Survives::Power => Durability::Power,
+    };
+    let keeping = options.store.map(|dir| Keeping { dir, durability });
+    engine::serve(listener, Identity::of_this_process(&options.name), keeping, termination).await
 }
 
 fn listener(path: Option<PathBuf>) -> Result<Listener, ListenError> {

@@ -25,12 +25,16 @@ struct Part {
     times: Times,
     /// Everything before this has been read.
     offset: u64,
+    /// Nothing from here on is wanted.
+    end: u64,
 }
 
 /// The reader's place in one log.
 #[derive(Debug)]
 pub(super) struct Cursor {
     path: PathBuf,
+    /// Whether what is yet to come is wanted.
+    follows: bool,
     /// Oldest first. The last one is the log's present file, as far as is known.
     parts: VecDeque<Part>,
     /// Read from the first part and not given out yet: all of `block` after `given`. Its first byte stands at `block_at`.
@@ -49,6 +53,10 @@ impl Cursor {
         let mut parts = VecDeque::new();
         for mut part in newest_first(path, None)? {
             let size = part.file.metadata()?.len();
+            let size = match start.until {
+                Some(until) => part.times.first_since(until, size),
+                None => size,
+            };
             let floor = match start.since {
                 Some(since) => after_line_end(&part.file, part.times.first_since(since, size), size)?,
                 None => 0,
@@ -58,6 +66,9 @@ impl Cursor {
                 None => (floor, 0),
             };
             part.offset = from;
+            if start.until.is_some() {
+                part.end = size;
+            }
             part.times.seek(from);
             parts.push_front(part);
             wanted = wanted.map(|lines| lines.saturating_sub(found));
@@ -68,6 +79,7 @@ impl Cursor {
         }
         Ok(Cursor {
             path: path.to_owned(),
+            follows: start.until.is_none(),
             parts,
             block: Vec::new(),
             given: 0,
@@ -127,7 +139,7 @@ impl Cursor {
             }
             if self.parts.len() > 1 {
                 self.parts.pop_front();
-            } else if !self.look_for_newer()? {
+            } else if !self.follows || !self.look_for_newer()? {
                 return Ok(false);
             }
         }
@@ -137,6 +149,7 @@ impl Cursor {
         let Some(part) = self.parts.front_mut() else { return Ok(false) };
         self.block.resize(BLOCK, 0);
         let read = part.file.read_at(&mut self.block, part.offset)?;
+        let read = read.min(usize::try_from(part.end.saturating_sub(part.offset)).unwrap_or(usize::MAX));
         self.block.truncate(read);
         (self.given, self.block_at) = (0, part.offset);
         part.offset += read as u64;
@@ -200,7 +213,7 @@ fn newest_first(path: &Path, known: Option<&Part>) -> io::Result<Vec<Part>> {
         let changed =
             metadata.mtime().unsigned_abs() * 1_000_000 + metadata.mtime_nsec().unsigned_abs() / 1_000;
         let times = Times::open(path, rotations, identity.inode, changed);
-        parts.push(Part { file, identity, times, offset: 0 });
+        parts.push(Part { file, identity, times, offset: 0, end: u64::MAX });
     }
     if let Some(known) = known {
         parts.retain(|part| part.times.began() > known.times.began());

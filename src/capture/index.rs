@@ -79,6 +79,13 @@ impl Index {
         Ok(Index { file, records, last })
     }
 
+    /// What comes next has a record of its own, however soon it comes.
+    pub(super) fn part(&mut self) {
+        if let Some(last) = &mut self.last {
+            last.at = 0;
+        }
+    }
+
     /// Bytes are about to be written at `offset`.
     pub(super) fn note(&mut self, offset: u64, at: u64) -> io::Result<()> {
         let stamp = Stamp { offset, at };
@@ -224,6 +231,17 @@ mod tests {
         let times = Times::open(&path, 0, INODE, 1);
         let found = [5, 10_000, 10_001, 25_000, 30_000, 30_001].map(|since| times.first_since(since, 200));
         assert_eq!(found, [0, 0, 100, 150, 150, 200]);
+    }
+
+    #[test]
+    fn what_is_parted_has_a_record_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.log");
+        let mut index = Index::open(&path, INODE, 0).unwrap();
+        index.note(0, 10_000).unwrap();
+        index.part();
+        index.note(100, 10_001).unwrap();
+        assert_eq!(Times::open(&path, 0, INODE, 1).first_since(10_001, 200), 100);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Log {
     current: RefCell<Option<Current>>,
     stalled: RefCell<Option<String>>,
     stalls: Cell<u64>,
+    /// Another run's output begins.
+    new_run: Cell<bool>,
     alarm: Rc<Notify>,
 }
 
@@ -92,6 +94,7 @@ impl Log {
             current: RefCell::new(None),
             stalled: RefCell::new(None),
             stalls: Cell::new(0),
+            new_run: Cell::new(false),
             alarm,
         }
     }
@@ -118,6 +121,11 @@ impl Log {
     /// How many times output had to wait so far.
     pub fn stalls(&self) -> u64 {
         self.stalls.get()
+    }
+
+    /// From now on the log is another run's too: what is taken from now on has a time that is not earlier than now.
+    pub(super) fn begin_run(&self) {
+        self.new_run.set(true);
     }
 
     pub(super) fn ring(&self) {
@@ -147,6 +155,9 @@ impl Log {
                 continue;
             }
             if let Some(index) = &mut file.index {
+                if self.new_run.take() {
+                    index.part();
+                }
                 // A full disk costs times first.
                 let _ = index.note(file.size, now);
             }

@@ -21,21 +21,23 @@ pub struct Source {
     pub path: PathBuf,
 }
 
-/// Where to begin: no earlier than either says.
+/// Where to begin, no earlier than either says, and where to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
     /// With the last so many lines of each log; `None`: with its first.
     pub lines: Option<usize>,
     /// With what came at this time, in microseconds since 1970, or later.
     pub since: Option<u64>,
+    /// Before what came at this time or later; `None`: never, what is yet to come included.
+    pub until: Option<u64>,
 }
 
 impl Start {
-    /// With what came at this time or later.
+    /// A time as this type has it.
     #[must_use]
-    pub fn since(time: SystemTime) -> u64 {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    pub fn micros(time: SystemTime) -> u64 {
+        let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
     }
 }
 

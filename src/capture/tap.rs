@@ -37,6 +37,7 @@ impl Tap {
     /// # Errors
     /// The event loop cannot watch one more descriptor.
     pub fn open(pipe: OwnedFd, log: Rc<Log>) -> io::Result<Rc<Tap>> {
+        log.begin_run();
         let tap =
             Rc::new(Tap { pipe: watch::readable(pipe)?, log, ended: Notify::new(), over: Cell::new(false) });
         tokio::task::spawn_local(Rc::clone(&tap).run());

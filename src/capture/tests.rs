@@ -60,7 +60,7 @@ fn whole(path: &Path) -> Vec<u8> {
 }
 
 fn now() -> u64 {
-    Start::since(std::time::SystemTime::now())
+    Start::micros(std::time::SystemTime::now())
 }
 
 /// Waits until what comes next has a time of its own; returns the time it was by then at least.
@@ -82,7 +82,7 @@ fn lines(path: &Path, start: Start) -> Vec<String> {
 }
 
 fn last(count: usize) -> Start {
-    Start { lines: Some(count), since: None }
+    Start { lines: Some(count), ..Start::default() }
 }
 
 #[test]
@@ -208,11 +208,14 @@ fn lines_have_the_times_of_their_batches_over_rotation_and_a_new_writer() {
         assert!((*before..=*after).contains(&line.at), "{line:?} from {before} to {after}");
     }
     for (n, (since, _)) in marks.iter().enumerate() {
-        let found = lines(&bench.path(), Start { lines: None, since: Some(*since) });
+        let found = lines(&bench.path(), Start { since: Some(*since), ..Start::default() });
         assert_eq!(found.len(), 12 - n, "since line {n}: {found:?}");
         assert_eq!(found[0], format!("this is line {n}"));
+        let earlier = Start { lines: Some(2), until: Some(*since), ..Start::default() };
+        let expected: Vec<String> = (n.saturating_sub(2)..n).map(|n| format!("this is line {n}")).collect();
+        assert_eq!(lines(&bench.path(), earlier), expected, "until line {n}");
     }
-    let both = Start { lines: Some(3), since: Some(marks[11].0) };
+    let both = Start { lines: Some(3), since: Some(marks[11].0), until: None };
     assert_eq!(lines(&bench.path(), both), ["this is line 11"]);
 }
 
@@ -222,7 +225,7 @@ fn since_begins_with_a_whole_line() {
     bench.put("begun ");
     let since = next_time();
     bench.put("before\nafter\n");
-    assert_eq!(lines(&bench.path(), Start { lines: None, since: Some(since) }), ["after"]);
+    assert_eq!(lines(&bench.path(), Start { since: Some(since), ..Start::default() }), ["after"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::enforcement;
 use super::exit::Exit;
 use super::print;
 use crate::config::{self, Context, Diagnostic, Loaded};
@@ -14,6 +15,9 @@ pub(super) fn run(file: &Path) -> Result<Exit, Vec<Diagnostic>> {
     let Loaded { project, warnings } = config::load(file, &Context::of_process())?;
     for warning in &warnings {
         eprintln!("provost: warning: {warning}");
+    }
+    for sentence in enforcement::doubts(&project, None) {
+        eprintln!("provost: warning: {sentence}");
     }
     let processes = match project.processes.len() {
         1 => "1 process".to_owned(),

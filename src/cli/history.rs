@@ -72,6 +72,9 @@ fn in_full(exit: &PastExitJson) -> String {
         exit.exit,
         consequence(exit)
     );
+    if let Some(left) = &exit.left_behind {
+        text.push_str(&format!("  killed what it had left running: {left}\n"));
+    }
     if !exit.touched.is_empty() {
         text.push_str(&format!("  with it: {}\n", exit.touched.join(" ")));
     }
@@ -115,6 +118,7 @@ pub(super) mod tests {
             requested: false,
             killed: false,
             decision: Decision::Restart,
+            left_behind: None,
             touched: vec!["client@1".into(), "client@2".into()],
             rusage: UsageJson { user_ms: 900, system_ms: 600, max_rss_bytes: 5 << 20 },
             log_tail: vec![LogLineJson {

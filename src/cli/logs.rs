@@ -112,7 +112,7 @@ fn show(sources: &[Source], args: &LogsArgs) -> Result<(), Failure> {
         (None, Some(_)) => None,
         (None, None) => Some(DEFAULT_LINES),
     };
-    let start = Start { lines, since: args.since.map(Start::since) };
+    let start = Start { lines, since: args.since.map(Start::micros), until: None };
     let mut reader = Reader::open(sources, start)?;
     let format = Format::new(sources, args);
     if !args.follow {

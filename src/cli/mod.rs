@@ -14,6 +14,7 @@ mod check;
 pub mod console;
 mod counts;
 mod down;
+mod enforcement;
 mod events;
 mod exit;
 mod history;

@@ -20,7 +20,7 @@ use super::args::RunArgs;
 use super::exit::Exit;
 use super::up::{environment, here};
 use crate::os::signals::Inbox;
-use crate::os::spawn::{Birth, Born, Parent, Step};
+use crate::os::spawn::{Birth, Born, Parent, Step, Terms};
 use crate::os::{descendants, pidfd, process, spawn, wait};
 
 /// What is passed on. Not those that stop: stopped together with the command, we leave it to the shell to go on.
@@ -88,6 +88,7 @@ fn start(args: &RunArgs, name: &Path) -> Result<(Born, Inbox), (Option<u8>, Stri
         pass: Vec::new(),
         listen_pid: false,
         nofile: None,
+        terms: Terms::default(),
         parent: Parent::Foreground,
     };
     match spawn::spawn(&birth) {

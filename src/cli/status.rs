@@ -51,7 +51,8 @@ fn text(status: &StatusJson) -> String {
     let command = spec.and_then(|spec| spec.command.as_ref()).map(|command| ("command", command.join(" ")));
     let shutdown = spec.map(|spec| ("shutdown", shutdown(&spec.shutdown)));
     let waits = status.log_stalled.iter().map(|reason| ("output", format!("waits: {reason}")));
-    let lines = lines.into_iter().chain(command).chain(shutdown).chain(waits);
+    let left = left_behind(status).map(|left| ("left", format!("{left}, killed")));
+    let lines = lines.into_iter().chain(left).chain(command).chain(shutdown).chain(waits);
     let mut text: String = lines.map(|(key, value)| format!("{key:<9}  {value}\n")).collect();
     for line in &status.log_tail {
         text.push_str(&format!("{} {} | {}\n", line.at, line.name, logs::escaped(line.line.as_bytes())));
@@ -67,6 +68,12 @@ fn last_exit(status: &StatusJson) -> Option<String> {
         }
         None => status.child.last_exit.as_ref().map(ToString::to_string),
     }
+}
+
+/// What that run left running.
+fn left_behind(status: &StatusJson) -> Option<String> {
+    let past = status.last_exit.as_ref().and_then(|past| past.left_behind.as_ref());
+    past.or(status.child.left_behind.as_ref()).map(ToString::to_string)
 }
 
 /// How a child is stopped.
@@ -91,7 +98,11 @@ pub(super) fn line(child: &ChildJson) -> String {
         Some(pid) => format!(", pid {pid}, run {}", child.run),
         None => String::new(),
     };
-    format!("{}: {}{process}\n", child.name, human::phase(child.phase))
+    let left = match &child.left_behind {
+        Some(left) => format!("; killed what it had left running: {left}"),
+        None => String::new(),
+    };
+    format!("{}: {}{process}{left}\n", child.name, human::phase(child.phase))
 }
 
 #[cfg(test)]

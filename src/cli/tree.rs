@@ -109,6 +109,7 @@ pub(super) mod tests {
             run: 1,
             restarts: 0,
             last_exit: None,
+            left_behind: None,
             spec: None,
             supervisor: None,
         }

@@ -9,11 +9,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Exit, UpArgs, leftovers};
+use super::{Exit, UpArgs, enforcement, leftovers};
 use crate::config::{self, Context, Loaded, Project};
 use crate::keeper::{self, Plan, RUN_DIR_VARIABLE};
+use crate::os::cgroup::Home;
 use crate::os::lock::{Lock, LockError};
-use crate::os::spawn::{Birth, Born, Parent};
+use crate::os::spawn::{Birth, Born, Parent, Terms};
 use crate::os::{self, memfd, pidfd, process, rundir, wait};
 use crate::runtime::{Journal, World};
 
@@ -61,9 +62,13 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     }
     let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal"))?;
     let run_dir = project.run_dir.clone();
-    leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
+    let cgroups = leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
+    for sentence in enforcement::doubts(&project, Some(&cgroups)) {
+        eprintln!("provost: warning: {sentence}");
+    }
     write_world(&journal, project)?;
-    let plan = plan(journal, lock, &run_dir, ready).map_err(cannot("prepare the supervisor process"))?;
+    let plan =
+        plan(journal, lock, &run_dir, cgroups, ready).map_err(cannot("prepare the supervisor process"))?;
     // What the config file took is not needed any more, and this process stays.
     process::return_free_memory();
     keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))
@@ -116,7 +121,13 @@ fn write_world(journal: &OwnedFd, project: Project) -> Result<(), Refusal> {
 }
 
 /// The supervisor process: this very program, whatever becomes of its file.
-fn plan(journal: OwnedFd, lock: Lock, run_dir: &Path, ready: Option<OwnedFd>) -> io::Result<Plan> {
+fn plan(
+    journal: OwnedFd,
+    lock: Lock,
+    run_dir: &Path,
+    cgroups: Home,
+    ready: Option<OwnedFd>,
+) -> io::Result<Plan> {
     let mut env = environment()?;
     let name = [RUN_DIR_VARIABLE.as_bytes(), b"="].concat();
     env.retain(|pair| !pair.as_bytes().starts_with(&name));
@@ -130,6 +141,7 @@ fn plan(journal: OwnedFd, lock: Lock, run_dir: &Path, ready: Option<OwnedFd>) ->
         cwd: here()?,
         journal,
         lock: Some(lock),
+        cgroups,
         ready,
     })
 }
@@ -175,6 +187,7 @@ fn launch_in_background(project: &Project, log: &Path, tell: OwnedFd) -> io::Res
         pass: vec![tell.as_fd()],
         listen_pid: false,
         nofile: Some((open_files.soft, open_files.hard)),
+        terms: Terms::default(),
         parent: Parent::Caller,
     };
     os::spawn::spawn(&birth).map_err(|error| io::Error::other(error.to_string()))

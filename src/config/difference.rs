@@ -111,7 +111,8 @@ fn table(settings: Settings) -> Map<String, Value> {
     if let Some(start) = all.remove("start") {
         all.insert("ready".into(), start);
     }
-    let known = [("argv", "command"), ("output", "log"), ("condition_exists", "condition")];
+    let known =
+        [("argv", "command"), ("output", "log"), ("condition_exists", "condition"), ("account", "user")];
     for (ours, written) in known {
         if let Some(value) = all.remove(ours) {
             all.insert(written.into(), value);
@@ -135,6 +136,11 @@ fn as_written(key: &str, value: Value) -> Value {
             format!("{:04o}", bits.as_u64().unwrap_or_default()).into()
         }
         ("signal", Value::Number(number)) => signal(&number.into()),
+        ("user", Value::Object(account)) => {
+            let number = |key: &str| account.get(key).and_then(Value::as_u64).unwrap_or_default();
+            format!("{}:{}", number("uid"), number("gid")).into()
+        }
+        ("limits", Value::Object(limits)) => limits_as_written(limits).into(),
         ("backoff", Value::Null) => "none".into(),
         ("backoff", Value::Object(fields)) => fields.into_iter().map(backoff_field).collect(),
         ("success_signals", Value::Array(numbers)) => numbers.iter().map(signal).collect(),
@@ -148,6 +154,20 @@ fn as_written(key: &str, value: Value) -> Value {
         (key, Value::Array(list)) => list.into_iter().map(|value| as_written(key, value)).collect(),
         (_, value) => value,
     }
+}
+
+/// One table of those that are set.
+fn limits_as_written(mut limits: Map<String, Value>) -> Map<String, Value> {
+    let each = limits.remove("each");
+    let mut all = each.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+    all.values_mut().filter(|most| **most == json!(u64::MAX)).for_each(|most| *most = "unlimited".into());
+    all.extend(limits.into_iter().filter(|(_, most)| !most.is_null()).map(|(key, most)| {
+        match (key.strip_suffix("_milli"), most.as_f64()) {
+            (Some(name), Some(thousandths)) => (name.to_owned(), json!(thousandths / 1e3)),
+            _ => (key, most),
+        }
+    }));
+    all
 }
 
 /// Thousandths, so that the rules can compare them, are written as fractions.
@@ -219,6 +239,12 @@ mod tests {
                 ("shutdown", json!("5s"), json!([{"signal": "SIGINT", "wait": "1s"}]), When::NextStop),
             ),
             ("umask = '077'", ("umask", json!("0022"), json!("0077"), When::NextStart)),
+            (
+                "limits = { nofile = 9, core = 'unlimited', cpu = 1.5 }",
+                ("limits", json!({}), json!({"nofile": 9, "core": "unlimited", "cpu": 1.5}), When::NextStart),
+            ),
+            ("user = 7\ngroup = 8", ("user", Value::Null, json!("7:8"), When::NextStart)),
+            ("kill_mode = 'group'", ("kill_mode", json!("tree"), json!("group"), When::NextStart)),
             ("cwd = '/tmp'", ("cwd", json!("/srv/x"), json!("/tmp"), When::NextStart)),
             ("success_signals = ['HUP']", ("success_signals", json!([]), json!(["SIGHUP"]), When::NextExit)),
             (

@@ -3,7 +3,7 @@
 //! This is the one list: a key is known because it stands here, and a feature that becomes supported changes its entry
 //! from `Later`. A test sees to it that every entry that is not `Later` is really read.
 
-use super::project::{KeeperLoss, StderrMode};
+use super::project::{KeeperLoss, KillMode, StderrMode};
 use crate::rules::{AutoShutdown, GiveUp, Restart, Strategy};
 
 /// The keys of one table.
@@ -114,6 +114,12 @@ pub(crate) const CHILD: Keys = Keys {
         key("umask", Process),
         key("log", Process),
         key("condition", Process),
+        key("user", Process),
+        key("group", Process),
+        key("nice", Process),
+        key("oom_score_adj", Process),
+        key("limits", Process),
+        key("no_new_privs", Process),
         key("strategy", Supervisor),
         key("intensity", Supervisor),
         key("period", Supervisor),
@@ -122,15 +128,9 @@ pub(crate) const CHILD: Keys = Keys {
         key("liveness", Later),
         key("watchdog", Later),
         key("depends_on", Later),
-        key("user", Later),
-        key("group", Later),
-        key("nice", Later),
-        key("oom_score_adj", Later),
         key("env_file", Later),
-        key("limits", Later),
         key("hooks", Later),
         key("secrets", Later),
-        key("no_new_privs", Later),
         key("capabilities", Later),
         key("landlock", Later),
         key("seccomp", Later),
@@ -177,11 +177,29 @@ pub(crate) const LOG: Keys = Keys {
     keys: &[key("file", Read), key("max_size", Read), key("max_files", Read), key("stderr", Read)],
 };
 
+pub(crate) const LIMITS: Keys = Keys {
+    place: "in limits",
+    keys: &[
+        key("nofile", Read),
+        key("nproc", Read),
+        key("core", Read),
+        key("as", Read),
+        key("data", Read),
+        key("stack", Read),
+        key("fsize", Read),
+        key("memlock", Read),
+        key("cpu_time", Read),
+        key("memory", Read),
+        key("cpu", Read),
+        key("pids", Read),
+    ],
+};
+
 pub(crate) const CONDITION: Keys = Keys { place: "in condition", keys: &[key("exists", Read)] };
 
 /// Every table, for "it belongs into".
 pub(crate) const TABLES: &[&Keys] =
-    &[&ROOT, &SUPERVISOR, &CHILD, &BACKOFF, &READY, &STOP_STEP, &LISTEN, &LOG, &CONDITION];
+    &[&ROOT, &SUPERVISOR, &CHILD, &BACKOFF, &READY, &STOP_STEP, &LISTEN, &LOG, &LIMITS, &CONDITION];
 
 pub(crate) const CHILD_TYPES: Words<ChildType> = &[
     ("worker", Is(ChildType::Worker)),
@@ -217,9 +235,8 @@ pub(crate) const RESTARTS: Words<Restart> = &[
 pub(crate) const KEEPER_LOSSES: Words<KeeperLoss> =
     &[("kill", Is(KeeperLoss::Kill)), ("survive", Word::Later)];
 
-/// Which processes a stop reaches: so far always the whole tree of the child.
-pub(crate) const KILL_MODES: Words<()> =
-    &[("tree", Is(())), ("group", Word::Later), ("process", Word::Later)];
+pub(crate) const KILL_MODES: Words<KillMode> =
+    &[("tree", Is(KillMode::Tree)), ("group", Is(KillMode::Group)), ("process", Is(KillMode::Process))];
 
 pub(crate) const STDERR_MODES: Words<StderrMode> =
     &[("merge", Is(StderrMode::Merge)), ("separate", Is(StderrMode::Separate))];

@@ -9,6 +9,7 @@
 //! the whole can tell, `lint` warns. `addition`
 //! reads a child that comes later, `difference` compares two readings. Read on in `keys.rs`, then `root.rs`.
 
+mod account;
 mod addition;
 mod backoff;
 mod child;
@@ -23,6 +24,7 @@ mod expand;
 mod explain;
 mod flags;
 mod keys;
+mod limits;
 mod lint;
 mod listen;
 mod load;
@@ -53,6 +55,7 @@ pub use locate::{CONFIG_VARIABLE, DEFAULT_FILE, locate};
 pub use name::is_child_name;
 pub use process::MOST_INSTANCES;
 pub use project::{
-    Inherit, KeeperLoss, Listen, LogFile, Output, ProcessSpec, Project, Ready, ReadyKind, StderrMode,
+    Account, Inherit, KeeperLoss, KillMode, Limits, Listen, LogFile, Login, Output, ProcessSpec, Project,
+    Ready, ReadyKind, StderrMode,
 };
 pub use root::{Place, place_of};

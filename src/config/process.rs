@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::account::account;
 use super::backoff::backoff;
 use super::claims::Claim;
 use super::command::command;
 use super::expand::Scope;
 use super::keys::{self, ChildType};
+use super::limits::limits;
 use super::listen::listen;
 use super::output::output;
-use super::project::{Inherit, ProcessSpec, Ready};
+use super::project::{Account, Inherit, KillMode, Limits, ProcessSpec, Ready};
 use super::ready::ready;
 use super::report::At;
 use super::signal::signal;
@@ -25,11 +27,12 @@ pub const MOST_INSTANCES: u32 = 1_000;
 const UMASK: u32 = 0o022;
 
 /// Variables that provost sets itself; a file that sets them would be overruled in silence.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "PROVOST_NAME",
     "PROVOST_INSTANCE",
     "PROVOST_RUN",
     "PROVOST_RUN_DIR",
+    "PROVOST_KEY",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "LISTEN_FDS",
@@ -58,6 +61,12 @@ struct Shared {
     ready: Option<Ready>,
     env_inherit: Inherit,
     umask: u32,
+    kill_mode: KillMode,
+    account: Option<Account>,
+    nice: Option<i32>,
+    oom_score_adj: Option<i32>,
+    limits: Limits,
+    no_new_privs: bool,
 }
 
 impl Process {
@@ -68,10 +77,16 @@ impl Process {
             ready,
             env_inherit: env_inherit(table),
             umask: table.get("umask").and_then(|value| value.octal("022")).unwrap_or(UMASK),
+            kill_mode: table
+                .get("kill_mode")
+                .and_then(|value| value.word(keys::KILL_MODES))
+                .unwrap_or_default(),
+            account: account(table, scope),
+            nice: table.get("nice").and_then(|value| value.signed(-20..=19)),
+            oom_score_adj: table.get("oom_score_adj").and_then(|value| value.signed(-1_000..=1_000)),
+            limits: limits(table),
+            no_new_privs: table.get("no_new_privs").and_then(Value::boolean).unwrap_or(false),
         };
-        if let Some(value) = table.get("kill_mode") {
-            value.word(keys::KILL_MODES);
-        }
         let mut process = Process {
             worker: WorkerSpec {
                 start,
@@ -125,6 +140,12 @@ impl Process {
             ready: shared.ready.clone(),
             output: output(table, &scope, &mut self.claims),
             condition_exists: condition(table, &scope),
+            kill_mode: shared.kill_mode,
+            account: shared.account.clone(),
+            nice: shared.nice,
+            oom_score_adj: shared.oom_score_adj,
+            limits: shared.limits.clone(),
+            no_new_privs: shared.no_new_privs,
         };
         self.runs.push((name, run));
     }

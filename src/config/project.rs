@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::os::limits::Rlimit;
 use crate::rules::SupervisorSpec;
 
 /// A project: one config file, resolved. Nothing in it needs the file or the environment any more.
@@ -65,6 +66,68 @@ pub struct ProcessSpec {
     pub output: Output,
     /// Start only while this path exists; otherwise the attempt is ignored (OTP `ignore`).
     pub condition_exists: Option<PathBuf>,
+    /// Whom its end takes with it.
+    pub kill_mode: KillMode,
+    /// Who it is; `None`: whoever provost is.
+    pub account: Option<Account>,
+    /// Nice value, -20 to 19.
+    pub nice: Option<i32>,
+    /// `oom_score_adj`, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Whether exec gives it no privileges (setuid programs and the like).
+    pub no_new_privs: bool,
+}
+
+/// `kill_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillMode {
+    /// All it has forked.
+    #[default]
+    Tree,
+    /// Its process group.
+    Group,
+    /// Nobody but itself.
+    Process,
+}
+
+/// `user` and `group`, looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Further groups of the user.
+    pub groups: Vec<u32>,
+    /// What the user is called, where it lives and its shell, if it is in the user database and `user` says so.
+    pub login: Option<Login>,
+}
+
+/// What a user's environment says of the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// `USER` and `LOGNAME`.
+    pub name: String,
+    /// `HOME`.
+    pub home: PathBuf,
+    /// `SHELL`.
+    pub shell: PathBuf,
+}
+
+/// `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Of one process, by `setrlimit(2)`; `u64::MAX`: none.
+    pub each: BTreeMap<Rlimit, u64>,
+    /// Bytes of memory of all its processes together.
+    pub memory: Option<u64>,
+    /// Thousandths of a CPU for all its processes together.
+    pub cpu_milli: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
 }
 
 /// `env_inherit`.

@@ -124,6 +124,26 @@ impl<'a> Value<'a> {
         fitting
     }
 
+    /// Whether it is a whole number.
+    pub(crate) fn is_integer(self) -> bool {
+        self.value.as_integer().is_some()
+    }
+
+    /// A whole number in a range that begins below zero.
+    pub(crate) fn signed(self, range: RangeInclusive<i32>) -> Option<i32> {
+        let hint = format!("write a whole number from {} to {}", range.start(), range.end());
+        let Some(number) = self.value.as_integer() else {
+            self.mistyped(hint);
+            return None;
+        };
+        let number = i128::from_str_radix(number.as_str(), number.radix()).ok();
+        let fitting = number.and_then(|number| i32::try_from(number).ok()).filter(|n| range.contains(n));
+        if fitting.is_none() {
+            self.wrong("is out of range", hint);
+        }
+        fitting
+    }
+
     /// A number with at most three decimals, in thousandths, in a range of whole numbers.
     pub(crate) fn thousandths(self, range: RangeInclusive<u32>) -> Option<u32> {
         let hint = format!("write a number from {} to {}", range.start(), range.end());

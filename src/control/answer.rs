@@ -184,7 +184,7 @@ async fn status(child: ChildJson, output: OutputState) -> StatusJson {
     (status.log_stalled, status.log_stalls) = (output.stalled, output.stalls);
     let read = spawn_blocking(move || {
         let exits = read_history(&output.log_dir, Some(&name), 1).unwrap_or_default();
-        let start = Start { lines: Some(DEFAULT_LINES), since: None };
+        let start = Start { lines: Some(DEFAULT_LINES), ..Start::default() };
         let lines = Reader::tail(&output.sources, start).unwrap_or_default();
         let tail = lines.iter().map(|line| LogLineJson::new(line, &output.sources)).collect();
         (exits.into_iter().next_back(), tail)

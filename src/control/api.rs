@@ -141,6 +141,17 @@ pub struct Member {
     pub run: u32,
     /// Automatic restarts.
     pub restarts: u32,
+    /// By what its descendants are known that have lost their parents.
+    pub marks: Option<Marks>,
+}
+
+/// What the descendants of a child have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// Part of the path of their control group.
+    pub group: String,
+    /// How an entry in their environment begins.
+    pub entry: String,
 }
 
 /// `role` in the process table.
@@ -340,12 +351,42 @@ pub struct ChildJson {
     /// How the newest ended run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitJson>,
+    /// What that run left running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<LeftJson>,
     /// What it runs and how it is stopped; only in the answer to `GET /v1/children/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<SpecJson>>,
     /// Only of supervisors.
     #[serde(flatten)]
     pub supervisor: Option<SupervisorJson>,
+}
+
+/// What a run left running when its process ended, and was killed for that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftJson {
+    /// The first of them.
+    pub processes: Vec<LeftProcessJson>,
+    /// How many more.
+    pub more: u32,
+}
+
+/// A process that was left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftProcessJson {
+    /// Process id.
+    pub pid: i32,
+    /// Its name in the process table.
+    pub name: String,
+}
+
+impl std::fmt::Display for LeftJson {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named = self.processes.iter().map(|left| format!("{} (PID {})", left.name, left.pid));
+        let named: Vec<String> = named.collect();
+        f.write_str(&named.join(", "))?;
+        if self.more > 0 { write!(f, " and {} more", self.more) } else { Ok(()) }
+    }
 }
 
 /// The part of a child's specification that [`ChildJson`] does not have. (OTP `get_childspec`.)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::api::ExitJson;
+use super::api::{ExitJson, LeftJson};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct EventJson {
     /// Restarts left in the window (`restarting`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts_left: Option<u32>,
+    /// What it left running and was killed for that (`exited`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<LeftJson>,
     /// How a supervisor node or the whole project came to its end (`stopped`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Ending>,

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::LogLineJson;
-use super::api::ExitJson;
+use super::api::{ExitJson, LeftJson};
 use crate::capture::numbered;
 use crate::rules::Decision;
 
@@ -57,6 +57,9 @@ pub struct PastExitJson {
     pub killed: bool,
     /// What followed from it.
     pub decision: Decision,
+    /// What it left running and was killed for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<LeftJson>,
     /// Siblings that were restarted because of it.
     pub touched: Vec<String>,
     /// What it used, with the descendants it waited for.

@@ -64,7 +64,7 @@ impl LogQuery {
                     parsed.start.lines = Some(lines);
                 }
                 ("since", time) => {
-                    parsed.start.since = Some(Start::since(parse_since(&decode(time)?).map_err(bad)?));
+                    parsed.start.since = Some(Start::micros(parse_since(&decode(time)?).map_err(bad)?));
                 }
                 (key, _) => {
                     return Err(bad(format!("{key:?} is not known; there are follow, lines=N and since=T")));

@@ -26,9 +26,9 @@ pub use admin::{
     Reason, ReloadJson, ScaleJson, WhyJson,
 };
 pub use api::{
-    AboutJson, ApiError, BrutalKill, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, Member,
-    OutputState, ProcessJson, PsJson, Request, Response, Role, ShutdownJson, SpecJson, StatusJson, StepJson,
-    SupervisorJson, TreeJson, UpgradeJson, VERSION,
+    AboutJson, ApiError, BrutalKill, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, ExitJson, LeftJson,
+    LeftProcessJson, Marks, Member, OutputState, ProcessJson, PsJson, Request, Response, Role, ShutdownJson,
+    SpecJson, StatusJson, StepJson, SupervisorJson, TreeJson, UpgradeJson, VERSION,
 };
 pub use client::{Client, ClientError, EventReader, Heard, NoLauncher};
 pub use event::{Ending, EventJson, EventKind, Level, Replaced};

@@ -58,6 +58,21 @@ fn entries<'a>(members: &'a [Member], table: &'a Table) -> Vec<Entry<'a>> {
             below.insert(position, descendants.into_iter().filter(|row| taken.insert(row.pid)).collect());
         }
     }
+    // What the keeper has adopted may still be known by its marks.
+    for position in members.iter().enumerate().filter(|(_, it)| it.role == Role::Keeper).map(|(at, _)| at) {
+        let (mut unknown, mut owner) = (Vec::new(), BTreeMap::new());
+        for row in below.remove(&position).unwrap_or_default() {
+            // Whoever is below one that is known is known with it.
+            match owner.get(&row.ppid).copied().or_else(|| marked(members, row.pid)) {
+                Some(member) => {
+                    owner.insert(row.pid, member);
+                    below.entry(member).or_default().push(row);
+                }
+                None => unknown.push(row),
+            }
+        }
+        below.insert(position, unknown);
+    }
     let mut entries = Vec::new();
     for role in [Role::Keeper, Role::Supervisor, Role::Child] {
         for (position, member) in members.iter().enumerate().filter(|(_, member)| member.role == role) {
@@ -67,6 +82,16 @@ fn entries<'a>(members: &'a [Member], table: &'a Table) -> Vec<Entry<'a>> {
         }
     }
     entries
+}
+
+/// Whose marks a process bears.
+fn marked(members: &[Member], pid: i32) -> Option<usize> {
+    let groups = proc::control_groups(pid).unwrap_or_default();
+    members.iter().position(|member| {
+        member.marks.as_ref().is_some_and(|marks| {
+            groups.contains(&marks.group) || proc::has_entry(pid, marks.entry.as_bytes())
+        })
+    })
 }
 
 /// Reads the rest of a row. `None` for a descendant that is gone by now.
@@ -171,7 +196,7 @@ mod tests {
     }
 
     fn member(name: &str, role: Role, pid: Option<i32>) -> Member {
-        Member { name: name.into(), role, phase: None, pid, run: 1, restarts: 0 }
+        Member { name: name.into(), role, phase: None, pid, run: 1, restarts: 0, marks: None }
     }
 
     fn order(members: &[Member], rows: &[(i32, i32, i32)]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::protocol::{ExitRecord, Key, OUTPUTS_MAX};
+use super::protocol::{ExitRecord, Key, Left, OUTPUTS_MAX, Reach};
 use crate::os::clock;
 use crate::os::socket::Fds;
 use crate::os::wait::End;
@@ -25,21 +25,22 @@ pub(super) struct Child {
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) outputs: [Option<OwnedFd>; OUTPUTS_MAX],
     birth_failed: Option<(i32, Errno)>,
-    born_ns: u64,
+    pub(super) born_ns: u64,
     pub(super) exit: Option<ExitRecord>,
-    /// Whether others of its process group, killed with it, may not be gone yet: its exit is not told before they are.
-    group: Group,
+    /// Whether others that were killed with it may not be gone yet: its exit is not told before they are.
+    rest: Rest,
+    pub(super) reach: Reach,
     pub(super) told: Told,
 }
 
-/// What is left of the process group of a child that has ended.
+/// What is left of a child that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Group {
+pub(super) enum Rest {
     Gone,
     Dying,
 }
 
-/// How long killed members of a group are waited for; one that is stuck in the kernel takes longer.
+/// How long those are waited for that were killed with a child; one that is stuck in the kernel takes longer.
 const DYING: u64 = 10_000_000_000;
 /// Pause between two looks at them; the death of one that was adopted ends it.
 const DYING_PAUSE: u64 = 2_000_000;
@@ -55,7 +56,7 @@ pub(super) enum Told {
 impl Child {
     /// Its exit, if it is complete.
     pub(super) fn complete_exit(&self) -> Option<&ExitRecord> {
-        self.exit.as_ref().filter(|_| self.group == Group::Gone)
+        self.exit.as_ref().filter(|_| self.rest == Rest::Gone)
     }
 
     /// The descriptors that describe it, pidfd first; `None` if there are none.
@@ -78,7 +79,9 @@ pub(super) enum Refused {
 #[derive(Debug)]
 pub(super) struct Children {
     list: Vec<Child>,
-    /// How many groups are dying.
+    /// Numbers of the living, in order.
+    alive: Vec<Pid>,
+    /// How many of those that ended have somebody left.
     dying: usize,
     /// Whether some entry may have to be told: saves looking at every entry after every packet.
     news: bool,
@@ -87,14 +90,17 @@ pub(super) struct Children {
 impl Children {
     /// Room for as many as the limit of open files allows: each costs at least one descriptor.
     pub(super) fn with_room(open_files: u64) -> Children {
-        Children { list: Vec::with_capacity(open_files.min(MOST) as usize), dying: 0, news: false }
+        let room = open_files.min(MOST) as usize;
+        Children { list: Vec::with_capacity(room), alive: Vec::with_capacity(room), dying: 0, news: false }
     }
 
-    /// A child the present supervisor process has made.
+    /// A child the present supervisor process has made, begun at `born_ns`.
     pub(super) fn register(
         &mut self,
         key: Key,
+        reach: Reach,
         pid: Pid,
+        born_ns: u64,
         pidfd: Option<OwnedFd>,
         outputs: Fds,
     ) -> Result<(), Refused> {
@@ -106,7 +112,6 @@ impl Children {
         }
         let mut outputs = outputs.into_iter();
         let outputs = [(); OUTPUTS_MAX].map(|()| outputs.next());
-        let (born_ns, told) = (clock::monotonic_ns(), Told::Birth);
         self.list.push(Child {
             key,
             pid,
@@ -115,9 +120,13 @@ impl Children {
             birth_failed: None,
             born_ns,
             exit: None,
-            group: Group::Gone,
-            told,
+            rest: Rest::Gone,
+            reach,
+            told: Told::Birth,
         });
+        if let Err(place) = self.alive.binary_search(&pid) {
+            self.alive.insert(place, pid);
+        }
         Ok(())
     }
 
@@ -128,8 +137,8 @@ impl Children {
         }
     }
 
-    /// A process was reaped, and this is left of its group. `false`: it was not registered.
-    pub(super) fn ended(&mut self, pid: Pid, end: End, group: Group) -> bool {
+    /// A process was reaped; this was left of it and killed. `false`: it was not registered.
+    pub(super) fn ended(&mut self, pid: Pid, end: End, rest: Rest, left: Left) -> bool {
         let Some(child) = self.alive(pid) else { return false };
         child.exit = Some(ExitRecord {
             key: child.key,
@@ -141,22 +150,34 @@ impl Children {
             at_ns: clock::monotonic_ns(),
             born_ns: child.born_ns,
             birth_failed: child.birth_failed,
+            left,
         });
-        child.group = group;
-        self.dying += usize::from(group == Group::Dying);
+        child.rest = rest;
+        self.dying += usize::from(rest == Rest::Dying);
         self.news = true;
+        if let Ok(place) = self.alive.binary_search(&pid) {
+            self.alive.remove(place);
+        }
         true
     }
 
-    /// Looks at groups that were dying. Numbers of groups that still have a member are nobody else's.
-    pub(super) fn look_at_groups(&mut self, now: u64, exists: impl Fn(Pid) -> bool) {
+    /// Those that ended and have somebody left, with what is known of these.
+    pub(super) fn dying(&mut self) -> impl Iterator<Item = (Key, Reach, &mut ExitRecord)> {
+        let none = self.dying == 0;
+        let list = if none { &mut [] } else { &mut self.list[..] };
+        let dying = list.iter_mut().filter(|child| child.rest == Rest::Dying);
+        dying.filter_map(|child| Some((child.key, child.reach, child.exit.as_mut()?)))
+    }
+
+    /// Lets go of those of whom nobody is left, or somebody for too long.
+    pub(super) fn look_at_dying(&mut self, now: u64, mut is_gone: impl FnMut(Key, Reach, Pid) -> bool) {
         if self.dying == 0 {
             return;
         }
-        for child in self.list.iter_mut().filter(|child| child.group == Group::Dying) {
+        for child in self.list.iter_mut().filter(|child| child.rest == Rest::Dying) {
             let since = child.exit.map_or(now, |exit| exit.at_ns);
-            if !exists(child.pid) || now.saturating_sub(since) > DYING {
-                child.group = Group::Gone;
+            if is_gone(child.key, child.reach, child.pid) || now.saturating_sub(since) > DYING {
+                child.rest = Rest::Gone;
                 self.dying -= 1;
                 self.news = true;
             }
@@ -194,7 +215,15 @@ impl Children {
     /// Whether a process with this number is registered and not reaped. Dead entries do not count: their number may be
     /// somebody else's by now.
     pub(super) fn is_alive(&self, pid: Pid) -> bool {
-        self.list.iter().any(|child| child.pid == pid && child.exit.is_none())
+        self.alive.binary_search(&pid).is_ok()
+    }
+
+    /// Which living child this number is.
+    pub(super) fn of(&self, pid: Pid) -> Option<&Child> {
+        if !self.is_alive(pid) {
+            return None;
+        }
+        self.list.iter().find(|child| child.pid == pid && child.exit.is_none())
     }
 
     fn alive(&mut self, pid: Pid) -> Option<&mut Child> {
@@ -226,19 +255,19 @@ mod tests {
     }
 
     fn register(children: &mut Children, key: Key, number: i32) -> Result<(), Refused> {
-        children.register(key, pid(number), None, Fds::default())
+        children.register(key, Reach::Tree, pid(number), 0, None, Fds::default())
     }
 
     #[test]
-    fn an_exit_is_complete_when_its_group_is_gone() {
+    fn an_exit_is_complete_when_what_it_left_is_gone() {
         let mut children = Children::with_room(10);
         register(&mut children, key(1, 1), 100).unwrap();
-        children.ended(pid(100), END, Group::Dying);
+        children.ended(pid(100), END, Rest::Dying, Left::default());
         let complete = |children: &mut Children| children.with_news()[0].complete_exit().is_some();
-        children.look_at_groups(clock::monotonic_ns(), |_| true);
+        children.look_at_dying(clock::monotonic_ns(), |_, _, _| false);
         assert!(!complete(&mut children) && children.look_again(5).is_some());
         children.all_told();
-        children.look_at_groups(clock::monotonic_ns(), |_| false);
+        children.look_at_dying(clock::monotonic_ns(), |_, _, _| true);
         assert!(complete(&mut children) && children.look_again(5).is_none());
     }
 
@@ -248,8 +277,8 @@ mod tests {
         register(&mut children, key(1, 1), 100).unwrap();
         children.acknowledge(key(1, 1));
         assert!(children.is_alive(pid(100)), "an acknowledgement out of nowhere removed a living child");
-        assert!(children.ended(pid(100), END, Group::Gone));
-        assert!(!children.ended(pid(100), END, Group::Gone), "reaped twice");
+        assert!(children.ended(pid(100), END, Rest::Gone, Left::default()));
+        assert!(!children.ended(pid(100), END, Rest::Gone, Left::default()), "reaped twice");
         assert_eq!(children.with_news().len(), 1);
         children.acknowledge(key(1, 2));
         assert_eq!(children.with_news().len(), 1);
@@ -262,11 +291,11 @@ mod tests {
     fn a_reused_number_is_the_living_child() {
         let mut children = Children::with_room(10);
         register(&mut children, key(1, 1), 100).unwrap();
-        children.ended(pid(100), END, Group::Gone);
+        children.ended(pid(100), END, Rest::Gone, Left::default());
         register(&mut children, key(2, 1), 100).unwrap();
         children.birth_failed(key(1, 1), pid(100), 8, Errno::ENOENT);
         children.birth_failed(key(2, 1), pid(100), 8, Errno::EACCES);
-        children.ended(pid(100), END, Group::Gone);
+        children.ended(pid(100), END, Rest::Gone, Left::default());
         let failures: Vec<_> =
             children.with_news().iter().map(|child| child.exit.unwrap().birth_failed).collect();
         assert_eq!(failures, [None, Some((8, Errno::EACCES))]);

@@ -19,7 +19,7 @@ use super::watch::{Look, Watch};
 use super::{PROGRAM_FD, Plan, wire};
 use crate::os::limits::OpenFiles;
 use crate::os::socket::{self, MAX_FDS, Received};
-use crate::os::spawn::{self, Birth, Born, Parent};
+use crate::os::spawn::{self, Birth, Born, Parent, Terms};
 use crate::os::{clock, descendants, pidfd};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -112,6 +112,7 @@ impl Incarnation {
             pass: vec![theirs.as_fd(), plan.journal.as_fd(), plan.program.as_fd()],
             listen_pid: false,
             nofile: Some((inheritance.open_files.soft, inheritance.open_files.hard)),
+            terms: Terms::default(),
             parent: Parent::Caller,
         };
         let born = spawn::spawn(&birth)
@@ -311,7 +312,10 @@ impl Incarnation {
                         *place = fd;
                         count += 1;
                     }
-                    say(wire::child(child.key, child.pid), fds.get(..count).unwrap_or_default())?;
+                    say(
+                        wire::child(child.key, child.pid, child.born_ns),
+                        fds.get(..count).unwrap_or_default(),
+                    )?;
                 }
                 child.told = Told::Birth;
             }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::protocol::{FromKeeper, Key, ToKeeper};
+use super::protocol::{FromKeeper, Key, Reach, ToKeeper};
 use super::{LINK_FD, wire};
 use crate::os::process;
 use crate::os::socket::{self, Received};
@@ -105,11 +105,18 @@ impl Link {
         Ok(socket::send(self.socket.as_fd(), bytes.as_slice(), along)?)
     }
 
-    /// How a child is born into the keeper's hands: registered under `key`, with at most two read ends of its output.
-    pub fn parent<'a>(&'a self, key: Key, outputs: Vec<BorrowedFd<'a>>) -> Parent<'a> {
+    /// How a child is born into the keeper's hands: registered under `key` as begun at `born_ns` (`CLOCK_MONOTONIC`), with at
+    /// most two read ends of its output; its end takes with it whom `reach` says.
+    pub fn parent<'a>(
+        &'a self,
+        key: Key,
+        reach: Reach,
+        born_ns: u64,
+        outputs: Vec<BorrowedFd<'a>>,
+    ) -> Parent<'a> {
         Parent::Keeper {
             socket: self.as_fd(),
-            message: Link::registration(key),
+            message: Link::registration(key, reach, born_ns),
             fds: outputs,
             failed: Link::failed(key),
             keeper: self.keeper,
@@ -117,8 +124,8 @@ impl Link {
     }
 
     /// The packet by which a child registers.
-    pub fn registration(key: Key) -> Vec<u8> {
-        wire::register(key).as_slice().to_vec()
+    pub fn registration(key: Key, reach: Reach, born_ns: u64) -> Vec<u8> {
+        wire::register(key, reach, born_ns).as_slice().to_vec()
     }
 
     /// The packet by which a registered child says that it will not come to exec, without step and errno.

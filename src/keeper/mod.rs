@@ -4,7 +4,7 @@
 //! exit facts until acknowledged, hold descriptors, and replace the supervisor process when it is gone or hangs. After start it
 //! allocates nothing that grows: only the strings for the birth of a supervisor process, which are freed again.
 //!
-//! `rounds.rs` is its loop; read that first. `incarnation.rs` is one supervisor process and what it was told, `watch.rs` and
+//! `rounds.rs` is its loop; read that first. `remains.rs` is what children leave behind. `incarnation.rs` is one supervisor process and what it was told, `watch.rs` and
 //! `door.rs` how a hung one is noticed, `revival.rs` when the next one may start, `programs.rs` what it runs,
 //! `protocol.rs` the one list of packets, `link.rs` the supervisor's end of the socket.
 
@@ -14,6 +14,7 @@ mod incarnation;
 mod link;
 mod programs;
 mod protocol;
+mod remains;
 mod revival;
 mod rounds;
 mod store;
@@ -25,8 +26,11 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
 pub use link::Link;
-pub use protocol::{Beginning, ExitRecord, FromKeeper, Key, NAME_MAX, OUTPUTS_MAX, ToKeeper};
+pub use protocol::{
+    Beginning, ExitRecord, FromKeeper, Key, LEFT_NAMES, Left, NAME_MAX, OUTPUTS_MAX, Reach, ToKeeper,
+};
 
+use crate::os::cgroup::Home;
 use crate::os::lock::Lock;
 
 /// Where a supervisor process finds the socket to its keeper. See [`Link::inherited`].
@@ -46,6 +50,10 @@ pub const CONTROL: &str = "control";
 
 /// The variable in the environment of the supervisor process and of every child that names the project's run directory.
 pub const RUN_DIR_VARIABLE: &str = "PROVOST_RUN_DIR";
+
+/// The variable in the environment of every child that tells whose descendants are whose: `KEEPER.NODE.RUN`, the keeper by
+/// its process id.
+pub const KEY_VARIABLE: &str = "PROVOST_KEY";
 
 /// Version of the packets between keeper and supervisor process. Both must speak the same.
 pub const PROTOCOL: u8 = wire::VERSION;
@@ -71,6 +79,8 @@ pub struct Plan {
     pub journal: OwnedFd,
     /// The lock on the run directory, held to the end.
     pub lock: Option<Lock>,
+    /// The control groups of the children: emptied and removed in the end.
+    pub cgroups: Home,
     /// Gets one byte when the tree is up for the first time, and is closed: for a waiting `up -d`.
     pub ready: Option<OwnedFd>,
 }

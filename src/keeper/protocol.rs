@@ -22,6 +22,56 @@ pub struct Key {
     pub run: u32,
 }
 
+/// Whom the end of a child takes with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything it has forked.
+    #[default]
+    Tree,
+    /// Its process group.
+    Group,
+    /// Nobody.
+    Process,
+}
+
+/// Names of leftovers that are kept.
+pub const LEFT_NAMES: usize = 4;
+
+/// What a child left running when it ended, and what was killed for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// The first of them: process id, name in the process table.
+    named: [(i32, [u8; 15]); LEFT_NAMES],
+    /// How many more.
+    pub more: u32,
+}
+
+impl Left {
+    /// One more, unless it is known.
+    pub(super) fn add(&mut self, pid: i32, name: [u8; 15]) {
+        if self.named.iter().any(|(known, _)| *known == pid) {
+            return;
+        }
+        match self.named.iter_mut().find(|(known, _)| *known == 0) {
+            Some(place) => *place = (pid, name),
+            None => self.more += 1,
+        }
+    }
+
+    /// Those whose names are kept.
+    pub fn named(&self) -> impl Iterator<Item = (i32, String)> {
+        let named = self.named.iter().filter(|(pid, _)| *pid > 0);
+        named.map(|(pid, name)| {
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            (*pid, String::from_utf8_lossy(name).into_owned())
+        })
+    }
+
+    pub(super) fn places(&self) -> &[(i32, [u8; 15]); LEFT_NAMES] {
+        &self.named
+    }
+}
+
 /// What the supervisor process is told.
 #[derive(Debug)]
 pub enum FromKeeper {
@@ -31,6 +81,8 @@ pub enum FromKeeper {
         key: Key,
         /// Process id, valid until its exit was acknowledged.
         pid: Pid,
+        /// See [`ExitRecord::born_ns`]; the first keepers did not tell it.
+        born_ns: Option<u64>,
         /// A duplicate of the keeper's pidfd.
         pidfd: OwnedFd,
         /// Read ends of its output pipes, in the order they were registered.
@@ -53,7 +105,7 @@ pub enum FromKeeper {
         /// What this supervisor process comes after.
         beginning: Beginning,
     },
-    /// A registered child ended and is reaped; what it left in its process group was killed first. Repeated to every new
+    /// A registered child ended and is reaped; what it left behind was killed first, as far as its [`Reach`] goes. Repeated to every new
     /// supervisor process until acknowledged.
     Exited(ExitRecord),
     /// The keeper was asked to stop (SIGTERM, SIGINT, SIGHUP).
@@ -104,10 +156,12 @@ pub struct ExitRecord {
     pub max_rss_kib: u64,
     /// When it was reaped, `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
-    /// When it registered, on its way to exec; likewise.
+    /// When the supervisor process set out to make it; likewise. Before anything the process did.
     pub born_ns: u64,
     /// It never came to exec: the failed step (`Step as i32`) and errno.
     pub birth_failed: Option<(i32, Errno)>,
+    /// What it left behind.
+    pub left: Left,
 }
 
 /// What the supervisor process says.

@@ -10,11 +10,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, write};
 
-use super::children::{Children, Group};
+use super::children::Children;
 use super::door::Door;
 use super::incarnation::{Incarnation, Inheritance, Stop};
 use super::programs::Programs;
-use super::protocol::Beginning;
+use super::protocol::{Beginning, Reach};
+use super::remains::Remains;
 use super::revival::Revival;
 use super::store::Store;
 use super::wire::{self, Heard};
@@ -43,6 +44,7 @@ pub(super) struct Keeper {
     oom_scores: Option<OomScores>,
     inbox: Inbox,
     children: Children,
+    remains: Remains,
     store: Store,
     supervisor: Option<Incarnation>,
     revival: Revival,
@@ -67,11 +69,12 @@ struct OomScores {
 
 impl Keeper {
     /// Sets everything up and starts the first supervisor process.
-    pub(super) fn begin(plan: Plan) -> io::Result<Keeper> {
+    pub(super) fn begin(mut plan: Plan) -> io::Result<Keeper> {
         process::adopt_orphans()?;
         let inheritance =
             Inheritance { umask: process::file_mode_mask(), open_files: limits::raise_open_files()? };
         let room = inheritance.open_files.hard;
+        let remains = Remains::new(std::mem::take(&mut plan.cgroups));
         let mut keeper = Keeper {
             plan,
             programs: Programs::default(),
@@ -79,6 +82,7 @@ impl Keeper {
             oom_scores: take_shelter(),
             inbox: open_inbox()?,
             children: Children::with_room(room),
+            remains,
             store: Store::with_room(room),
             supervisor: None,
             revival: Revival::default(),
@@ -158,7 +162,7 @@ impl Keeper {
     }
 
     fn tell(&mut self) {
-        self.children.look_at_groups(clock::monotonic_ns(), pidfd::group_exists);
+        self.remains.look(&mut self.children, clock::monotonic_ns());
         if let Some(supervisor) = &mut self.supervisor {
             let now = clock::monotonic_ns();
             supervisor.tell(now, &mut self.children, &mut self.store, self.stop, self.orphans);
@@ -226,10 +230,11 @@ impl Keeper {
         }
         let heard = buffer.get(..packet.len).and_then(wire::heard);
         match heard {
-            Some(Heard::Register(key)) if !by_supervisor && wait::is_child(sender.pid) => {
+            Some(Heard::Register(key, reach, born_ns)) if !by_supervisor && wait::is_child(sender.pid) => {
                 // A descriptor less than the child needs is as bad as none.
                 let pidfd = pidfd::open(sender.pid).ok().filter(|_| !packet.truncated);
-                self.admit(key, sender.pid, pidfd, packet.fds);
+                let born_ns = born_ns.unwrap_or_else(clock::monotonic_ns);
+                self.admit(key, reach, sender.pid, born_ns, pidfd, packet.fds);
             }
             Some(Heard::Failed(key, step, errno)) => self.children.birth_failed(key, sender.pid, step, errno),
             Some(Heard::Ack(key)) if by_supervisor => self.children.acknowledge(key),
@@ -260,9 +265,17 @@ impl Keeper {
     }
 
     /// A child that cannot be held is killed before its exec; if it has an entry, its exit is told like any other.
-    fn admit(&mut self, key: Key, pid: Pid, pidfd: Option<OwnedFd>, outputs: Fds) {
+    fn admit(
+        &mut self,
+        key: Key,
+        reach: Reach,
+        pid: Pid,
+        born_ns: u64,
+        pidfd: Option<OwnedFd>,
+        outputs: Fds,
+    ) {
         let held = pidfd.is_some();
-        let registered = self.children.register(key, pid, pidfd, outputs);
+        let registered = self.children.register(key, reach, pid, born_ns, pidfd, outputs);
         if registered.is_err() || !held {
             // Our own child and not reaped: the number is its.
             let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
@@ -277,15 +290,12 @@ impl Keeper {
         while let Ok(Some(pid)) = wait::ended() {
             self.hear();
             let registered = self.children.is_alive(pid);
-            if registered {
-                // It led a session; its number still is its own, so this reaches no stranger.
-                let _ = pidfd::kill_group(pid, Signal::SIGKILL as i32);
-            }
+            // It leads a session and its number still is its own, so this reaches no stranger.
+            let (rest, left) = self.remains.end(&self.children, pid);
             let Ok(Some(end)) = wait::reap(pid) else { return };
             match &mut self.supervisor {
                 _ if registered => {
-                    let group = if pidfd::group_exists(pid) { Group::Dying } else { Group::Gone };
-                    self.children.ended(pid, end, group);
+                    self.children.ended(pid, end, rest, left);
                 }
                 Some(supervisor) if supervisor.is_alive(pid) => {
                     let now = clock::monotonic_ns();
@@ -344,12 +354,13 @@ impl Keeper {
                 match wait::ended() {
                     Ok(Some(pid)) => drop(wait::reap(pid)),
                     Ok(None) => break,
-                    Err(_) => return,
+                    Err(_) => return self.remains.tidy(),
                 }
             }
             if let Some(supervisor) = &self.supervisor {
                 supervisor.kill();
             }
+            self.remains.end_all();
             for child in self.children.living() {
                 let _ = pidfd::signal(child, Signal::SIGKILL as i32);
             }

@@ -6,11 +6,11 @@
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::protocol::{Beginning, ExitRecord, FromKeeper, Key, NAME_MAX, ToKeeper};
+use super::protocol::{Beginning, ExitRecord, FromKeeper, Key, LEFT_NAMES, Left, NAME_MAX, Reach, ToKeeper};
 use crate::os::socket::Fds;
 
 /// Longest packet; a buffer of this size reads any.
-pub(super) const PACKET_MAX: usize = 128;
+pub(super) const PACKET_MAX: usize = 256;
 
 /// Version of the packets. Another one is not understood.
 pub(super) const VERSION: u8 = 1;
@@ -36,8 +36,8 @@ const PING: u8 = 71;
 /// What the keeper hears, from the supervisor process and from children on their way to exec.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
-    /// The sender is the process of this key.
-    Register(Key),
+    /// The sender is the process of this key, begun at this time (`CLOCK_MONOTONIC`, ns).
+    Register(Key, Reach, Option<u64>),
     /// The sender will not come to exec: step and errno.
     Failed(Key, i32, Errno),
     Ack(Key),
@@ -74,6 +74,12 @@ impl Bytes {
         self.with(&key.node.to_le_bytes()).with(&key.run.to_le_bytes())
     }
 
+    fn with_left(self, left: &Left) -> Bytes {
+        let named = left.places().iter();
+        let bytes = self.with(&left.more.to_le_bytes());
+        named.fold(bytes, |bytes, (pid, name)| bytes.with(&pid.to_le_bytes()).with(name))
+    }
+
     fn with_name(self, name: &str) -> Bytes {
         self.with(&[name.len() as u8]).with(name.as_bytes())
     }
@@ -83,8 +89,13 @@ impl Bytes {
     }
 }
 
-pub(super) fn register(key: Key) -> Bytes {
-    Bytes::new(REGISTER).with_key(key)
+pub(super) fn register(key: Key, reach: Reach, born_ns: u64) -> Bytes {
+    let reach: u8 = match reach {
+        Reach::Tree => 0,
+        Reach::Group => 1,
+        Reach::Process => 2,
+    };
+    Bytes::new(REGISTER).with_key(key).with(&[reach]).with(&born_ns.to_le_bytes())
 }
 
 /// The child appends step and errno.
@@ -108,8 +119,8 @@ pub(super) fn to_keeper(message: &ToKeeper) -> Option<Bytes> {
 }
 
 /// Its pidfd and then its outputs travel along.
-pub(super) fn child(key: Key, pid: Pid) -> Bytes {
-    Bytes::new(CHILD).with_key(key).with(&pid.as_raw().to_le_bytes())
+pub(super) fn child(key: Key, pid: Pid, born_ns: u64) -> Bytes {
+    Bytes::new(CHILD).with_key(key).with(&pid.as_raw().to_le_bytes()).with(&born_ns.to_le_bytes())
 }
 
 /// Its descriptor travels along.
@@ -144,6 +155,7 @@ pub(super) fn exited(record: &ExitRecord) -> Bytes {
         .with(&step.to_le_bytes())
         .with(&errno.to_le_bytes())
         .with(&record.born_ns.to_le_bytes())
+        .with_left(&record.left)
 }
 
 pub(super) fn stop() -> Bytes {
@@ -162,7 +174,7 @@ pub(super) fn ping() -> Bytes {
 pub(super) fn heard(packet: &[u8]) -> Option<Heard<'_>> {
     let mut fields = Fields(packet);
     match fields.tag()? {
-        REGISTER => Some(Heard::Register(fields.key()?)),
+        REGISTER => Some(Heard::Register(fields.key()?, fields.reach(), fields.u64())),
         FAILED => Some(Heard::Failed(fields.key()?, fields.i32()?, Errno::from_raw(fields.i32()?))),
         ACK => Some(Heard::Ack(fields.key()?)),
         STORE => Some(Heard::Store(fields.name()?)),
@@ -183,6 +195,7 @@ pub(super) fn from_keeper(packet: &[u8], fds: Fds) -> Option<FromKeeper> {
         CHILD => Some(FromKeeper::Child {
             key: fields.key()?,
             pid: fields.pid()?,
+            born_ns: fields.u64(),
             pidfd: fds.next()?,
             outputs: fds.collect(),
         }),
@@ -252,6 +265,27 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn reach(&mut self) -> Reach {
+        match self.u8() {
+            Some(1) => Reach::Group,
+            Some(2) => Reach::Process,
+            _ => Reach::Tree,
+        }
+    }
+
+    fn left(&mut self) -> Option<Left> {
+        let mut left = Left::default();
+        let more = self.i32()?.cast_unsigned();
+        for _ in 0..LEFT_NAMES {
+            let (pid, name) = (self.i32()?, self.take()?);
+            if pid > 0 {
+                left.add(pid, name);
+            }
+        }
+        left.more = more;
+        Some(left)
+    }
+
     fn exit_record(&mut self) -> Option<ExitRecord> {
         let record = ExitRecord {
             key: self.key()?,
@@ -262,13 +296,18 @@ impl<'a> Fields<'a> {
             max_rss_kib: self.u64()?,
             at_ns: self.u64()?,
             born_ns: 0,
+            left: Left::default(),
             birth_failed: match (self.i32()?, self.i32()?) {
                 (0, _) => None,
                 (step, errno) => Some((step, Errno::from_raw(errno))),
             },
         };
         // The first keepers did not tell it; a life of no length is better than an exit that is passed over.
-        Some(ExitRecord { born_ns: self.u64().unwrap_or(record.at_ns), ..record })
+        Some(ExitRecord {
+            born_ns: self.u64().unwrap_or(record.at_ns),
+            left: self.left().unwrap_or_default(),
+            ..record
+        })
     }
 }
 

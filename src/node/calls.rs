@@ -72,6 +72,11 @@ impl<R> Calls<R> {
         Some(self.slots.len() as u32 - 1)
     }
 
+    /// Whether the peer owes a reply.
+    pub(super) fn any(&self) -> bool {
+        self.free.len() < self.slots.len()
+    }
+
     /// The reply to `id` came.
     pub(super) fn answer(&mut self, id: u32, reply: R) -> Result<(), Unasked> {
         let slot = self.slots.get_mut(id as usize).ok_or(Unasked)?;

@@ -21,6 +21,7 @@ use super::error::{CallError, ConnectError, Lost};
 use super::frame::{FrameError, Kind};
 use super::hello::{self, Identity, Welcome};
 use super::inbox::Inbox;
+use super::linger::Linger;
 use super::outbox::Outbox;
 
 /// A connection that sends requests of type `Q` and gets replies of type `R`.
@@ -229,8 +230,7 @@ async fn drive<R: DeserializeOwned>(link: Rc<Link<R>>, reader: OwnedReadHalf, in
     link.calls.borrow_mut().fail_all(lost.into());
 }
 
-/// The loop: take every reply at hand, write everything at hand, then park until either side has more. Whoever
-/// wants to look again before parking puts the look in front of the `select!`.
+/// The loop: take every reply at hand, write everything at hand, look once more, then park until either side has more.
 async fn run<R: DeserializeOwned>(
     link: &Link<R>,
     mut reader: OwnedReadHalf,
@@ -238,6 +238,7 @@ async fn run<R: DeserializeOwned>(
 ) -> Result<(), Lost> {
     let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
     let mut watched = None;
+    let mut linger = Linger::new();
     while link.ended.get().is_none() {
         take_replies(link, &mut inbox)?;
         link.outbox.borrow_mut().send(&link.writer)?;
@@ -247,6 +248,25 @@ async fn run<R: DeserializeOwned>(
             if let Some(deadline) = watched {
                 alarm.as_mut().reset(deadline.into());
             }
+        }
+        // Only somebody who waits for a reply has one coming at any moment.
+        let looked = if link.calls.borrow().any() && !unsent {
+            linger
+                .before_parking(|| match reader.try_read_buf(inbox.space()) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        (link.outbox.borrow().unsent() > 0).then_some(Ok(None))
+                    }
+                    read => Some(read.map(Some)),
+                })
+                .await
+        } else {
+            None
+        };
+        match looked {
+            Some(Ok(Some(0))) => return Ok(()),
+            Some(Ok(_)) => continue,
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
         }
         tokio::select! {
             biased;

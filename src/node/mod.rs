@@ -29,6 +29,7 @@ mod connection;
 mod error;
 mod hello;
 mod inbox;
+mod linger;
 mod listen;
 mod notify;
 mod outbox;

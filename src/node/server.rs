@@ -25,6 +25,7 @@ use super::error::Lost;
 use super::frame::{FrameError, Kind};
 use super::hello::{self, Credentials, Identity, Refusal, Welcome};
 use super::inbox::Inbox;
+use super::linger::Linger;
 use super::listen::Listener;
 use super::outbox::Outbox;
 
@@ -73,6 +74,7 @@ pub struct ReplyTo {
 #[derive(Debug)]
 pub struct Server<Q> {
     shared: Rc<Shared<Q>>,
+    linger: Cell<Linger>,
     /// Connections with something to write, each once.
     touched: Vec<Rc<Peer>>,
 }
@@ -130,7 +132,7 @@ impl<Q: DeserializeOwned + 'static> Server<Q> {
             peers: RefCell::default(),
         });
         tokio::task::spawn_local(accept(Rc::clone(&shared), listener));
-        Server { shared, touched: Vec::new() }
+        Server { shared, linger: Cell::new(Linger::new()), touched: Vec::new() }
     }
 
     /// Waits until there are requests and moves all of them into `calls`, which must be empty. Safe to cancel.
@@ -141,7 +143,13 @@ impl<Q: DeserializeOwned + 'static> Server<Q> {
             if !calls.is_empty() {
                 return;
             }
-            self.shared.wake.notified().await;
+            let arrived = || (!self.shared.arrived.borrow().is_empty()).then_some(());
+            let mut linger = self.linger.get();
+            let found = linger.before_parking(arrived).await;
+            self.linger.set(linger);
+            if found.is_none() {
+                self.shared.wake.notified().await;
+            }
         }
     }
 

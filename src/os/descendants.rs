@@ -2,16 +2,15 @@
 //!
 //! Not the process table: that one is for people and allocates.
 
-#![allow(unsafe_code)] // A directory read into a buffer of ours; every libc and std listing allocates.
-
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{Pid, read};
+
+use super::listing::{Text, each_number, each_number_in};
 
 /// Calls `visit` for each child of this process, alive or not reaped yet. A process that is born or orphaned meanwhile may
 /// be missed: look again until `wait::ended` answers `ECHILD`.
@@ -27,6 +26,68 @@ pub fn each_child(mut visit: impl FnMut(Pid)) -> nix::Result<()> {
         }
         ControlFlow::Continue(())
     })
+}
+
+/// As [`each_child`], for the children of the calling thread (the keeper has one), and cheaper: also with a thousand others
+/// on the machine. Where the kernel has no such list, it is [`each_child`].
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn each_own_child(mut visit: impl FnMut(Pid)) -> nix::Result<()> {
+    match open("/proc/thread-self/children", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(list) => each_number_in(list.as_fd(), |number| visit(Pid::from_raw(number))),
+        Err(_) => each_child(visit),
+    }
+}
+
+/// Whether a process has ended and waits to be reaped, its session, and its name in the process table.
+pub fn glance(pid: Pid) -> Option<Glance> {
+    let mut buffer = [0; 256];
+    let text = stat(pid, &mut buffer)?;
+    let name_start = text.iter().position(|byte| *byte == b'(')? + 1;
+    let name_end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let is_zombie = matches!(fields.next()?, "Z" | "X");
+    let session = fields.nth(2)?.parse().ok().map(Pid::from_raw)?;
+    let mut name = [0; 15];
+    for (place, byte) in name.iter_mut().zip(text.get(name_start..name_end)?) {
+        *place = *byte;
+    }
+    Some(Glance { is_zombie, session, name })
+}
+
+/// What [`glance`] sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// It has ended.
+    pub is_zombie: bool,
+    /// Its session.
+    pub session: Pid,
+    /// Its name, filled up with zeros.
+    pub name: [u8; 15],
+}
+
+/// Whether a process was started with this entry (`NAME=value`) in its environment. `false` also if that may not be read.
+pub fn started_with(pid: Pid, entry: &[u8]) -> bool {
+    let mut path = Text::default();
+    let _ = write!(path, "/proc/{pid}/environ");
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let Ok(file) = open(path.as_str(), flags, Mode::empty()) else { return false };
+    let mut buffer = [0; 1024];
+    // How much of the entry this one begins with; `None`: it is another one.
+    let mut same = Some(0);
+    while let Ok(len @ 1..) = read(&file, &mut buffer) {
+        for byte in buffer.iter().take(len) {
+            same = match same {
+                Some(count) if *byte == 0 && count == entry.len() => return true,
+                _ if *byte == 0 => Some(0),
+                Some(count) if entry.get(count) == Some(byte) => Some(count + 1),
+                _ => None,
+            };
+        }
+    }
+    same == Some(entry.len())
 }
 
 /// Whether a process has this file open, told by device and inode.
@@ -50,90 +111,20 @@ pub fn has_open(pid: Pid, file: &FileStat) -> bool {
 
 /// The fourth field of `/proc/PID/stat`; the second, the name, may contain anything up to its last parenthesis.
 fn parent(pid: Pid) -> Option<Pid> {
-    let mut path = Text::default();
-    write!(path, "/proc/{pid}/stat").ok()?;
-    let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     let mut buffer = [0; 256];
-    let len = read(&file, &mut buffer).ok()?;
-    let text = buffer.get(..len)?;
+    let text = stat(pid, &mut buffer)?;
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
 }
 
-/// Calls `visit` for each entry of a directory whose name is a number.
-fn each_number(path: &str, mut visit: impl FnMut(i32) -> ControlFlow<()>) -> nix::Result<()> {
-    let folder = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut entries = Entries([0; 4096]);
-    loop {
-        let len = entries.fill(folder.as_fd())?;
-        if len == 0 {
-            return Ok(());
-        }
-        let mut rest = entries.0.get(..len).unwrap_or_default();
-        while let Some((name, next)) = entry(rest) {
-            rest = next;
-            let number = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
-            if number.is_some_and(|number| visit(number).is_break()) {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// `struct linux_dirent64` (`getdents64(2)`): inode and offset, 8 bytes each, length of the record, type, name.
-#[repr(C, align(8))]
-struct Entries([u8; 4096]);
-
-impl Entries {
-    fn fill(&mut self, folder: BorrowedFd) -> nix::Result<usize> {
-        let (buffer, size) = (self.0.as_mut_ptr(), self.0.len());
-        // SAFETY: the kernel writes at most `size` bytes to a buffer of that size.
-        let len = unsafe { libc::syscall(libc::SYS_getdents64, folder.as_raw_fd(), buffer, size) };
-        Ok(Errno::result(len)?.unsigned_abs() as usize)
-    }
-}
-
-/// The name of the first record, and the records after it.
-fn entry(records: &[u8]) -> Option<(&[u8], &[u8])> {
-    let len = u16::from_ne_bytes(*records.get(16..)?.first_chunk()?);
-    let (record, rest) = records.split_at_checked(usize::from(len).max(20))?;
-    let name = record.get(19..)?.split(|byte| *byte == 0).next()?;
-    Some((name, rest))
-}
-
-/// A short text on the stack.
-struct Text {
-    bytes: [u8; 64],
-    len: usize,
-}
-
-impl Default for Text {
-    fn default() -> Text {
-        Text { bytes: [0; 64], len: 0 }
-    }
-}
-
-impl Text {
-    fn as_str(&self) -> &str {
-        self.bytes.get(..self.len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
-    }
-}
-
-impl Write for Text {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let len = text.len().min(room.len());
-        for (place, byte) in room.iter_mut().zip(text) {
-            *place = *byte;
-        }
-        self.len += len;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// The beginning of `/proc/PID/stat`.
+fn stat(pid: Pid, buffer: &mut [u8; 256]) -> Option<&[u8]> {
+    let mut path = Text::default();
+    write!(path, "/proc/{pid}/stat").ok()?;
+    let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let len = read(&file, buffer).ok()?;
+    buffer.get(..len)
 }
 
 /// Device and inode of an open file, to look for with [`has_open`].
@@ -147,6 +138,7 @@ pub fn identity(file: &OwnedFd) -> nix::Result<FileStat> {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -168,5 +160,35 @@ mod tests {
         let mut seen = false;
         each_child(|child| seen |= child == pid).unwrap();
         assert!(!seen);
+    }
+
+    #[test]
+    fn name_session_and_environment_of_a_child_are_seen() {
+        let value = "x".repeat(5_000);
+        let mut command = Command::new("cat");
+        command.env("PROVOST_LONG", &value).env("PROVOST_MARK", "1.2.3").stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let mut seen = false;
+        each_own_child(|child| seen |= child == pid).unwrap();
+        assert!(seen);
+        // Spawning returns when exec has begun; name and environment come a moment later.
+        let end = Instant::now() + Duration::from_secs(20);
+        while !started_with(pid, b"PROVOST_MARK=1.2.3") {
+            assert!(Instant::now() < end, "its environment is not seen");
+            std::thread::yield_now();
+        }
+        let glance = glance(pid).unwrap();
+        assert!(!glance.is_zombie && glance.name.starts_with(b"cat\0"), "{glance:?}");
+        assert_eq!(glance.session, nix::unistd::getsid(None).unwrap());
+        for (entry, expected) in
+            [("PROVOST_MARK=1.2.3", true), ("PROVOST_MARK=1.2", false), ("ROVOST_MARK=1.2.3", false)]
+        {
+            assert_eq!(started_with(pid, entry.as_bytes()), expected, "{entry}");
+        }
+        assert!(started_with(pid, format!("PROVOST_LONG={value}").as_bytes()));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!started_with(pid, b"PROVOST_MARK=1.2.3"));
     }
 }

@@ -88,9 +88,20 @@ mod tests {
 
     use super::*;
 
-    fn start(script: &str, mark: &str) -> Child {
+    /// Dropped, it is killed.
+    struct Started(Child);
+
+    impl Drop for Started {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn start(script: &str, mark: &str) -> Started {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).env("PROVOST_TEST_MARK", mark).stdin(Stdio::null()).spawn().unwrap()
+        command.args(["-c", script]).env("PROVOST_TEST_MARK", mark).stdin(Stdio::null());
+        Started(command.spawn().unwrap())
     }
 
     #[test]
@@ -100,24 +111,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
         let script = format!(
-            "setsid sh -c 'echo $$ > {0}.part; mv {0}.part {0}; exec tail -f /dev/null' & exec tail -f /dev/null",
+            "setsid sh -c 'echo $$ > {0}; exec tail -f /dev/null' & exec tail -f /dev/null",
             file.display()
         );
         let mut marked = start(&script, &mark);
         let mut longer = start("exec tail -f /dev/null", &format!("{mark} more"));
         let end = Instant::now() + Duration::from_secs(10);
-        while !file.exists() {
+        let forked = loop {
             assert!(Instant::now() < end);
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if let Some(number) = text.strip_suffix('\n') {
+                break number.parse::<i32>().unwrap();
+            }
             std::thread::yield_now();
-        }
-        let forked: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        };
         assert_eq!(remove(pair.as_bytes(), Duration::from_secs(10)).unwrap(), Removed { gone: 2, left: 0 });
-        marked.wait().unwrap();
+        marked.0.wait().unwrap();
         let state = Process::read(forked).map(|process| process.state);
         assert!(matches!(state, None | Some('Z' | 'X')), "{state:?}");
-        assert_eq!(longer.try_wait().unwrap(), None, "a value that only begins alike was taken for the mark");
+        assert_eq!(
+            longer.0.try_wait().unwrap(),
+            None,
+            "a value that only begins alike was taken for the mark"
+        );
         assert_eq!(remove(pair.as_bytes(), Duration::ZERO).unwrap(), Removed::default());
-        longer.kill().unwrap();
-        longer.wait().unwrap();
     }
 }

@@ -1,6 +1,59 @@
 //! Resource limits of this process (`getrlimit(2)`).
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+/// What `setrlimit(2)` can limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rlimit {
+    /// Descriptors.
+    Nofile,
+    /// Processes and threads of the user.
+    Nproc,
+    /// Bytes of a core dump.
+    Core,
+    /// Bytes of address space.
+    As,
+    /// Bytes of data.
+    Data,
+    /// Bytes of stack.
+    Stack,
+    /// Bytes of a file that is written.
+    Fsize,
+    /// Bytes that may be locked in memory.
+    Memlock,
+    /// Seconds of CPU time.
+    CpuTime,
+}
+
+impl Rlimit {
+    /// No limit.
+    pub const UNLIMITED: u64 = libc::RLIM_INFINITY;
+
+    /// As the kernel knows it.
+    pub fn resource(self) -> Resource {
+        match self {
+            Rlimit::Nofile => Resource::RLIMIT_NOFILE,
+            Rlimit::Nproc => Resource::RLIMIT_NPROC,
+            Rlimit::Core => Resource::RLIMIT_CORE,
+            Rlimit::As => Resource::RLIMIT_AS,
+            Rlimit::Data => Resource::RLIMIT_DATA,
+            Rlimit::Stack => Resource::RLIMIT_STACK,
+            Rlimit::Fsize => Resource::RLIMIT_FSIZE,
+            Rlimit::Memlock => Resource::RLIMIT_MEMLOCK,
+            Rlimit::CpuTime => Resource::RLIMIT_CPU,
+        }
+    }
+
+    /// Up to where this process may set it without privilege.
+    ///
+    /// # Errors
+    /// Those of `getrlimit(2)`; not to be expected.
+    pub fn hard(self) -> nix::Result<u64> {
+        getrlimit(self.resource()).map(|(_, hard)| hard)
+    }
+}
 
 /// How many descriptors a process may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,14 @@
 //! the birth of a process is why this layer exists. `wait.rs` and `pidfd.rs` are its life and end, `socket.rs` how two
 //! processes hand each other descriptors.
 
+pub mod cgroup;
 pub mod clock;
 pub mod command;
 pub mod descendants;
 mod fallback;
 pub mod leftovers;
 pub mod limits;
+mod listing;
 pub mod lock;
 pub mod memfd;
 pub mod pidfd;

@@ -1,13 +1,14 @@
 //! Private directories: sockets in them are protected by the directory, so nobody else may own, open or replace it.
 
 use std::env;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::geteuid;
 
 /// Makes a directory with mode 0700, and those above it that are missing, or checks the one that is there.
@@ -47,6 +48,35 @@ pub fn create(path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+/// Removes what lies at a path in the run directory, whatever it is: nobody but provost puts anything there.
+///
+/// # Errors
+/// Those of `unlink(2)`; nothing there is none.
+pub fn clear(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Lets everybody pass through directories made by [`create`], so that what is in the first of them can be reached by whoever
+/// may use it and knows its name.
+///
+/// # Errors
+/// `PermissionDenied` with a sentence: one further above is closed to others. Those of `chmod(2)` and `stat(2)`.
+pub fn let_through(folders: &[&Path]) -> io::Result<()> {
+    for folder in folders {
+        let mode = Mode::from_bits_truncate(nix::sys::stat::stat(*folder)?.st_mode & 0o7777 | 0o011);
+        nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, *folder, mode, FchmodatFlags::FollowSymlink)?;
+    }
+    for above in folders.first().iter().flat_map(|folder| folder.ancestors()) {
+        if nix::sys::stat::stat(above)?.st_mode & 0o001 == 0 {
+            let message = format!("{} is closed to other users; choose another run_dir", above.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+    }
+    Ok(())
+}
 
 fn stat(folder: &OwnedFd, name: &std::ffi::OsStr) -> nix::Result<FileStat> {
     fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)
@@ -66,7 +96,8 @@ fn check_last(found: &FileStat) -> Result<(), String> {
     if found.st_uid != geteuid().as_raw() {
         return Err(format!("belongs to user {}: choose a directory of your own", found.st_uid));
     }
-    if found.st_mode & 0o077 != 0 {
+    // Others may pass through it, if somebody has let them ([`let_through`]), but see and change nothing.
+    if found.st_mode & 0o066 != 0 {
         return Err(format!(
             "is open to others (mode {:o}): make it private with chmod 700",
             found.st_mode & 0o7777
@@ -139,6 +170,22 @@ mod tests {
         assert!(refusal(&at("open/below")).contains("is writable by everyone"));
         fs::set_permissions(at("open"), Permissions::from_mode(0o1777)).unwrap();
         create(&at("open/below")).unwrap();
+    }
+
+    #[test]
+    fn others_pass_through_where_they_are_let_and_see_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        create(&path).unwrap();
+        let closed = let_through(&[&path]).unwrap_err().to_string();
+        assert!(closed.contains("/a is closed to other users"), "{closed}");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
+        let_through(&[&path, &folder.path().join("a")]).unwrap();
+        for passed in ["a", "a/b"] {
+            let mode = fs::metadata(folder.path().join(passed)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o711, "{passed}");
+        }
+        create(&path).unwrap();
     }
 
     /// Needs another user's directory, which only root can make; as an ordinary user, root's own serves.

@@ -2,10 +2,12 @@
 //! with `clone(2)` where `clone3` is refused. The caller is suspended until exec, so the cost does not grow with its memory
 //! and an exec error comes back through shared memory.
 //!
-//! `newborn.rs` is what the child does, step by step; `clone.rs` is the system call and its stack.
+//! `newborn.rs` is what the child does, step by step; `clone.rs` is the system call and its stack; `window.rs` keeps a birth
+//! from growing with the number of descriptors.
 
 mod clone;
 mod newborn;
+mod window;
 
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -13,8 +15,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use super::limits::Rlimit;
 use super::wait;
 use newborn::Newborn;
+pub use window::reserve;
 
 /// Everything a new process is made of. Prepared before the clone: between clone and exec nothing is allocated.
 #[derive(Debug)]
@@ -37,8 +41,40 @@ pub struct Birth<'a> {
     pub listen_pid: bool,
     /// Soft and hard `RLIMIT_NOFILE` to restore: provost raises its own.
     pub nofile: Option<(u64, u64)>,
+    /// What it is and may be.
+    pub terms: Terms<'a>,
     /// Who becomes the parent.
     pub parent: Parent<'a>,
+}
+
+/// What a process is and may be, beside what everybody is. Each that cannot be had is a failed birth.
+#[derive(Debug, Default)]
+pub struct Terms<'a> {
+    /// The control group of version 2 it is born into.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Control groups of version 1 it enters.
+    pub limit_groups: Vec<BorrowedFd<'a>>,
+    /// Resource limits, soft and hard the same.
+    pub limits: Vec<(Rlimit, u64)>,
+    /// Nice value.
+    pub nice: Option<i32>,
+    /// How the kernel's out-of-memory killer rates it, -1000 to 1000.
+    pub oom_score: Option<i32>,
+    /// Who it is; `None`: whoever the caller is.
+    pub identity: Option<Identity>,
+    /// That exec gives no privileges, to it and all it forks.
+    pub no_new_privs: bool,
+}
+
+/// The user and the groups of a process: real, effective and saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
 }
 
 /// Who becomes the parent of the new process.
@@ -96,7 +132,7 @@ impl BirthError {
     }
 }
 
-/// Steps of a birth, in order. The numbers travel in the failure packet.
+/// Steps of a birth. The numbers travel in the failure packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Step {
@@ -110,16 +146,30 @@ pub enum Step {
     Register = 4,
     /// Moving descriptors into place.
     Descriptors = 5,
-    /// `setrlimit`.
+    /// `prlimit`.
     Limits = 6,
     /// `chdir`.
     Chdir = 7,
     /// `execve`.
     Exec = 8,
+    /// Entering a control group.
+    Cgroup = 9,
+    /// `setpriority`.
+    Nice = 10,
+    /// Writing `oom_score_adj`.
+    OomScore = 11,
+    /// `setgroups`.
+    Groups = 12,
+    /// `setresgid`.
+    Group = 13,
+    /// `setresuid`.
+    User = 14,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    NoNewPrivs = 15,
 }
 
 impl Step {
-    const ALL: [Step; 8] = [
+    const ALL: [Step; 15] = [
         Step::Clone,
         Step::Session,
         Step::DeathSignal,
@@ -128,6 +178,13 @@ impl Step {
         Step::Limits,
         Step::Chdir,
         Step::Exec,
+        Step::Cgroup,
+        Step::Nice,
+        Step::OomScore,
+        Step::Groups,
+        Step::Group,
+        Step::User,
+        Step::NoNewPrivs,
     ];
 
     /// The step of this number.
@@ -144,9 +201,16 @@ impl std::fmt::Display for Step {
             Step::DeathSignal => "tie to its parent",
             Step::Register => "register with the keeper",
             Step::Descriptors => "place descriptors",
-            Step::Limits => "restore limits",
+            Step::Limits => "set its limits",
             Step::Chdir => "chdir",
             Step::Exec => "exec",
+            Step::Cgroup => "enter its control group",
+            Step::Nice => "set its nice value",
+            Step::OomScore => "set its oom_score_adj",
+            Step::Groups => "set its further groups",
+            Step::Group => "become its group",
+            Step::User => "become its user",
+            Step::NoNewPrivs => "set no_new_privs",
         })
     }
 }
@@ -158,7 +222,15 @@ impl std::fmt::Display for Step {
 /// the keeper's to reap, and the keeper reports its exit if it came as far as registering.
 pub fn spawn(birth: &Birth) -> Result<Born, BirthError> {
     let newborn = Newborn::prepare(birth)?;
-    let born = clone::start(&newborn).map_err(|errno| BirthError { step: Step::Clone, errno, pid: None })?;
+    let born = clone::start(&newborn).map_err(|errno| BirthError {
+        step: clone_step(birth, errno),
+        errno,
+        pid: None,
+    })?;
+    if birth.terms.identity.is_some() {
+        // Whoever changes its user loses the right to look into its memory, and for a moment that was ours.
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
     match newborn.outcome() {
         Ok(()) => Ok(born),
         Err((step, errno)) => {
@@ -169,6 +241,13 @@ pub fn spawn(birth: &Birth) -> Result<Born, BirthError> {
             Err(BirthError { step, errno, pid: Some(born.pid) })
         }
     }
+}
+
+/// Which step it was that clone did not get through: being born into a control group has refusals of its own.
+fn clone_step(birth: &Birth, errno: Errno) -> Step {
+    let by_group =
+        matches!(errno, Errno::EACCES | Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::EBADF);
+    if birth.terms.cgroup.is_some() && by_group { Step::Cgroup } else { Step::Clone }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a call costs, inside a process and between two, measured by programs that do nothing else.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -71,7 +72,8 @@ fn both(programs: &Path) -> io::Result<[Calls; 2]> {
     engine.arg("--listen").arg(&socket).current_dir(dir.path());
     engine.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut engine = bound_to_us(&mut engine, Signal::SIGKILL)?;
-    wait_for(PATIENCE, || socket.exists().then_some(()));
+    // The file is there a moment before somebody listens.
+    wait_for(PATIENCE, || UnixStream::connect(&socket).ok());
     let between = calls(programs, Some(&socket));
     engine.kill()?;
     engine.wait()?;

@@ -111,17 +111,17 @@ pub enum Evidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// [`Identity`].
+    /// PIDs, start times, sessions, programs
     Identity,
-    /// [`Deaths`].
+    /// what `kill -9` of a client, the engine, the supervisor process changes
     Deaths,
-    /// [`Sockets`].
+    /// who holds the two ends of each connection, and what goes over it
     Sockets,
-    /// [`Memory`].
+    /// whose memory is whose
     Memory,
-    /// [`Terminals`].
+    /// each started by hand on a terminal of its own
     Terminals,
-    /// [`Contrast`].
+    /// the same as tasks of one process, side by side and measured
     Contrast,
 }
 

@@ -2,18 +2,26 @@
 
 use std::process::ExitCode;
 
+use super::store::OpenError;
+
 /// Why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Finished, or stopped as asked.
     Done = 0,
+    /// What was looked for was found wanting: a check that fails.
+    Failed = 1,
+    /// Something in the store is not as it must be (`EX_DATAERR`).
+    Damaged = 65,
     /// The client was not to wait, and there is no engine (`EX_UNAVAILABLE`).
     EngineUnavailable = 69,
     /// The kernel refused something without which nothing goes (`EX_OSERR`).
     System = 71,
     /// The engine cannot listen where it was told to (`EX_CANTCREAT`).
     CannotListen = 73,
-    /// Another process listens there already (`EX_TEMPFAIL`).
+    /// The store could not be written (`EX_IOERR`). What was acknowledged is in it.
+    Storage = 74,
+    /// Another process listens there, or uses the store, already (`EX_TEMPFAIL`).
     InUse = 75,
     /// Engine and client do not fit together (`EX_PROTOCOL`).
     Incompatible = 76,
@@ -22,5 +30,17 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// How a program ends whose store cannot be opened.
+    #[must_use]
+    pub fn of(error: &OpenError) -> Exit {
+        match error {
+            OpenError::InUse { .. } => Exit::InUse,
+            OpenError::Damaged { .. } => Exit::Damaged,
+            OpenError::Io { .. } => Exit::Storage,
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! The payload that shows what supervision is worth: a Reddit, its engine and its simulated users, each an operating
 //! system process of its own.
 //!
-//! [`model`] is the domain and nothing else: pure tables, one function that changes them. [`protocol`] is what can be
-//! asked. [`engine`] answers it, [`simulator`] asks it. They meet only over a socket, through [`node`](crate::node).
+//! [`model`] is the domain and nothing else: pure tables, one function that changes them. [`store`] keeps what
+//! happened on a disk, [`inspect`] looks at that. [`protocol`] is what can be asked. [`engine`] answers it, [`simulator`] asks it. They meet only
+//! over a socket, through [`node`](crate::node).
 //!
 //! It must not know who supervises it: both programs run under any supervisor, or by hand in two terminals.
 
 pub mod engine;
+pub mod inspect;
 pub mod model;
 pub mod one_process;
 pub mod protocol;
 pub mod simulator;
+pub mod store;
 
 mod exit;
 

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
 
 use super::engine::{Engine, serve};
-use super::protocol::{self, Answer, EngineRequest, Request};
+use super::protocol::{self, Answer, EngineRequest, Envelope, Request};
 use super::simulator;
 use crate::node::{Connection, Identity, Listener, Termination};
 
@@ -32,7 +32,8 @@ const DEPTH: usize = 64;
 /// # Errors
 /// SIGTERM cannot be taken over.
 pub async fn run(listener: Listener, clients: Vec<simulator::Options>) -> io::Result<()> {
-    let engine = spawn_local(serve(listener, Identity::of_this_process("engine"), Termination::listen()?));
+    let me = Identity::of_this_process("engine");
+    let engine = spawn_local(serve(listener, me, None, Termination::listen()?));
     for client in clients {
         spawn_local(simulator::run(client, Termination::listen()?));
     }
@@ -67,11 +68,11 @@ pub async fn calls(number: u64, engine: Option<&Path>) -> io::Result<Calls> {
     match engine {
         Some(path) => {
             let me = Identity::of_this_process("measure");
-            let open = Connection::<Request, Answer>::open(path, &me, protocol::VERSION, PATIENCE).await;
+            let open = Connection::<Envelope, Answer>::open(path, &me, protocol::VERSION, PATIENCE).await;
             let engine = Rc::new(open.map_err(io::Error::other)?);
             measure(number, || {
                 let engine = Rc::clone(&engine);
-                async move { engine.call(&REQUEST, PATIENCE).await.map(drop).map_err(io::Error::other) }
+                async move { engine.call(&REQUEST.into(), PATIENCE).await.map(drop).map_err(io::Error::other) }
             })
             .await
         }
@@ -102,7 +103,8 @@ fn mailbox() -> mpsc::UnboundedSender<Mail> {
         let mut engine = Engine::new();
         let mut mail = Vec::new();
         while mailbox.recv_many(&mut mail, DEPTH).await > 0 {
-            engine.turn(mail.drain(..), 0, |reply: oneshot::Sender<Answer>, answer| {
+            let requests = mail.drain(..).map(|(reply, request)| (reply, request.into()));
+            engine.turn(requests, 0, |reply: oneshot::Sender<Answer>, answer| {
                 // Whoever asked may not wait any more.
                 let _ = reply.send(answer.clone());
             });

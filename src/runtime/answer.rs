@@ -13,9 +13,10 @@ use super::supervisor::{RuntimeError, Supervisor, now};
 use super::upgrade;
 use crate::capture::Source;
 use crate::control::{
-    self, AboutJson, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Member, OutputState, Request,
+    self, AboutJson, ApiError, BrutalKill, Call, ChildJson, ErrorCode, Marks, Member, OutputState, Request,
     Response, Role, ShutdownJson, SpecJson, StepJson, SupervisorJson, TreeJson, UpgradeJson,
 };
+use crate::keeper::KEY_VARIABLE;
 use crate::os;
 use crate::rules::{self, Event, Exit, ExitFact, NodeId, Shutdown, Signal, StopStep, View};
 use crate::suggest::nearest;
@@ -193,6 +194,7 @@ impl Supervisor {
             run: view.run.0,
             restarts: view.restarts,
             last_exit: self.world.last_exits.get(&view.id).map(|(_, exit)| exit_json(*exit)),
+            left_behind: self.reporter.left_by(view.id),
             spec: None,
             supervisor: view.supervisor.as_ref().map(|supervisor| SupervisorJson {
                 strategy: supervisor.flags.strategy,
@@ -230,6 +232,7 @@ impl Supervisor {
             pid: Some(pid),
             run,
             restarts: 0,
+            marks: None,
         };
         let mut members = vec![
             own("keeper", Role::Keeper, self.link.keeper().as_raw(), 1),
@@ -249,6 +252,10 @@ impl Supervisor {
                 pid: self.processes.get(&view.id).map(|process| process.pid.as_raw()),
                 run: view.run.0,
                 restarts: view.restarts,
+                marks: Some(Marks {
+                    group: format!("/{}/{}.", self.context.home_name, view.id.0),
+                    entry: format!("{KEY_VARIABLE}={}.{}.", self.link.keeper(), view.id.0),
+                }),
             });
         };
         supervisor.children.iter().for_each(|child| self.add_workers(child, members));

@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::config::{Inherit, ProcessSpec, Project, ReadyKind};
-use crate::keeper::{Key, Link, RUN_DIR_VARIABLE};
+use nix::unistd::Pid;
+
+use crate::config::{Inherit, KillMode, Limits, ProcessSpec, Project, ReadyKind};
+use crate::keeper::{KEY_VARIABLE, Key, Link, RUN_DIR_VARIABLE, Reach};
+use crate::os::cgroup::{Group, Home, Limit};
 use crate::os::limits::OpenFiles;
-use crate::os::spawn::Birth;
-use crate::rules::Run;
+use crate::os::spawn::{Birth, Identity, Terms};
 
 /// Variables that nearly every program needs.
 const BASIC: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TERM", "TMPDIR"];
@@ -22,8 +24,12 @@ pub(super) struct Grants<'a> {
     pub(super) outputs: Vec<BorrowedFd<'a>>,
     /// Its listening sockets.
     pub(super) listen: Vec<BorrowedFd<'a>>,
+    /// Its control group.
+    pub(super) group: &'a Group,
     /// The way to the keeper.
     pub(super) link: &'a Link,
+    /// Now.
+    pub(super) born_ns: u64,
 }
 
 /// The birth of this run.
@@ -41,7 +47,7 @@ pub(super) fn birth<'a>(
     let text = |bytes: &[u8]| {
         CString::new(bytes).map_err(|_| format!("{:?} contains a NUL byte", String::from_utf8_lossy(bytes)))
     };
-    let env = environment(project, name, spec, Run(key.run), &context.inherited);
+    let env = environment(project, name, spec, key, grants.link.keeper(), &context.inherited);
     Ok(Birth {
         program: text(spec.program.as_os_str().as_bytes())?,
         argv: spec.argv.iter().map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?,
@@ -52,8 +58,37 @@ pub(super) fn birth<'a>(
         listen_pid: !grants.listen.is_empty(),
         pass: grants.listen,
         nofile: Some((context.open_files.soft, context.open_files.hard)),
-        parent: grants.link.parent(key, grants.outputs),
+        terms: Terms {
+            cgroup: grants.group.tree.as_ref().map(AsFd::as_fd),
+            limit_groups: grants.group.limits.iter().map(AsFd::as_fd).collect(),
+            limits: spec.limits.each.iter().map(|(what, most)| (*what, *most)).collect(),
+            nice: spec.nice,
+            oom_score: spec.oom_score_adj,
+            identity: spec.account.as_ref().map(|account| Identity {
+                uid: account.uid,
+                gid: account.gid,
+                groups: account.groups.clone(),
+            }),
+            no_new_privs: spec.no_new_privs,
+        },
+        parent: grants.link.parent(key, reach(spec.kill_mode), grants.born_ns, grants.outputs),
     })
+}
+
+fn reach(kill_mode: KillMode) -> Reach {
+    match kill_mode {
+        KillMode::Tree => Reach::Tree,
+        KillMode::Group => Reach::Group,
+        KillMode::Process => Reach::Process,
+    }
+}
+
+/// The limits for which a child needs a control group.
+pub(super) fn group_limits(limits: &Limits) -> Vec<Limit> {
+    let memory = limits.memory.map(Limit::Memory);
+    let cpu = limits.cpu_milli.map(Limit::Cpu);
+    let pids = limits.pids.map(Limit::Pids);
+    memory.into_iter().chain(cpu).chain(pids).collect()
 }
 
 /// What is the same for every birth.
@@ -64,6 +99,10 @@ pub(super) struct Context {
     pub(super) open_files: OpenFiles,
     /// Stdin of every child.
     pub(super) null: OwnedFd,
+    /// Where their control groups are.
+    pub(super) cgroups: Home,
+    /// What that place is called.
+    pub(super) home_name: String,
 }
 
 impl Context {
@@ -81,7 +120,8 @@ fn environment(
     project: &Project,
     name: &str,
     spec: &ProcessSpec,
-    run: Run,
+    key: Key,
+    keeper: Pid,
     inherited: &[(OsString, OsString)],
 ) -> Vec<OsString> {
     let mut env: Vec<(OsString, OsString)> =
@@ -90,14 +130,21 @@ fn environment(
         env.retain(|(other, _)| other != key);
         env.push((key.into(), value));
     };
-    for (key, value) in &spec.env {
-        set(key, value.into());
+    if let Some(login) = spec.account.as_ref().and_then(|account| account.login.as_ref()) {
+        set("USER", login.name.clone().into());
+        set("LOGNAME", login.name.clone().into());
+        set("HOME", login.home.clone().into());
+        set("SHELL", login.shell.clone().into());
+    }
+    for (name, value) in &spec.env {
+        set(name, value.into());
     }
     set("PROVOST_NAME", name.into());
     if let Some(instance) = spec.instance {
         set("PROVOST_INSTANCE", instance.to_string().into());
     }
-    set("PROVOST_RUN", run.0.to_string().into());
+    set("PROVOST_RUN", key.run.to_string().into());
+    set(KEY_VARIABLE, format!("{keeper}.{}.{}", key.node, key.run).into());
     set(RUN_DIR_VARIABLE, project.run_dir.clone().into());
     if let Some(ready) = &spec.ready {
         match ready.kind {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use super::report::exit_json;
+use super::report::{exit_json, left_json};
 use super::supervisor::{RuntimeError, Supervisor};
 use super::world::{Ending, Record, Verdict};
 use super::{exit_of, outputs};
@@ -81,10 +81,12 @@ impl Supervisor {
             let run = (NodeId(key.node), Run(key.run));
             if let Some(Ending { name, output, verdict: Some(verdict) }) = self.world.ended.get(&run) {
                 recorded.push(run);
+                let until_ns = self.next_birth(*key);
                 exits.push(past_exit(
                     &self.launch,
                     name,
                     record,
+                    until_ns,
                     verdict,
                     &outputs::sources(Some(output), name),
                 ));
@@ -95,6 +97,14 @@ impl Supervisor {
             self.take(Record::Recorded(recorded))?;
         }
         self.acknowledge()
+    }
+
+    /// When the run after this one was begun, if it was: from then on the log is that one's.
+    fn next_birth(&self, key: Key) -> Option<u64> {
+        let later = Key { run: key.run.saturating_add(1), ..key }..=Key { run: u32::MAX, ..key };
+        let departed = self.departures.runs.range(later).map(|(_, departed)| departed.record.born_ns).next();
+        let alive = self.processes.get(&NodeId(key.node)).filter(|process| process.run > Run(key.run));
+        departed.or_else(|| alive?.born_ns)
     }
 
     fn acknowledge(&mut self) -> Result<(), RuntimeError> {
@@ -121,15 +131,21 @@ fn past_exit(
     launch: &str,
     name: &str,
     record: &ExitRecord,
+    until_ns: Option<u64>,
     verdict: &Verdict,
     sources: &[Source],
 ) -> PastExitJson {
-    let ago = Duration::from_nanos(os::clock::monotonic_ns().saturating_sub(record.at_ns));
+    // The wall clock first: a pause between the two makes times earlier, and then nothing of the run's output is before it.
+    let (wall, monotonic) = (SystemTime::now(), os::clock::monotonic_ns());
+    let wall = |ns: u64| wall - Duration::from_nanos(monotonic.saturating_sub(ns));
+    let (started, ended) = (wall(record.born_ns), wall(record.at_ns));
     let lived = Duration::from_nanos(record.at_ns.saturating_sub(record.born_ns));
-    let ended = SystemTime::now() - ago;
-    let started = ended - lived;
     let rfc3339 = |time| humantime::format_rfc3339_millis(time).to_string();
-    let start = Start { lines: Some(TAIL_LINES), since: Some(Start::since(started)) };
+    let start = Start {
+        lines: Some(TAIL_LINES),
+        since: Some(Start::micros(started)),
+        until: until_ns.map(|ns| Start::micros(wall(ns))),
+    };
     // An exit without its output is still an exit.
     let tail = Reader::tail(sources, start).unwrap_or_default();
     PastExitJson {
@@ -145,6 +161,7 @@ fn past_exit(
         requested: verdict.requested,
         killed: verdict.killed,
         decision: verdict.decision,
+        left_behind: left_json(&record.left),
         touched: verdict.touched.clone(),
         rusage: UsageJson {
             user_ms: record.user_us / 1_000,

@@ -84,7 +84,7 @@ impl Supervisor {
         }
         match self.bear(node, run, &spec) {
             Ok(process) => {
-                self.reporter.born(node, run, process.pid, os::clock::monotonic_ns());
+                self.reporter.born(node, run, process.pid, process.born_ns);
                 self.processes.insert(node, process);
                 Event::Spawned(node, run)
             }
@@ -107,7 +107,8 @@ impl Supervisor {
             .map_err(|error| resources("cannot close its old sockets", &error))?;
         let listen = self.listen_sockets(node, spec).map_err(|(what, error)| resources(&what, &error))?;
         if spec.ready.is_some() {
-            self.notify_socket(node, &name).map_err(|(what, error)| resources(&what, &error))?;
+            self.notify_socket(node, &name, spec.account.as_ref())
+                .map_err(|(what, error)| resources(&what, &error))?;
         }
         let logs = self.outputs.open(node, spec).map_err(|(path, error)| {
             resources(&format!("cannot open its log file {}", path.display()), &error)
@@ -121,18 +122,31 @@ impl Supervisor {
             (_, _, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
             _ => [null; 3],
         };
+        let cell = (node.0, run.0);
+        let group = self
+            .context
+            .cgroups
+            .group(cell, &births::group_limits(&spec.limits))
+            .map_err(|error| (severity(error.errno), error.to_string()))?;
+        let born_ns = os::clock::monotonic_ns();
         let grants = Grants {
             stdio,
             outputs: outputs.iter().map(|output| output.tap.pipe()).collect(),
             listen: listen.iter().map(|socket| socket.as_fd()).collect(),
+            group: &group,
             link: &self.link,
+            born_ns,
         };
         let birth = births::birth(&self.world.project, &name, spec, key, grants, &self.context)
             .map_err(|sentence| (StartError::Failed, sentence))?;
-        let born = os::spawn::spawn(&birth).map_err(|error| birth_failed(spec, &error))?;
+        let born = os::spawn::spawn(&birth).map_err(|error| {
+            // The keeper does the same for those that have registered.
+            self.context.cgroups.remove(cell);
+            birth_failed(spec, &error)
+        })?;
         drop(birth);
         let taps = outputs.into_iter().map(|output| output.tap).collect();
-        Ok(Process { run, pid: born.pid, pidfd: born.pidfd, taps })
+        Ok(Process { run, pid: born.pid, born_ns: Some(born_ns), pidfd: born.pidfd, taps })
     }
 
     /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.
@@ -155,7 +169,9 @@ impl Supervisor {
         if let Some((step, errno)) = record.birth_failed {
             // Known already, unless the supervisor process that tried was killed in the middle of it.
             if self.reporter.failure(node).is_none() {
-                self.reporter.failed(node, format!("step {step} of its birth failed: {}", errno.desc()));
+                let step = Step::from_number(step)
+                    .map_or(format!("take step {step} of its birth"), |it| it.to_string());
+                self.reporter.failed(node, format!("cannot {step}: {} ({errno:?})", errno.desc()));
             }
             return Some(Ended::Birth(Event::SpawnFailed(node, run, severity(errno))));
         }
@@ -184,6 +200,10 @@ fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) 
     let sentence = match error.step {
         Step::Exec => format!("cannot execute {}: {}", spec.program.display(), error.errno.desc()),
         Step::Chdir => format!("cannot change to its folder {}: {}", spec.cwd.display(), error.errno.desc()),
+        Step::User | Step::Group | Step::Groups => {
+            let who = spec.account.as_ref().map_or(0, |account| account.uid);
+            format!("cannot {} (uid {who}): {}", error.step, error.errno.desc())
+        }
         step => format!("cannot {step}: {}", error.errno.desc()),
     };
     (severity(error.errno), format!("{sentence} ({:?})", error.errno))

@@ -7,8 +7,10 @@ use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
 use super::level::{Weight, level, level_of_end};
-use crate::control::{Ending, EventJson, EventKind, ExitJson, Level, PsJson, Replaced, Response};
-use crate::keeper::{Beginning, ExitRecord};
+use crate::control::{
+    Ending, EventJson, EventKind, ExitJson, LeftJson, LeftProcessJson, Level, PsJson, Replaced, Response,
+};
+use crate::keeper::{Beginning, ExitRecord, Left};
 use crate::os;
 use crate::rules::{Action, EndClass, Exit, Failure, NodeId, Note, Reply, Run, StartError, Tree, View};
 
@@ -60,6 +62,7 @@ struct Ended {
     /// Not because its supervisor had asked for it.
     by_itself: bool,
     weight: Weight,
+    left: Option<LeftJson>,
 }
 
 impl Reporter {
@@ -101,17 +104,11 @@ impl Reporter {
         Response::Events { past, coming: stream.subscribe() }
     }
 
-    /// The process of this run exists since `began_ns`.
-    pub(super) fn born(&mut self, node: NodeId, run: Run, pid: Pid, began_ns: u64) {
+    /// The process of this run exists, since `began_ns` if that is known.
+    pub(super) fn born(&mut self, node: NodeId, run: Run, pid: Pid, began_ns: Option<u64>) {
         let life = self.processes.entry(node).or_default();
-        (life.run, life.pid, life.began_ns) = (run, Some(pid), Some(began_ns));
+        (life.run, life.pid, life.began_ns) = (run, Some(pid), began_ns);
         self.failures.remove(&node);
-    }
-
-    /// This run was started by an earlier supervisor process.
-    pub(super) fn adopted(&mut self, node: NodeId, run: Run, pid: Pid) {
-        let life = self.processes.entry(node).or_default();
-        (life.run, life.pid) = (run, Some(pid));
     }
 
     /// The attempt failed like this: the sentence for the `start_failed` that follows, and for whoever asks later.
@@ -134,10 +131,17 @@ impl Reporter {
     /// The process of this run was reaped. Told before the rules hear of it.
     pub(super) fn reaped(&mut self, node: NodeId, run: Run, record: &ExitRecord, exit: Exit, weight: Weight) {
         let life = self.processes.entry(node).or_default();
-        life.ended = Some(Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true, weight });
+        let left = left_json(&record.left);
+        life.ended =
+            Some(Ended { pid: record.pid, exit, at_ns: record.at_ns, by_itself: true, weight, left });
         if life.run <= run {
             (life.run, life.pid, life.began_ns) = (run, None, Some(record.born_ns));
         }
+    }
+
+    /// What the newest ended run of this node left behind, if this supervisor process was told of it.
+    pub(super) fn left_by(&self, node: NodeId) -> Option<LeftJson> {
+        self.processes.get(&node)?.ended.as_ref()?.left.clone()
     }
 
     /// Output of this node waits for its log, for this reason, or flows again.
@@ -246,6 +250,7 @@ impl Reporter {
                     ended.by_itself = !requested;
                     event.level = if *requested { ended.weight.asked } else { ended.weight.by_itself };
                     event.pid = Some(ended.pid.as_raw());
+                    event.left_behind.clone_from(&ended.left);
                     event.took_ms = life.began_ns.map(|began| millis(ended.at_ns.saturating_sub(began)));
                 }
                 event
@@ -369,6 +374,7 @@ impl Reporter {
             replaces: None,
             set: Vec::new(),
             restarts_left: None,
+            left_behind: None,
             class: None,
             reason: None,
         }
@@ -408,6 +414,12 @@ fn ending(class: EndClass) -> Ending {
         EndClass::BootFailed(_) => Ending::BootFailed,
         EndClass::Killed => Ending::Killed,
     }
+}
+
+/// What a run left behind in the shape of the API; `None`: nothing.
+pub(super) fn left_json(left: &Left) -> Option<LeftJson> {
+    let processes: Vec<_> = left.named().map(|(pid, name)| LeftProcessJson { pid, name }).collect();
+    (!processes.is_empty()).then_some(LeftJson { processes, more: left.more })
 }
 
 /// An exit in the shape of the API.

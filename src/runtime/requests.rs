@@ -239,6 +239,7 @@ pub(super) fn gone(name: &str, before: Option<ChildJson>) -> ChildJson {
         run: 0,
         restarts: 0,
         last_exit: None,
+        left_behind: None,
         spec: None,
         supervisor: None,
     };

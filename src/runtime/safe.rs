@@ -36,6 +36,7 @@ use crate::capture::Tap;
 use crate::control::{self, ApiError, Call, Response};
 use crate::keeper::{Beginning, CONTROL, ExitRecord, FromKeeper, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
+use crate::os::cgroup::Home;
 use crate::rules::{Exit, NodeId, Run};
 
 /// How long a child may take to end after TERM.
@@ -68,7 +69,7 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
             let broken =
                 matches!(error, RuntimeError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe);
             if broken || matches!(error, RuntimeError::KeeperGone) {
-                end_all(&run_dir);
+                end_all(&Home::make(&os::cgroup::home_name(&run_dir)), &run_dir);
             }
         })
     })
@@ -125,6 +126,8 @@ impl Safe {
             Ok(world) => world.project.name.clone(),
             Err(_) => run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         };
+        let home_name = os::cgroup::home_name(&run_dir);
+        let cgroups = Home::make(&home_name);
         let mut safe = Safe {
             reporter: Reporter::new(project.clone(), console),
             link,
@@ -140,6 +143,8 @@ impl Safe {
                 inherited: std::env::vars_os().collect::<Vec<(OsString, OsString)>>(),
                 open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
                 null: File::open("/dev/null")?.into(),
+                cgroups,
+                home_name,
             },
             children: BTreeMap::new(),
             outputs: Outputs::default(),
@@ -155,7 +160,7 @@ impl Safe {
     fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
         loop {
             match self.link.recv_within(SNAPSHOT_WAIT)? {
-                FromKeeper::Child { key, pid, pidfd, outputs } => {
+                FromKeeper::Child { key, pid, pidfd, outputs, .. } => {
                     let (node, run) = (NodeId(key.node), Run(key.run));
                     let taps = self.taps(node, outputs);
                     let newer = self.children.get(&node).is_none_or(|held| held.run < run);
@@ -240,7 +245,9 @@ impl Safe {
         let fd = match self.control.take() {
             Some(fd) => fd,
             None => {
-                let fd = os::socket::listen(&self.run_dir.join(control::SOCKET), 0o600)?;
+                let path = self.run_dir.join(control::SOCKET);
+                os::rundir::clear(&path)?;
+                let fd = os::socket::listen(&path, 0o600)?;
                 self.link.send(&ToKeeper::Store(CONTROL, fd.as_fd()))?;
                 fd
             }

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::births;
 use super::supervisor::{RuntimeError, Supervisor};
-use crate::config::{Listen, ProcessSpec};
+use crate::config::{Account, Listen, ProcessSpec};
 use crate::keeper::{CONTROL, ToKeeper};
 use crate::rules::NodeId;
 use crate::{control, os};
@@ -36,7 +36,8 @@ impl Supervisor {
     /// The listening control socket.
     pub(super) fn control_socket(&mut self) -> Result<tokio::net::UnixListener, RuntimeError> {
         let path = self.world.project.run_dir.join(control::SOCKET);
-        let fd = self.obtain(CONTROL, || os::socket::listen(&path, 0o600))?;
+        let fd = self
+            .obtain(CONTROL, || os::rundir::clear(&path).and_then(|()| os::socket::listen(&path, 0o600)))?;
         let listener = UnixListener::from(fd.try_clone()?);
         listener.set_nonblocking(true)?;
         Ok(tokio::net::UnixListener::from_std(listener)?)
@@ -61,7 +62,12 @@ impl Supervisor {
     }
 
     /// Makes sure that the child's notification socket exists and is heard.
-    pub(super) fn notify_socket(&mut self, node: NodeId, name: &str) -> Result<(), Failed> {
+    pub(super) fn notify_socket(
+        &mut self,
+        node: NodeId,
+        name: &str,
+        account: Option<&Account>,
+    ) -> Result<(), Failed> {
         let path = births::notify_path(&self.world.project, name);
         let stored = stored_name("notify", &path);
         if self.held.get(&node).is_some_and(|held| held.iter().any(|held| held.stored == stored)) {
@@ -71,7 +77,11 @@ impl Supervisor {
         if let Some(folder) = path.parent() {
             os::rundir::create(folder).map_err(failed)?;
         }
-        let socket = self.obtain(&stored, || os::socket::bind_datagram(&path, 0o600)).map_err(failed)?;
+        let make = || os::rundir::clear(&path).and_then(|()| os::socket::bind_datagram(&path, 0o600));
+        let socket = self.obtain(&stored, make).map_err(failed)?;
+        if let Some(account) = account {
+            give(&path, account).map_err(failed)?;
+        }
         let ear = self.hear_notifications(node, socket).map_err(failed)?;
         self.hold(node, stored, path, Some(ear));
         Ok(())
@@ -165,6 +175,20 @@ impl Supervisor {
             let _ = std::fs::remove_file(file);
         }
     }
+}
+
+/// Lets a child that is somebody else reach its socket: only that, and only that child.
+fn give(path: &Path, account: &Account) -> io::Result<()> {
+    let us = nix::unistd::geteuid();
+    if account.uid == us.as_raw() || !us.is_root() {
+        return Ok(());
+    }
+    let ours: Vec<&Path> = path.ancestors().skip(1).take(2).collect();
+    // The run directories of all of root's projects stand in one that provost has made as well.
+    let common = Path::new("/run/provost");
+    let common = ours.iter().any(|folder| folder.starts_with(common)).then_some(common);
+    os::rundir::let_through(&ours.into_iter().chain(common).collect::<Vec<_>>())?;
+    std::os::unix::fs::lchown(path, Some(account.uid), None)
 }
 
 /// With another mode it is another socket.

@@ -55,6 +55,8 @@ pub enum RuntimeError {
 pub(super) struct Process {
     pub(super) run: Run,
     pub(super) pid: Pid,
+    /// When it was set out to make it; `None`: by a supervisor process that did not tell.
+    pub(super) born_ns: Option<u64>,
     pub(super) pidfd: OwnedFd,
     pub(super) taps: Vec<Rc<Tap>>,
 }
@@ -123,6 +125,8 @@ struct Inboxes {
 /// # Errors
 /// See [`RuntimeError`]; the process should exit with failure, the keeper goes on from there.
 pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<(), RuntimeError> {
+    // Before the children there are: they bring several descriptors each.
+    os::spawn::reserve()?;
     // Everything is a task, the loop too: only tasks are woken without a detour through a descriptor of the runtime's own.
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {

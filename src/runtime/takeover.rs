@@ -22,6 +22,7 @@ use super::world::{Record, Upgrade};
 use crate::capture::Tap;
 use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
+use crate::os::cgroup::Home;
 use crate::rules::{Action, Event, NodeId, Run};
 
 /// The keeper writes its snapshot before it lets us start; longer than this means that it is stopped or gone.
@@ -42,10 +43,14 @@ impl Supervisor {
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
         let mut reporter = Reporter::new(world.project.name.clone(), console);
         reporter.learn_names(&world.tree.view(now()));
+        let home_name = os::cgroup::home_name(&world.project.run_dir);
+        let cgroups = Home::make(&home_name);
         let context = Context {
             inherited: std::env::vars_os().collect(),
             open_files: os::limits::raise_open_files().map_err(io::Error::from)?,
             null: File::open("/dev/null")?.into(),
+            cgroups,
+            home_name,
         };
         let history = History::new(&world.project.log_dir);
         let launch = launch_id(link.keeper());
@@ -82,8 +87,9 @@ impl Supervisor {
     fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
         loop {
             match self.link.recv_within(SNAPSHOT_WAIT)? {
-                FromKeeper::Child { key, pid, pidfd, outputs } => {
-                    self.adopt(NodeId(key.node), Run(key.run), pid, pidfd, outputs);
+                FromKeeper::Child { key, pid, born_ns, pidfd, outputs } => {
+                    let process = Process { run: Run(key.run), pid, born_ns, pidfd, taps: Vec::new() };
+                    self.adopt(NodeId(key.node), process, outputs);
                 }
                 FromKeeper::Stored { name, fd } => {
                     self.store.insert(name, Rc::new(fd));
@@ -108,15 +114,16 @@ impl Supervisor {
 
     /// Holds a child that an earlier supervisor process started. Its output goes on where it was. An ended run whose output
     /// somebody still holds may stand beside the next run of the same node.
-    fn adopt(&mut self, node: NodeId, run: Run, pid: Pid, pidfd: OwnedFd, pipes: Vec<OwnedFd>) {
+    fn adopt(&mut self, node: NodeId, mut process: Process, pipes: Vec<OwnedFd>) {
         let logs = match self.world.process(node) {
             Some(spec) => self.outputs.adopt(node, spec),
             None => Vec::new(),
         };
-        let taps = pipes.into_iter().zip(logs).filter_map(|(pipe, log)| Tap::open(pipe, log).ok()).collect();
-        let mut earlier = Process { run, pid, pidfd, taps };
-        if self.processes.get(&node).is_none_or(|other| other.run < run) {
-            self.reporter.adopted(node, run, pid);
+        process.taps =
+            pipes.into_iter().zip(logs).filter_map(|(pipe, log)| Tap::open(pipe, log).ok()).collect();
+        let mut earlier = process;
+        if self.processes.get(&node).is_none_or(|other| other.run < earlier.run) {
+            self.reporter.born(node, earlier.run, earlier.pid, earlier.born_ns);
             let Some(replaced) = self.processes.insert(node, earlier) else { return };
             earlier = replaced;
         }
@@ -177,17 +184,19 @@ impl Supervisor {
         }
         self.save_output();
         self.remove_sockets();
-        end_all(&self.world.project.run_dir);
+        end_all(&self.context.cgroups, &self.world.project.run_dir);
         RuntimeError::KeeperGone
     }
 }
 
 /// Ends everybody who was started for this run directory. What cannot be ended is left to the next launcher.
-pub(super) fn end_all(run_dir: &Path) {
+pub(super) fn end_all(cgroups: &Home, run_dir: &Path) {
+    cgroups.empty(FAREWELL);
     let pair = [RUN_DIR_VARIABLE.as_bytes(), b"=", run_dir.as_os_str().as_bytes()].concat();
     if let Err(error) = os::leftovers::remove(&pair, FAREWELL) {
         tracing::warn!(%error, "cannot look for what the children forked");
     }
+    cgroups.remove_all();
 }
 
 /// The keeper's process, and the boot of the machine it lives in.

@@ -21,7 +21,7 @@ use super::births::Context;
 use crate::control::{ApiError, ErrorCode, Response};
 use crate::keeper::{PROGRAM_FD, PROTOCOL};
 use crate::os;
-use crate::os::spawn::{Birth, Parent};
+use crate::os::spawn::{Birth, Parent, Terms};
 
 /// How long a program may think about the journal.
 const EXAMINATION: Duration = Duration::from_secs(10);
@@ -99,6 +99,7 @@ impl Examination {
             pass: vec![context.null(), journal.as_fd(), program.as_fd()],
             listen_pid: false,
             nofile: Some((context.open_files.soft, context.open_files.hard)),
+            terms: Terms::default(),
             parent: Parent::Caller,
         };
         let born = os::spawn::spawn(&birth).map_err(|error| format!("it cannot be executed ({error})"))?;

@@ -49,6 +49,7 @@ pub(crate) fn become_keeper(arguments: &[String]) -> i32 {
     let ready: Option<OwnedFd> =
         env::var("READY_FILE").ok().map(|path| fs::File::create(path).unwrap().into());
     let plan = Plan {
+        cgroups: provost::os::cgroup::Home::default(),
         program: process::own_program().unwrap(),
         argv: argv.map(|argument| CString::new(argument).unwrap()).collect(),
         safe: c"--safe".into(),

@@ -12,9 +12,9 @@ use std::process::exit;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, read};
-use provost::keeper::{FromKeeper, JOURNAL_FD, Key, Link, ToKeeper};
+use provost::keeper::{FromKeeper, JOURNAL_FD, Key, Link, Reach, ToKeeper};
 use provost::os::memfd;
-use provost::os::spawn::{Birth, BirthError, Born, Parent, spawn};
+use provost::os::spawn::{Birth, BirthError, Born, Parent, Terms, spawn};
 use provost::os::{process, socket};
 
 fn print(line: String) {
@@ -56,7 +56,8 @@ fn bear(
         pass: Vec::new(),
         listen_pid: false,
         nofile: None,
-        parent: link.parent(key, read.map(AsFd::as_fd).into_iter().collect()),
+        terms: Terms::default(),
+        parent: link.parent(key, Reach::Tree, 0, read.map(AsFd::as_fd).into_iter().collect()),
     })
 }
 
@@ -101,7 +102,7 @@ impl Script {
     fn hear(&mut self) {
         while let Some(message) = self.link.as_ref().and_then(|link| link.recv().unwrap()) {
             match message {
-                FromKeeper::Child { key, pid, pidfd, outputs } => {
+                FromKeeper::Child { key, pid, pidfd, outputs, .. } => {
                     let held = provost::os::pidfd::signal(pidfd.as_fd(), 0).is_ok();
                     print(format!("child {} {pid} alive={held} outputs={}", show(key), outputs.len()));
                     if let Some(output) = outputs.into_iter().next() {
@@ -159,7 +160,7 @@ impl Script {
                 print(format!("crowded {count}"));
             }
             ["babble"] => {
-                let own_registration = Link::registration(Key { node: 9, run: 9 });
+                let own_registration = Link::registration(Key { node: 9, run: 9 }, Reach::Tree, 0);
                 let packets: [&[u8]; 5] = [b"", b"x", &[0; 127], &[255; 600], &own_registration];
                 for packet in packets {
                     socket::send(self.link().as_fd(), packet, &[self.link().as_fd()]).unwrap();
@@ -203,7 +204,7 @@ impl Script {
     /// A child that keeps the socket and never registers, as one stuck between clone and registration would.
     fn bear_stuck(&self) -> Born {
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-        let mut parent = self.link().parent(Key { node: 0, run: 0 }, Vec::new());
+        let mut parent = self.link().parent(Key { node: 0, run: 0 }, Reach::Tree, 0, Vec::new());
         if let Parent::Keeper { message, .. } = &mut parent {
             *message = b"no packet".to_vec();
         }
@@ -217,6 +218,7 @@ impl Script {
             pass: vec![self.link().as_fd()],
             listen_pid: false,
             nofile: None,
+            terms: Terms::default(),
             parent,
         };
         spawn(&birth).unwrap()

@@ -117,6 +117,16 @@ impl Project {
     }
 }
 
+/// A process beside the launcher that does not end by itself. Dropped, it is killed.
+pub struct Aside(pub Child);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running launcher. Dropped, it and everything below it is killed.
 pub struct Launcher {
     pub project: Project,
@@ -180,6 +190,19 @@ impl Launcher {
     /// Waits until `name` runs under another pid than `old` and returns it.
     pub fn wait_new_pid(&self, name: &str, old: i32) -> i32 {
         eventually(&format!("{name} under another pid"), || self.pid_of(name).filter(|pid| *pid != old))
+    }
+
+    /// Kills the supervisor process and waits for the next one.
+    pub fn replace_supervisor(&self) {
+        let old = self.pid_of("supervisor").unwrap();
+        kill(old, libc::SIGKILL);
+        wait_gone(&[old]);
+        self.wait_new_pid("supervisor", old);
+    }
+
+    /// What a verb prints with `--json`.
+    pub fn json_of(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap()
     }
 
     /// Every process below the keeper, from the kernel.
@@ -341,4 +364,14 @@ pub fn child_named(parent: i32, name: &str) -> Option<i32> {
 /// The text of a file, empty while it does not exist.
 pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
+}
+
+/// A `[[child]]` that idles.
+pub fn worker(name: &str, more: &str) -> String {
+    format!("[[child]]\nname = \"{name}\"\ncommand = [\"sleep\", \"1000\"]\n{more}\n")
+}
+
+/// A `[[child]]` that runs this shell script.
+pub fn scripted(name: &str, script: &str, more: &str) -> String {
+    format!("[[child]]\nname = \"{name}\"\ncommand = [\"bash\", \"-c\", {script:?}]\n{more}\n")
 }

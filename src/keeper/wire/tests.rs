@@ -17,15 +17,33 @@ fn record(birth_failed: Option<(i32, Errno)>) -> ExitRecord {
         at_ns: 4,
         born_ns: 5,
         birth_failed,
+        left: left(),
     }
 }
+
+/// One more than has room.
+fn left() -> Left {
+    let mut left = Left::default();
+    for pid in 0..=LEFT_NAMES as i32 {
+        left.add(100 + pid, *b"a process name.");
+    }
+    assert_eq!((left.named().count(), left.more), (LEFT_NAMES, 1));
+    left
+}
+
+/// Bytes of [`Left`] in a packet.
+const LEFT: usize = 4 + LEFT_NAMES * 19;
 
 #[test]
 fn the_keeper_hears_what_was_said() {
     let file = tempfile::tempfile().unwrap();
     let longest = "n".repeat(NAME_MAX);
     let said = |message| to_keeper(&message).unwrap();
-    assert_eq!(heard(register(KEY).as_slice()), Some(Heard::Register(KEY)));
+    for reach in [Reach::Tree, Reach::Group, Reach::Process] {
+        assert_eq!(heard(register(KEY, reach, 7).as_slice()), Some(Heard::Register(KEY, reach, Some(7))));
+    }
+    let early = Bytes::new(REGISTER).with_key(KEY);
+    assert_eq!(heard(early.as_slice()), Some(Heard::Register(KEY, Reach::Tree, None)));
     assert_eq!(heard(said(ToKeeper::Ack(KEY)).as_slice()), Some(Heard::Ack(KEY)));
     assert_eq!(heard(said(ToKeeper::Store(&longest, file.as_fd())).as_slice()), Some(Heard::Store(&longest)));
     assert_eq!(heard(said(ToKeeper::Unstore("ü")).as_slice()), Some(Heard::Unstore("ü")));
@@ -60,16 +78,18 @@ fn an_exit_record_survives_the_way() {
 #[test]
 fn an_exit_record_of_an_earlier_keeper_is_understood() {
     let sent = exited(&record(None));
-    let old = &sent.as_slice()[..sent.as_slice().len() - 8];
+    let old = &sent.as_slice()[..sent.as_slice().len() - LEFT - 8];
     match from_keeper(old, Fds::default()) {
-        Some(FromKeeper::Exited(got)) => assert_eq!(got, ExitRecord { born_ns: got.at_ns, ..record(None) }),
+        Some(FromKeeper::Exited(got)) => {
+            assert_eq!(got, ExitRecord { born_ns: got.at_ns, left: Left::default(), ..record(None) });
+        }
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_child_without_its_pidfd_is_no_child() {
-    assert!(from_keeper(child(KEY, Pid::from_raw(1)).as_slice(), Fds::default()).is_none());
+    assert!(from_keeper(child(KEY, Pid::from_raw(1), 7).as_slice(), Fds::default()).is_none());
     assert!(from_keeper(stored("n").as_slice(), Fds::default()).is_none());
 }
 
@@ -118,16 +138,16 @@ fn a_hundred_thousand_random_frames_are_refused_or_understood_but_never_fatal() 
 
 proptest! {
     #[test]
-    fn hostile_bytes_are_refused_or_understood_but_never_fatal(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
+    fn hostile_bytes_are_refused_or_understood_but_never_fatal(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = heard(&bytes);
         let _ = from_keeper(&bytes, Fds::default());
     }
 
-    /// But for the field that the first keepers did not send.
+    /// But for the fields that the first keepers did not send.
     #[test]
     fn every_cut_of_a_packet_is_refused(cut in 0usize..62) {
         let whole = exited(&record(None));
-        prop_assert!(from_keeper(&whole.as_slice()[..cut.min(whole.len - 9)], Fds::default()).is_none());
+        prop_assert!(from_keeper(&whole.as_slice()[..cut.min(whole.len - LEFT - 9)], Fds::default()).is_none());
     }
 
     #[test]

@@ -31,3 +31,16 @@ fn read(pid: i32, file: &str, limit: u64) -> Option<Vec<u8>> {
     std::fs::File::open(format!("/proc/{pid}/{file}")).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
+
+/// The control groups a process is in, as `/proc/PID/cgroup` has them.
+#[must_use]
+pub fn control_groups(pid: i32) -> Option<String> {
+    read(pid, "cgroup", 16 * 1024).map(|text| String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Whether a process was started with an entry in its environment that begins so.
+#[must_use]
+pub fn has_entry(pid: i32, beginning: &[u8]) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(beginning))
+}

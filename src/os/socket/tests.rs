@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use nix::poll::{PollFd, PollFlags, poll};
 
@@ -99,7 +99,7 @@ fn too_much_is_cut_and_said() {
 }
 
 #[test]
-fn a_named_socket_appears_finished_and_replaces_a_stale_one() {
+fn a_named_socket_has_its_mode_and_its_own_name_and_replaces_a_stale_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     for mode in [0o600, 0o660] {
@@ -107,9 +107,23 @@ fn a_named_socket_appears_finished_and_replaces_a_stale_one() {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
         let client = UnixStream::connect(&path).unwrap();
         assert_eq!(peer(client.as_fd()).unwrap().pid, Pid::this());
-        drop(listener);
+        let listener = UnixListener::from(listener);
+        assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(path.as_path()), "as ss(8) shows it");
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "an unfinished name was left behind");
+}
+
+#[test]
+fn a_socket_takes_the_place_of_nothing_but_a_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    std::fs::write(&path, "precious").unwrap();
+    let error = listen(&path, 0o600).unwrap_err().to_string();
+    assert!(error.contains("exists and is no socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(bind_datagram(&link, 0o600).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::ffi::{c_int, c_long, c_void};
 use std::mem;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,16 +13,23 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::newborn::{Handlers, Newborn};
+use super::newborn::{Kind, Newborn};
 use super::{Born, Parent};
 use crate::os::{fallback, signals};
 
 /// `CLONE_CLEAR_SIGHAND` of `linux/sched.h`; the libc crate's constant does not fit its type.
 const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+/// `CLONE_INTO_CGROUP` (Linux 5.7), likewise.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+/// Size of the first published `struct clone_args`, which kernels before 5.7 insist on.
+const FIRST_SIZE: usize = 64;
 
 /// Makes the child and returns when it has exec'ed or ended.
 pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
     let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64;
+    if newborn.window().is_some() {
+        flags |= libc::CLONE_FILES as u64;
+    }
     let mut exit_signal = libc::SIGCHLD;
     if let Parent::Keeper { .. } = newborn.parent() {
         // The child takes over our own exit signal, and clone3 refuses another one.
@@ -40,6 +47,8 @@ pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
     let blocked = signals::BlockedAll::new();
     let pid = call.make();
     drop(blocked);
+    // By now the child has a table of its own, or is gone.
+    newborn.window().inspect(|window| window.clear());
 
     let pid = Pid::from_raw(pid?);
     if call.pidfd < 0 {
@@ -101,7 +110,9 @@ impl Call<'_> {
         static REFUSED: AtomicBool = AtomicBool::new(false);
         if !REFUSED.load(Ordering::Relaxed) && !fallback::forced("clone3") {
             match self.clone3() {
-                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => REFUSED.store(true, Ordering::Relaxed),
+                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::E2BIG) => {
+                    REFUSED.store(true, Ordering::Relaxed)
+                }
                 answer => return answer,
             }
         }
@@ -112,7 +123,7 @@ impl Call<'_> {
         ptr::from_ref(self.newborn).cast_mut().cast()
     }
 
-    /// `clone(2)`: the same flags except `CLONE_CLEAR_SIGHAND`; the child resets every disposition by hand anyway.
+    /// `clone(2)`: the same flags except `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`; the child does both by itself.
     fn clone(&mut self) -> nix::Result<c_int> {
         let flags = self.flags as c_int | self.exit_signal;
         let top = self.stack.top() as *mut c_void;
@@ -125,8 +136,15 @@ impl Call<'_> {
 
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn clone3(&mut self) -> nix::Result<c_int> {
+        let (into, cgroup, size) = match self.newborn.cgroup() {
+            Some(cgroup) => {
+                (INTO_CGROUP, cgroup.as_raw_fd().unsigned_abs().into(), mem::size_of::<CloneArguments>())
+            }
+            None => (0, 0, FIRST_SIZE),
+        };
         let arguments = CloneArguments {
-            flags: self.flags | CLEAR_SIGHAND,
+            flags: self.flags | CLEAR_SIGHAND | into,
+            cgroup,
             pidfd: &raw mut self.pidfd as u64,
             exit_signal: self.exit_signal as u64,
             stack: self.stack.usable() as u64,
@@ -134,7 +152,7 @@ impl Call<'_> {
             ..CloneArguments::default()
         };
         // SAFETY: as for `clone`; the structure is what clone3(2) describes and lives across the call.
-        let answer = unsafe { clone3(&arguments, self.argument()) };
+        let answer = unsafe { clone3(&arguments, size, self.argument()) };
         if answer < 0 { Err(Errno::from_raw(-answer as i32)) } else { Ok(answer as c_int) }
     }
 
@@ -148,7 +166,7 @@ impl Call<'_> {
 extern "C" fn live(newborn: *mut c_void) -> c_int {
     // SAFETY: `start` passed a reference to a `Newborn`, and waits with it until this process has exec'ed or ended.
     let newborn = unsafe { &*newborn.cast::<Newborn>() };
-    newborn.live(Handlers::Inherited)
+    newborn.live(Kind::Plain)
 }
 
 /// Where the child of `clone3` begins.
@@ -156,10 +174,10 @@ extern "C" fn live(newborn: *mut c_void) -> c_int {
 extern "C" fn live_cleared(newborn: *mut c_void) -> c_int {
     // SAFETY: as above.
     let newborn = unsafe { &*newborn.cast::<Newborn>() };
-    newborn.live(Handlers::Cleared)
+    newborn.live(Kind::Clone3)
 }
 
-/// `struct clone_args` of `linux/sched.h`, first published version (64 bytes).
+/// `struct clone_args` of `linux/sched.h`, with `cgroup` (88 bytes).
 #[repr(C)]
 #[derive(Default)]
 struct CloneArguments {
@@ -171,15 +189,18 @@ struct CloneArguments {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// The call proper. The child finds itself after the system call with the new stack and nothing else changed, so it goes
 /// straight into `live_cleared`, which never returns; the parent goes on behind that call.
 ///
 /// # Safety
-/// `arguments` must describe an unused stack and live across the call; `newborn` must be what `live_cleared` expects.
+/// `arguments` must be of at least `size` bytes, describe an unused stack and live across the call; `newborn` must be what `live_cleared` expects.
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
+unsafe fn clone3(arguments: &CloneArguments, size: usize, newborn: *mut c_void) -> c_long {
     let answer: c_long;
     // SAFETY: the caller's promise; `syscall` clobbers rcx and r11, which is said; the child never comes back.
     unsafe {
@@ -194,7 +215,7 @@ unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
             "2:",
             inlateout("rax") libc::SYS_clone3 => answer,
             in("rdi") ptr::from_ref(arguments),
-            in("rsi") mem::size_of::<CloneArguments>(),
+            in("rsi") size,
             in("r12") newborn,
             in("r13") live_cleared as extern "C" fn(*mut c_void) -> c_int,
             lateout("rcx") _,
@@ -209,7 +230,7 @@ unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
 /// # Safety
 /// As above.
 #[cfg(target_arch = "aarch64")]
-unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
+unsafe fn clone3(arguments: &CloneArguments, size: usize, newborn: *mut c_void) -> c_long {
     let answer: c_long;
     // SAFETY: the caller's promise; `svc` clobbers only x0; the child never comes back.
     unsafe {
@@ -223,7 +244,7 @@ unsafe fn clone3(arguments: &CloneArguments, newborn: *mut c_void) -> c_long {
             "brk #1",
             "2:",
             inlateout("x0") ptr::from_ref(arguments) => answer,
-            in("x1") mem::size_of::<CloneArguments>(),
+            in("x1") size,
             in("x8") libc::SYS_clone3,
             in("x20") newborn,
             in("x21") live_cleared as extern "C" fn(*mut c_void) -> c_int,

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)] // System calls that nix offers only with an allocation or not at all.
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
@@ -15,7 +15,8 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{Birth, BirthError, Parent, Step};
+use super::window::Window;
+use super::{Birth, BirthError, Identity, Parent, Step};
 use crate::os::{fallback, signals, socket};
 
 /// Longest `failed` packet, with step and errno.
@@ -24,13 +25,13 @@ const FAILED_PACKET: usize = 64;
 /// One step.
 type Act<'a> = fn(&Newborn<'a>) -> nix::Result<()>;
 
-/// What the clone did with the parent's signal handlers.
+/// How the child was made.
 #[derive(Clone, Copy)]
-pub(super) enum Handlers {
-    /// The default disposition in place of each.
-    Cleared,
-    /// They would run in the child, were it not for the mask.
-    Inherited,
+pub(super) enum Kind {
+    /// By `clone3`: it has the default disposition in place of each handler of the parent's, and is in its control group.
+    Clone3,
+    /// By `clone`: the parent's handlers would run in it, were it not for the mask, and it is in the parent's control group.
+    Plain,
 }
 
 /// A birth in the form the child can use, and the two numbers it leaves behind.
@@ -45,6 +46,12 @@ pub(super) struct Newborn<'a> {
     sources: Vec<Cell<RawFd>>,
     /// The child's way to the keeper.
     socket: Cell<RawFd>,
+    /// Where it leaves a descriptor table that it shares with the parent; `None`: the table is a copy.
+    window: Option<&'static Window>,
+    /// `oom_score_adj` in digits.
+    oom_score: Option<CString>,
+    /// Who it becomes; `None`: it is that already, and may not be allowed to become it once more.
+    identity: Option<&'a Identity>,
     /// What the kernel leaves ignored.
     ignored: signals::Ignored,
     /// Descriptors to mark CLOEXEC one by one, where `close_range` is missing.
@@ -57,12 +64,23 @@ pub(super) struct Newborn<'a> {
 
 impl<'a> Newborn<'a> {
     /// The steps, in order. A new kind of preparation is one line here and one function below.
-    const STEPS: [(Step, Act<'a>); 7] = [
+    const STEPS: [(Step, Act<'a>); 17] = [
         (Step::Session, Self::found_session),
         (Step::DeathSignal, Self::tie_to_parent),
         (Step::Register, Self::register),
+        (Step::Cgroup, Self::enter_limit_groups),
+        (Step::Descriptors, Self::leave_shared_table),
+        (Step::Nice, Self::set_nice),
+        (Step::OomScore, Self::set_oom_score),
         (Step::Descriptors, Self::place_descriptors),
-        (Step::Limits, Self::restore_limits),
+        (Step::Limits, Self::restore_open_files),
+        (Step::Limits, Self::set_limits),
+        (Step::Groups, Self::set_groups),
+        (Step::Group, Self::become_group),
+        (Step::User, Self::become_user),
+        // The kernel has forgotten it when the user changed.
+        (Step::DeathSignal, Self::tie_to_parent),
+        (Step::NoNewPrivs, Self::refuse_privileges),
         (Step::Chdir, Self::enter_directory),
         (Step::Exec, Self::exec),
     ];
@@ -96,6 +114,7 @@ impl<'a> Newborn<'a> {
                 pid: None,
             })?,
         };
+        let window = Window::with_room(birth.stdio.len() + birth.pass.len() + 1).filter(|_| open.is_empty());
         Ok(Newborn {
             birth,
             caller: Pid::this(),
@@ -104,6 +123,9 @@ impl<'a> Newborn<'a> {
             listen_pid,
             sources: birth.stdio.iter().chain(&birth.pass).map(|fd| Cell::new(fd.as_raw_fd())).collect(),
             socket: Cell::new(socket),
+            window,
+            oom_score: birth.terms.oom_score.and_then(|score| CString::new(score.to_string()).ok()),
+            identity: birth.terms.identity.as_ref().filter(|identity| !is_ours(identity)),
             ignored: signals::Ignored::now(),
             open,
             stage: Cell::new(Step::Clone),
@@ -111,8 +133,18 @@ impl<'a> Newborn<'a> {
         })
     }
 
+    /// The control group it is to be born into.
+    pub(super) fn cgroup(&self) -> Option<BorrowedFd<'a>> {
+        self.birth.terms.cgroup
+    }
+
     pub(super) fn parent(&self) -> &Parent<'a> {
         &self.birth.parent
+    }
+
+    /// See [`Window`]: with one, the clone must not copy the descriptor table.
+    pub(super) fn window(&self) -> Option<&'static Window> {
+        self.window
     }
 
     /// What became of the child, read by the parent after it was resumed.
@@ -124,12 +156,18 @@ impl<'a> Newborn<'a> {
     }
 
     /// The child's whole life up to exec.
-    pub(super) fn live(&self, handlers: Handlers) -> ! {
-        match handlers {
-            Handlers::Cleared => self.ignored.reset(),
-            Handlers::Inherited => signals::reset_all(),
-        }
-        for (step, act) in Self::STEPS {
+    pub(super) fn live(&self, kind: Kind) -> ! {
+        let enter: Act<'a> = match kind {
+            Kind::Clone3 => {
+                self.ignored.reset();
+                |_| Ok(())
+            }
+            Kind::Plain => {
+                signals::reset_all();
+                Self::enter_cgroup
+            }
+        };
+        for (step, act) in [(Step::Cgroup, enter)].into_iter().chain(Self::STEPS) {
             self.stage.set(step);
             if let Err(errno) = act(self) {
                 self.errno.set(Some(errno));
@@ -166,6 +204,19 @@ impl<'a> Newborn<'a> {
         socket::send(*socket, message, fds)
     }
 
+    /// Until here every descriptor is the parent's. What is still needed goes into the window, and the child keeps a table
+    /// that ends with it.
+    fn leave_shared_table(&self) -> nix::Result<()> {
+        let Some(window) = self.window else { return Ok(()) };
+        let needed = self.sources.iter().chain([&self.socket]).filter(|source| source.get() >= 0);
+        for (source, slot) in needed.zip(window.slots()) {
+            // SAFETY: a plain system call on numbers; the slot is set aside for this.
+            let placed = unsafe { libc::dup3(source.get(), slot, libc::O_CLOEXEC) };
+            source.set(Errno::result(placed)?);
+        }
+        unshare_from(window.end() as u32)
+    }
+
     /// Sources below the last target would be overwritten before their turn, or are their own target: those are first
     /// moved above it. So no order of moves can go wrong.
     fn place_descriptors(&self) -> nix::Result<()> {
@@ -191,11 +242,65 @@ impl<'a> Newborn<'a> {
         Ok(())
     }
 
-    fn restore_limits(&self) -> nix::Result<()> {
-        let Some((soft, hard)) = self.birth.nofile else { return Ok(()) };
-        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-        // SAFETY: the structure lives across the call.
-        Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }).map(drop)
+    fn enter_cgroup(&self) -> nix::Result<()> {
+        self.birth.terms.cgroup.map_or(Ok(()), enter)
+    }
+
+    fn enter_limit_groups(&self) -> nix::Result<()> {
+        self.birth.terms.limit_groups.iter().try_for_each(|group| enter(*group))
+    }
+
+    fn set_nice(&self) -> nix::Result<()> {
+        let Some(nice) = self.birth.terms.nice else { return Ok(()) };
+        // SAFETY: a plain system call on numbers.
+        Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
+    }
+
+    fn set_oom_score(&self) -> nix::Result<()> {
+        let Some(score) = &self.oom_score else { return Ok(()) };
+        put(libc::AT_FDCWD, c"/proc/thread-self/oom_score_adj", score.to_bytes())
+    }
+
+    fn restore_open_files(&self) -> nix::Result<()> {
+        self.birth.nofile.map_or(Ok(()), |(soft, hard)| limit(libc::RLIMIT_NOFILE as c_int, soft, hard))
+    }
+
+    fn set_limits(&self) -> nix::Result<()> {
+        let limits = &self.birth.terms.limits;
+        limits.iter().try_for_each(|(what, most)| limit(what.resource() as c_int, *most, *most))
+    }
+
+    /// The system calls, not the C library's functions: those would change every thread of the parent as well.
+    fn set_groups(&self) -> nix::Result<()> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        let groups = &identity.groups;
+        // SAFETY: a list and its length.
+        Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+    }
+
+    fn become_group(&self) -> nix::Result<()> {
+        let Some(Identity { gid, .. }) = self.identity else { return Ok(()) };
+        // SAFETY: a plain system call on numbers.
+        Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) }).map(drop)
+    }
+
+    /// Afterwards it must be who it is to be: a start as somebody else is none.
+    fn become_user(&self) -> nix::Result<()> {
+        let Some(Identity { uid, gid, .. }) = self.identity else { return Ok(()) };
+        // SAFETY: a plain system call on numbers.
+        Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) })?;
+        let (user, group) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
+        let users = [user.real, user.effective, user.saved].map(nix::unistd::Uid::as_raw);
+        let groups = [group.real, group.effective, group.saved].map(nix::unistd::Gid::as_raw);
+        if users == [*uid; 3] && groups == [*gid; 3] { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn refuse_privileges(&self) -> nix::Result<()> {
+        if !self.birth.terms.no_new_privs {
+            return Ok(());
+        }
+        // SAFETY: a plain system call on numbers.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
     }
 
     fn enter_directory(&self) -> nix::Result<()> {
@@ -253,14 +358,60 @@ fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ref().as_ptr()).chain([ptr::null()]).collect()
 }
 
+/// Whether this process has this identity: then nothing is to be done, which an ordinary user could not do either.
+fn is_ours(identity: &Identity) -> bool {
+    let (Ok(user), Ok(group)) = (nix::unistd::getresuid(), nix::unistd::getresgid()) else { return false };
+    let users = [user.real, user.effective, user.saved].map(nix::unistd::Uid::as_raw);
+    let groups = [group.real, group.effective, group.saved].map(nix::unistd::Gid::as_raw);
+    !user.effective.is_root() && users == [identity.uid; 3] && groups == [identity.gid; 3]
+}
+
+/// Moves this process into a control group.
+fn enter(group: BorrowedFd) -> nix::Result<()> {
+    put(group.as_raw_fd(), c"cgroup.procs", b"0")
+}
+
+fn put(folder: RawFd, file: &CStr, value: &[u8]) -> nix::Result<()> {
+    // SAFETY: a string that ends in zero and outlives the call.
+    let file = unsafe { libc::openat(folder, file.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    let file = Errno::result(file)?;
+    // SAFETY: a buffer and its length.
+    let answer = Errno::result(unsafe { libc::write(file, value.as_ptr().cast(), value.len()) }).map(drop);
+    // SAFETY: a descriptor of this process' own table, opened above.
+    unsafe { libc::close(file) };
+    answer
+}
+
+/// By the system call that takes the same numbers everywhere.
+fn limit(resource: c_int, soft: u64, hard: u64) -> nix::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let nothing = ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: the structure lives across the call; nothing is to be told.
+    let answer = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, nothing) };
+    Errno::result(answer).map(drop)
+}
+
 fn close_on_exec_from(first: u32) -> nix::Result<()> {
     // SAFETY: marks descriptors, closes none.
     let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     Errno::result(answer).map(drop)
 }
 
+/// Leaves a shared descriptor table for a copy of what is below `first`.
+fn unshare_from(first: u32) -> nix::Result<()> {
+    // SAFETY: closes nothing that this process needs, as the caller says.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    Errno::result(answer).map(drop)
+}
+
+/// Makes `slot` another name of what `fd` is, CLOEXEC.
+pub(super) fn replace(fd: RawFd, slot: RawFd) {
+    // SAFETY: a plain system call on numbers; the slot is set aside for births.
+    unsafe { libc::dup3(fd, slot, libc::O_CLOEXEC) };
+}
+
 /// Whether `close_range(2)` with CLOEXEC exists (Linux 5.11) and is allowed here.
-fn close_range_works() -> bool {
+pub(super) fn close_range_works() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
     *WORKS.get_or_init(|| !fallback::forced("close_range") && close_on_exec_from(u32::MAX).is_ok())
 }

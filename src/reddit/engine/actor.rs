@@ -3,8 +3,10 @@
 use super::commit::Commit;
 use super::sessions::Sessions;
 use super::view;
-use crate::reddit::model::{Command, Effect, Error, Model};
-use crate::reddit::protocol::{Answer, Reply, post_manager, subreddit_manager, user_registry};
+use crate::reddit::model::{Command, Effect, Error, Model, OpId};
+use crate::reddit::protocol::{
+    Answer, Reply, comment_manager, dm_manager, post_manager, subreddit_manager, user_registry,
+};
 
 /// The code of one actor (a `gen_server`'s callback module).
 pub(super) trait Behaviour {
@@ -39,11 +41,11 @@ impl Desk<'_> {
         self.commit.model()
     }
 
-    fn answer(&mut self, step: Step) -> Answer {
+    fn answer(&mut self, op: Option<OpId>, step: Step) -> Answer {
         match step {
             Step::Reply(reply) => Ok(reply),
             Step::Command(command) => {
-                let effect = self.commit.carry_out(command, self.now_ms)?;
+                let effect = self.commit.carry_out(op, command, self.now_ms)?;
                 self.confirm(effect)
             }
         }
@@ -62,7 +64,15 @@ impl Desk<'_> {
                 Reply::SubredditManager(subreddit_manager::Reply::Members { count: members })
             }
             Effect::PostCreated(id) => Reply::PostManager(post_manager::Reply::Created(id)),
-            Effect::Voted(tally) => Reply::PostManager(post_manager::Reply::Voted(tally)),
+            Effect::PostVoted(tally) => Reply::PostManager(post_manager::Reply::Voted(tally)),
+            Effect::PostDeleted => Reply::PostManager(post_manager::Reply::Deleted),
+            Effect::CommentCreated { id, depth } => {
+                Reply::CommentManager(comment_manager::Reply::Created { id, depth })
+            }
+            Effect::CommentVoted(tally) => Reply::CommentManager(comment_manager::Reply::Voted(tally)),
+            Effect::CommentDeleted => Reply::CommentManager(comment_manager::Reply::Deleted),
+            Effect::MessageSent { id, thread } => Reply::DmManager(dm_manager::Reply::Sent { id, thread }),
+            Effect::MessageRead => Reply::DmManager(dm_manager::Reply::Read),
         })
     }
 }
@@ -70,7 +80,7 @@ impl Desk<'_> {
 /// A behaviour and the requests that wait for it.
 #[derive(Debug)]
 pub(super) struct Actor<B: Behaviour, A> {
-    mailbox: Vec<(A, B::Request)>,
+    mailbox: Vec<(A, Option<OpId>, B::Request)>,
 }
 
 impl<B: Behaviour, A> Actor<B, A> {
@@ -79,14 +89,14 @@ impl<B: Behaviour, A> Actor<B, A> {
     }
 
     /// Puts a request at the end of the mailbox.
-    pub(super) fn deliver(&mut self, from: A, request: B::Request) {
-        self.mailbox.push((from, request));
+    pub(super) fn deliver(&mut self, from: A, op: Option<OpId>, request: B::Request) {
+        self.mailbox.push((from, op, request));
     }
 
     /// Answers everything in the mailbox, in the order it came.
     pub(super) fn empty(&mut self, desk: &mut Desk<'_>, reply: &mut impl FnMut(A, &Answer)) {
-        for (from, request) in self.mailbox.drain(..) {
-            let answer = B::handle_call(request, desk).and_then(|step| desk.answer(step));
+        for (from, op, request) in self.mailbox.drain(..) {
+            let answer = B::handle_call(request, desk).and_then(|step| desk.answer(op, step));
             reply(from, &answer);
         }
     }

@@ -1,21 +1,32 @@
-//! The commit actor: the only one that changes the model.
+//! The commit actor: the only one that changes the model, and the only one that touches the store.
 
-use crate::reddit::model::{Command, Decision, Effect, Error, Model};
+use std::io;
+
+use crate::reddit::model::{Command, Decision, Effect, Entry, Error, Model, OpId};
+use crate::reddit::store::{Full, Store};
 
 /// Owns the model. One command, at most one record, one order of all records.
 #[derive(Debug)]
 pub(super) struct Commit {
     model: Model,
+    /// `None`: everything is forgotten when the process ends.
+    store: Option<Store>,
+    /// The store could not be written. Nothing that came after may be acknowledged.
+    failed: Option<io::Error>,
     records: u64,
 }
 
 impl Commit {
-    pub(super) fn new(model: Model) -> Commit {
-        Commit { model, records: 0 }
+    pub(super) fn new(model: Model, store: Option<Store>) -> Commit {
+        Commit { model, store, failed: None, records: 0 }
     }
 
     pub(super) fn model(&self) -> &Model {
         &self.model
+    }
+
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
     }
 
     /// Records applied since the start.
@@ -23,14 +34,42 @@ impl Commit {
         self.records
     }
 
-    /// Decides a command and applies what it comes to.
-    pub(super) fn carry_out(&mut self, command: Command, now_ms: u64) -> Result<Effect, Error> {
+    /// Decides a command and applies what it comes to. Asked again under the same name, it only says what it did.
+    pub(super) fn carry_out(
+        &mut self,
+        op: Option<OpId>,
+        command: Command,
+        now_ms: u64,
+    ) -> Result<Effect, Error> {
+        let done = op.map(|op| self.model.operations().done(op, command.actor())).transpose()?.flatten();
+        if let Some(effect) = done {
+            return Ok(effect);
+        }
         match self.model.decide(command, now_ms)? {
             Decision::Apply(record) => {
+                let entry = Entry { op, record };
+                self.write(&entry)?;
                 self.records += 1;
-                Ok(self.model.apply(record))
+                Ok(self.model.apply_entry(entry))
             }
             Decision::Unchanged(effect) => Ok(effect),
         }
+    }
+
+    fn write(&mut self, entry: &Entry) -> Result<(), Error> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        store.append(entry).map_err(|Full| Error::StoreFull)?;
+        if store.is_due() {
+            self.failed = self.failed.take().or(store.commit().err());
+        }
+        Ok(())
+    }
+
+    /// Makes everything so far as durable as was promised.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.store.as_mut().map_or(Ok(()), Store::commit)
     }
 }

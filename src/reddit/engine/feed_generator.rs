@@ -2,7 +2,7 @@
 
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
-use crate::reddit::model::{Error, feed};
+use crate::reddit::model::{Error, Listing, feed};
 use crate::reddit::protocol::Reply as AnyReply;
 use crate::reddit::protocol::feed_generator::{Reply, Request};
 
@@ -13,10 +13,11 @@ impl Behaviour for FeedGenerator {
     type Request = Request;
 
     fn handle_call(request: Request, desk: &mut Desk<'_>) -> Result<Step, Error> {
-        let Request::Get { session, sort, page } = request;
+        let Request::Get { session, sort, window, page } = request;
         let user = desk.sessions.check(session)?;
         let limit = view::limit(page.limit)?;
-        let posts = feed(desk.model(), user, sort, page.after, limit, desk.now_ms)?;
+        let listing = Listing { sort, window, after: page.after, limit, now_ms: desk.now_ms };
+        let posts = feed(desk.model(), user, listing)?;
         Ok(Step::Reply(AnyReply::FeedGenerator(Reply::Posts(view::posts(desk.model(), posts)?))))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! An actor is a name, a mailbox and the code that answers what is in it: [`user_registry`](super::protocol::user_registry),
 //! [`subreddit_manager`](super::protocol::subreddit_manager), [`post_manager`](super::protocol::post_manager),
+//! [`comment_manager`](super::protocol::comment_manager), [`dm_manager`](super::protocol::dm_manager),
 //! [`feed_generator`](super::protocol::feed_generator). A request names its actor; what an actor never does is change a
 //! table. It answers from what it reads, or it asks for a [`Command`](super::model::Command), and the commit actor
 //! decides that command and applies the one record it comes to.
@@ -14,23 +15,31 @@
 //! Why the actors are not tasks: requests come in turns of many (see [`Server`](crate::node::Server)). A turn is
 //! delivered to the mailboxes, each mailbox is emptied once, and the replies leave together; passing a request to an
 //! actor costs a push instead of a wake-up. The mailboxes are emptied in the order in which requests build on each
-//! other: users, subreddits, posts, feeds. As with any actors, there is an order within a mailbox and none is promised
+//! other: users, subreddits, posts, comments,
+//! messages, feeds. As with any actors, there is an order within a mailbox and none is promised
 //! between two: who needs one waits for the reply.
 //!
 //! A panic in an actor ends the process. Restarting it is the supervisor's part.
 
+use std::io;
+
 use self::actor::{Actor, Desk};
+use self::comment_manager::CommentManager;
 use self::commit::Commit;
+use self::dm_manager::DmManager;
 use self::feed_generator::FeedGenerator;
 use self::post_manager::PostManager;
 use self::sessions::Sessions;
 use self::subreddit_manager::SubredditManager;
 use self::user_registry::UserRegistry;
 use super::model::Model;
-use super::protocol::{Answer, EngineRequest, Reply, Request, Stats};
+use super::protocol::{Answer, EngineRequest, Envelope, Reply, Request, Stats};
+use super::store::{self, Store};
 
 mod actor;
+mod comment_manager;
 mod commit;
+mod dm_manager;
 mod feed_generator;
 mod post_manager;
 mod service;
@@ -42,7 +51,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use service::serve;
+pub use service::{Keeping, serve};
 
 /// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
 #[derive(Debug)]
@@ -52,21 +61,31 @@ pub struct Engine<A> {
     user_registry: Actor<UserRegistry, A>,
     subreddit_manager: Actor<SubredditManager, A>,
     post_manager: Actor<PostManager, A>,
+    comment_manager: Actor<CommentManager, A>,
+    dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
     requests: u64,
     turns: u64,
 }
 
 impl<A> Engine<A> {
-    /// An engine that knows nobody.
+    /// An engine that knows nobody and remembers nothing beyond its process.
     #[must_use]
     pub fn new() -> Engine<A> {
+        Engine::with(Model::default(), None)
+    }
+
+    /// An engine that goes on where `model` stands, and writes what happens into `store`.
+    #[must_use]
+    pub fn with(model: Model, store: Option<Store>) -> Engine<A> {
         Engine {
-            commit: Commit::new(Model::default()),
+            commit: Commit::new(model, store),
             sessions: Sessions::new(),
             user_registry: Actor::new(),
             subreddit_manager: Actor::new(),
             post_manager: Actor::new(),
+            comment_manager: Actor::new(),
+            dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             requests: 0,
             turns: 0,
@@ -74,29 +93,44 @@ impl<A> Engine<A> {
     }
 
     /// Answers one turn of requests at the time `now_ms` (since 1970). Each is answered exactly once. The replies may be
-    /// sent once this has returned.
+    /// sent once [`Engine::settle`] has succeeded.
     pub fn turn(
         &mut self,
-        requests: impl IntoIterator<Item = (A, Request)>,
+        requests: impl IntoIterator<Item = (A, Envelope)>,
         now_ms: u64,
         mut reply: impl FnMut(A, &Answer),
     ) {
         self.turns += 1;
-        for (from, request) in requests {
+        for (from, Envelope { op, request }) in requests {
             self.requests += 1;
             match request {
-                Request::UserRegistry(request) => self.user_registry.deliver(from, request),
-                Request::SubredditManager(request) => self.subreddit_manager.deliver(from, request),
-                Request::PostManager(request) => self.post_manager.deliver(from, request),
-                Request::FeedGenerator(request) => self.feed_generator.deliver(from, request),
+                Request::UserRegistry(request) => self.user_registry.deliver(from, op, request),
+                Request::SubredditManager(request) => self.subreddit_manager.deliver(from, op, request),
+                Request::PostManager(request) => self.post_manager.deliver(from, op, request),
+                Request::CommentManager(request) => self.comment_manager.deliver(from, op, request),
+                Request::DmManager(request) => self.dm_manager.deliver(from, op, request),
+                Request::FeedGenerator(request) => self.feed_generator.deliver(from, op, request),
                 Request::Engine(EngineRequest::Stats) => reply(from, &Ok(Reply::Engine(self.stats()))),
+                Request::Engine(EngineRequest::Fingerprint) => {
+                    reply(from, &Ok(Reply::Fingerprint(store::fingerprint(self.commit.model()))));
+                }
             }
         }
         let desk = &mut Desk { commit: &mut self.commit, sessions: &mut self.sessions, now_ms };
         self.user_registry.empty(desk, &mut reply);
         self.subreddit_manager.empty(desk, &mut reply);
         self.post_manager.empty(desk, &mut reply);
+        self.comment_manager.empty(desk, &mut reply);
+        self.dm_manager.empty(desk, &mut reply);
         self.feed_generator.empty(desk, &mut reply);
+    }
+
+    /// Makes the turn durable.
+    ///
+    /// # Errors
+    /// Nobody knows what the store holds of this turn: its replies must never be sent, and the engine must end.
+    pub fn settle(&mut self) -> io::Result<()> {
+        self.commit.settle()
     }
 
     /// The counters.
@@ -107,11 +141,14 @@ impl<A> Engine<A> {
             users: model.users().count() as u64,
             subreddits: model.subreddits().count() as u64,
             posts: model.posts().count() as u64,
-            votes: model.posts().votes(),
+            comments: model.comments().count() as u64,
+            votes: model.posts().votes() + model.comments().votes(),
+            messages: model.messages().count() as u64,
             sessions: self.sessions.count(),
             requests: self.requests,
             records: self.commit.records(),
             turns: self.turns,
+            position: self.commit.store().map_or(0, Store::next),
         }
     }
 }

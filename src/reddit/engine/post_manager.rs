@@ -18,23 +18,39 @@ impl Behaviour for PostManager {
                 let author = desk.sessions.check(session)?;
                 return Ok(Step::Command(Command::Post { author, subreddit, title, body }));
             }
+            Request::Repost { session, subreddit, original, title } => {
+                let author = desk.sessions.check(session)?;
+                return Ok(Step::Command(Command::Repost { author, subreddit, original, title }));
+            }
+            Request::Delete { session, post } => {
+                let author = desk.sessions.check(session)?;
+                return Ok(Step::Command(Command::DeletePost { author, post }));
+            }
             Request::Vote { session, post, direction } => {
                 let voter = desk.sessions.check(session)?;
-                return Ok(Step::Command(Command::Vote { voter, post, direction }));
+                return Ok(Step::Command(Command::VotePost { voter, post, direction }));
             }
             Request::Get { post } => Reply::Post(view::post(desk.model(), post)?),
-            Request::List { subreddit, sort, page } => list(desk.model(), subreddit, sort, page)?,
+            Request::List { subreddit, sort, window, page } => {
+                list(desk.model(), subreddit, sort, window.since_ms(desk.now_ms), page)?
+            }
         };
         Ok(Step::Reply(AnyReply::PostManager(reply)))
     }
 }
 
-fn list(model: &Model, subreddit: SubredditId, sort: Sort, page: Page<PostId>) -> Result<Reply, Error> {
+fn list(
+    model: &Model,
+    subreddit: SubredditId,
+    sort: Sort,
+    since_ms: u64,
+    page: Page<PostId>,
+) -> Result<Reply, Error> {
     model.subreddits().get(subreddit)?;
     let after = match page.after {
         Some(post) => Some((model.posts().get(post)?.rank(sort), post)),
         None => None,
     };
-    let ranked = model.posts().ranked(subreddit, sort, after).map(|(_, post)| post);
+    let ranked = model.posts().ranked_since(subreddit, sort, since_ms, after).map(|(_, post)| post);
     view::posts(model, ranked.take(view::limit(page.limit)?)).map(Reply::Posts)
 }

@@ -1,17 +1,44 @@
 //! The engine behind its socket: one thread, one loop, one turn at a time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Engine;
 use crate::node::{Call, Identity, Limits, Listener, Notifier, Server, Termination};
-use crate::reddit::protocol::{self, Stats};
+use crate::reddit::Exit;
+use crate::reddit::model::Model;
+use crate::reddit::protocol;
+use crate::reddit::store::{Durability, OpenError, Store};
 
 /// How long clients may take to read their last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
-/// Serves until it is asked to stop, then finishes the turn at hand and returns the counters. Inside a
-/// [`LocalSet`](tokio::task::LocalSet).
-pub async fn serve(listener: Listener, identity: Identity, mut termination: Termination) -> Stats {
+/// Where an engine keeps what happens.
+#[derive(Clone, Debug)]
+pub struct Keeping {
+    /// The store's folder.
+    pub dir: PathBuf,
+    /// What acknowledged writes survive.
+    pub durability: Durability,
+}
+
+/// Serves until it is asked to stop, then finishes the turn at hand. Inside a [`LocalSet`](tokio::task::LocalSet).
+///
+/// Connections wait in the listener's queue until the store is read; then a supervisor is told that it is ready.
+pub async fn serve(
+    listener: Listener,
+    identity: Identity,
+    keeping: Option<Keeping>,
+    mut termination: Termination,
+) -> Exit {
+    let mut engine = match keeping.map(|keeping| open(&keeping)).transpose() {
+        Ok(None) => Engine::new(),
+        Ok(Some((model, store))) => Engine::with(model, Some(store)),
+        Err(error) => {
+            tracing::error!("{error}");
+            return Exit::of(&error);
+        }
+    };
     let notifier = Notifier::from_env();
     let place = listener
         .path()
@@ -20,7 +47,6 @@ pub async fn serve(listener: Listener, identity: Identity, mut termination: Term
     let mut server = Server::start(listener, identity, protocol::VERSION, Limits::default());
     notifier.ready(&format!("serving {place}"));
 
-    let mut engine = Engine::new();
     let mut calls = Vec::new();
     let signal = loop {
         tokio::select! {
@@ -30,6 +56,11 @@ pub async fn serve(listener: Listener, identity: Identity, mut termination: Term
         }
         let requests = calls.drain(..).map(|Call { from, request }| (from, request));
         engine.turn(requests, now_ms(), |to, answer| server.reply(to, answer));
+        if let Err(error) = engine.settle() {
+            // Not even the replies of this turn that changed nothing: what they say may be of what is lost.
+            tracing::error!("the store cannot be written, nothing more is acknowledged: {error}");
+            return Exit::Storage;
+        }
         server.flush();
     };
 
@@ -43,11 +74,30 @@ pub async fn serve(listener: Listener, identity: Identity, mut termination: Term
         users = stats.users,
         subreddits = stats.subreddits,
         posts = stats.posts,
+        comments = stats.comments,
+        messages = stats.messages,
         votes = stats.votes,
         "stopping on {signal}"
     );
     server.drain(LAST_REPLIES).await;
-    stats
+    Exit::Done
+}
+
+fn open(keeping: &Keeping) -> Result<(Model, Store), OpenError> {
+    let begun = Instant::now();
+    let (store, model, contents) = Store::open(&keeping.dir, keeping.durability)?;
+    if contents.torn > 0 {
+        tracing::warn!(
+            "{} bytes of an unfinished group at the end were never acknowledged and are cut off",
+            contents.torn
+        );
+    }
+    let (dir, entries) = (keeping.dir.display(), contents.entries);
+    tracing::info!(
+        "{dir}: {entries} entries read after the snapshot in {:.3} s",
+        begun.elapsed().as_secs_f64()
+    );
+    Ok((model, store))
 }
 
 /// The wall clock. It may jump; the model keeps the times of its records in order.

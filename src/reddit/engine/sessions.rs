@@ -41,6 +41,11 @@ impl Sessions {
         }
     }
 
+    /// Whether the user has a session.
+    pub(super) fn is_online(&self, user: UserId) -> bool {
+        self.open.contains_key(&user)
+    }
+
     /// Users with a session.
     pub(super) fn count(&self) -> u64 {
         self.open.len() as u64

@@ -3,7 +3,7 @@
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
 use crate::reddit::model::{Command, Error, Model, SubredditId, Thing};
-use crate::reddit::protocol::subreddit_manager::{Reply, Request};
+use crate::reddit::protocol::subreddit_manager::{Order, Reply, Request};
 use crate::reddit::protocol::{Page, Reply as AnyReply};
 
 #[derive(Debug)]
@@ -32,7 +32,12 @@ impl Behaviour for SubredditManager {
                 let found = model.subreddits().by_name(&name).ok_or(Error::NotFound(Thing::Subreddit))?;
                 Reply::Subreddit(view::subreddit(model, found)?)
             }
-            Request::List { page } => list(model, model.subreddits().after(page.after), page)?,
+            Request::List { order: Order::Creation, page } => {
+                list(model, model.subreddits().after(page.after), page)?
+            }
+            Request::List { order: Order::Members, page } => {
+                list(model, model.subreddits().largest(page.after), page)?
+            }
             Request::ListMine { session, page } => {
                 let joined = model.subreddits().of(desk.sessions.check(session)?);
                 list(model, joined.filter(|&id| page.after.is_none_or(|after| id > after)), page)?

@@ -1,9 +1,11 @@
 //! The actors answering, without sockets.
 
 use super::*;
+use crate::reddit::model::{Field, Flaw};
 use crate::reddit::protocol::{
-    Direction, Error, Page, PostId, PostView, Secret, Session, Sort, SubredditId, Tally, Token, UserId,
-    feed_generator, post_manager, subreddit_manager, user_registry,
+    CommentId, CommentSort, Direction, Error, Folder, OpId, Page, PostId, PostView, Secret, Session, Sort,
+    SubredditId, Tally, Token, UserId, Window, comment_manager, dm_manager, feed_generator, post_manager,
+    subreddit_manager, user_registry,
 };
 
 const NOW: u64 = 1_702_400_000_000;
@@ -11,7 +13,7 @@ const NOW: u64 = 1_702_400_000_000;
 /// One turn with these requests; the answers in the order of the requests.
 fn turn(engine: &mut Engine<usize>, requests: Vec<Request>) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = vec![None; requests.len()];
-    engine.turn(requests.into_iter().enumerate(), NOW, |from, answer| {
+    engine.turn(requests.into_iter().map(Envelope::from).enumerate(), NOW, |from, answer| {
         assert!(answers[from].replace(answer.clone()).is_none(), "one answer each");
     });
     answers.into_iter().map(|answer| answer.expect("every request is answered")).collect()
@@ -48,7 +50,8 @@ fn post(session: Session, subreddit: SubredditId, body: &str) -> Request {
 }
 
 fn feed(session: Session, page: Page<PostId>) -> Request {
-    Request::FeedGenerator(feed_generator::Request::Get { session, sort: Sort::New, page })
+    let window = Window::All;
+    Request::FeedGenerator(feed_generator::Request::Get { session, sort: Sort::New, window, page })
 }
 
 fn posts(answer: Answer) -> Vec<PostView> {
@@ -190,11 +193,147 @@ fn subreddits_are_listed_in_parts() {
         other => panic!("{other:?}"),
     };
     let page = |after| Page { after, limit: Some(2) };
-    assert_eq!(names(subreddit_manager::Request::List { page: page(None) }), ["one", "two"]);
     assert_eq!(
-        names(subreddit_manager::Request::List { page: page(Some(SubredditId(2))) }),
+        names(subreddit_manager::Request::List {
+            order: subreddit_manager::Order::Creation,
+            page: page(None)
+        }),
+        ["one", "two"]
+    );
+    assert_eq!(
+        names(subreddit_manager::Request::List {
+            order: subreddit_manager::Order::Creation,
+            page: page(Some(SubredditId(2)))
+        }),
         ["three", "four"]
     );
     let mine = |after| subreddit_manager::Request::ListMine { session: ada, page: page(after) };
     assert_eq!(names(mine(Some(SubredditId(1)))), ["two", "three"]);
+}
+
+fn comment(session: Session, parent: Option<CommentId>) -> Request {
+    let body = "a comment".into();
+    Request::CommentManager(comment_manager::Request::Create { session, post: PostId(1), parent, body })
+}
+
+fn commented(answer: &Answer) -> (CommentId, u8) {
+    match answer {
+        Ok(Reply::CommentManager(comment_manager::Reply::Created { id, depth })) => (*id, *depth),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn comments_are_made_voted_on_deleted_and_shown_as_a_tree() {
+    let mut engine = Engine::new();
+    let (ada, bob) = (register(&mut engine, "ada"), register(&mut engine, "bob"));
+    ask(&mut engine, create(ada, "rust")).unwrap();
+    ask(&mut engine, post(ada, SubredditId(1), "")).unwrap();
+    let (first, depth) = commented(&ask(&mut engine, comment(bob, None)));
+    assert_eq!((first, depth), (CommentId(1), 1));
+    assert_eq!(commented(&ask(&mut engine, comment(ada, Some(first)))), (CommentId(2), 2));
+    let asked = |engine: &mut Engine<usize>, request| ask(engine, Request::CommentManager(request));
+    let direction = Direction::Up;
+    let vote = comment_manager::Request::Vote { session: ada, comment: first, direction };
+    let two = Tally { ups: 2, downs: 0 };
+    let voted = Ok(Reply::CommentManager(comment_manager::Reply::Voted(two)));
+    assert_eq!(asked(&mut engine, vote), voted);
+    let delete = |session| comment_manager::Request::Delete { session, comment: first };
+    assert_eq!(asked(&mut engine, delete(ada)), Err(Error::NotAuthor));
+    assert!(asked(&mut engine, delete(bob)).is_ok());
+    let (sort, root) = (CommentSort::Best, None);
+    let thread =
+        |limit, levels| comment_manager::Request::Thread { post: PostId(1), root, sort, limit, levels };
+    let Ok(Reply::CommentManager(comment_manager::Reply::Thread(tree))) =
+        asked(&mut engine, thread(None, None))
+    else {
+        panic!("no tree");
+    };
+    let shown: Vec<_> = tree.iter().map(|view| (view.id.0, view.parent, view.deleted, view.below)).collect();
+    assert_eq!(shown, [(1, None, true, 1), (2, Some(first), false, 0)]);
+    assert_eq!((&*tree[0].body, &*tree[1].author_name), ("", "ada"));
+    assert!(asked(&mut engine, thread(Some(501), None)).is_err());
+    assert!(asked(&mut engine, thread(None, Some(0))).is_err());
+}
+
+#[test]
+fn messages_reach_their_receiver_and_are_answered() {
+    let mut engine = Engine::new();
+    let (ada, bob) = (register(&mut engine, "ada"), register(&mut engine, "bob"));
+    let asked = |engine: &mut Engine<usize>, request| ask(engine, Request::DmManager(request));
+    let send =
+        dm_manager::Request::Send { session: ada, to: bob.user, subject: "hi".into(), body: "text".into() };
+    asked(&mut engine, send).unwrap();
+    let list = |engine: &mut Engine<usize>, session, folder| {
+        let list = dm_manager::Request::List { session, folder, page: Page::FIRST };
+        match asked(engine, list) {
+            Ok(Reply::DmManager(dm_manager::Reply::Messages(messages))) => messages,
+            other => panic!("{other:?}"),
+        }
+    };
+    let message = list(&mut engine, bob, Folder::Unread).remove(0);
+    assert_eq!((&*message.from_name, &*message.to_name, &*message.subject), ("ada", "bob", "hi"));
+    let reply = dm_manager::Request::Reply { session: bob, message: message.id, body: "yes".into() };
+    asked(&mut engine, reply).unwrap();
+    assert_eq!(list(&mut engine, ada, Folder::Inbox)[0].reply_to, Some(message.id));
+    asked(&mut engine, dm_manager::Request::MarkRead { session: bob, message: message.id }).unwrap();
+    assert_eq!(list(&mut engine, bob, Folder::Unread), []);
+    let talk = dm_manager::Request::Conversation { session: ada, with: bob.user, page: Page::FIRST };
+    let Ok(Reply::DmManager(dm_manager::Reply::Messages(talk))) = asked(&mut engine, talk) else {
+        panic!("no conversation");
+    };
+    assert_eq!(talk.iter().map(|view| view.id.0).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn an_operation_asked_for_again_is_done_once_and_answered_alike() {
+    let mut engine: Engine<usize> = Engine::new();
+    let (ada, bob) = (register(&mut engine, "ada"), register(&mut engine, "bob"));
+    ask(&mut engine, create(ada, "rust")).unwrap();
+    ask(&mut engine, post(ada, SubredditId(1), "")).unwrap();
+    let op = OpId { stream: 9, number: 1 };
+    let mut once = |request: Request, op| {
+        let mut answers = Vec::new();
+        engine.turn([(0, request.once(op))], NOW, |_, answer| answers.push(answer.clone()));
+        answers.remove(0)
+    };
+    let first = once(comment(bob, None), op);
+    assert_eq!(commented(&first).0, CommentId(1));
+    assert_eq!(once(comment(bob, None), op), first);
+    assert_eq!(commented(&once(comment(bob, None), OpId { number: 2, ..op })).0, CommentId(2));
+    let other = once(comment(ada, None), op);
+    assert_eq!(other, Err(Error::BadRequest { field: Field::Operation, flaw: Flaw::Reused }));
+    assert_eq!(engine.stats().comments, 2);
+}
+
+#[test]
+fn a_repost_shows_the_text_of_its_root_and_online_is_who_is_logged_in() {
+    let mut engine = Engine::new();
+    let ada = register(&mut engine, "ada");
+    ask(&mut engine, create(ada, "rust")).unwrap();
+    ask(&mut engine, post(ada, SubredditId(1), "the text")).unwrap();
+    let (subreddit, original) = (SubredditId(1), PostId(1));
+    let repost =
+        post_manager::Request::Repost { session: ada, subreddit, original, title: Some("look".into()) };
+    ask(&mut engine, Request::PostManager(repost)).unwrap();
+    let get = post_manager::Request::Get { post: PostId(2) };
+    let Ok(Reply::PostManager(post_manager::Reply::Post(view))) = ask(&mut engine, Request::PostManager(get))
+    else {
+        panic!("no post");
+    };
+    assert_eq!((&*view.title, &*view.body), ("look", "the text"));
+    let mut online = |request| {
+        let get = user_registry::Request::Get { user: ada.user };
+        request_ok(&mut engine, request);
+        match ask(&mut engine, Request::UserRegistry(get)) {
+            Ok(Reply::UserRegistry(user_registry::Reply::User(view))) => view.online,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(online(registration("ada", 1)));
+    assert!(!online(Request::UserRegistry(user_registry::Request::Logout { session: ada })));
+}
+
+fn request_ok(engine: &mut Engine<usize>, request: Request) {
+    ask(engine, request).unwrap();
 }

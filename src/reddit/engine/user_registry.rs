@@ -4,7 +4,7 @@ use super::actor::{Behaviour, Desk, Step};
 use super::view;
 use crate::reddit::model::{Command, Error, Secret, Thing, UserId};
 use crate::reddit::protocol::Reply as AnyReply;
-use crate::reddit::protocol::user_registry::{Reply, Request};
+use crate::reddit::protocol::user_registry::{Reply, Request, UserView};
 
 #[derive(Debug)]
 pub(super) struct UserRegistry;
@@ -27,10 +27,10 @@ impl Behaviour for UserRegistry {
                 desk.sessions.close(session)?;
                 Reply::LoggedOut
             }
-            Request::Get { user } => Reply::User(view::user(desk.model(), user)?),
+            Request::Get { user } => Reply::User(look(desk, user)?),
             Request::GetByName { name } => {
                 let user = find(desk, &name)?;
-                Reply::User(view::user(desk.model(), user)?)
+                Reply::User(look(desk, user)?)
             }
         };
         Ok(Step::Reply(AnyReply::UserRegistry(reply)))
@@ -39,6 +39,10 @@ impl Behaviour for UserRegistry {
 
 fn find(desk: &Desk<'_>, name: &str) -> Result<UserId, Error> {
     desk.model().users().by_name(name).ok_or(Error::NotFound(Thing::User))
+}
+
+fn look(desk: &Desk<'_>, user: UserId) -> Result<UserView, Error> {
+    view::user(desk.model(), user, desk.sessions.is_online(user))
 }
 
 fn log_in(desk: &mut Desk<'_>, user: UserId, secret: Secret) -> Result<Reply, Error> {

@@ -1,13 +1,13 @@
 //! Whether a command may happen, and what happens then.
 
 use super::Model;
-use super::error::Error;
-use super::id::{PostId, SubredditId, UserId};
+use super::error::{Error, Field, Flaw};
+use super::id::{CommentId, MessageId, PostId, SubredditId, UserId};
 use super::limits;
-use super::post::Direction;
 use super::record::{Effect, Record};
 use super::text::Text;
 use super::user::Secret;
+use super::vote::Direction;
 
 /// What somebody wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub enum Command {
         /// The text.
         body: Text,
     },
-    /// Vote; anybody may, on anything.
-    Vote {
+    /// Vote on a post; anybody may, on anything.
+    VotePost {
         /// Who.
         voter: UserId,
         /// On what.
@@ -62,6 +62,101 @@ pub enum Command {
         /// What it is to be.
         direction: Direction,
     },
+    /// Show a post in another place, as a member there.
+    Repost {
+        /// Who.
+        author: UserId,
+        /// Where.
+        subreddit: SubredditId,
+        /// What.
+        original: PostId,
+        /// One line; `None`: as the original.
+        title: Option<Text>,
+    },
+    /// Take a post of one's own back.
+    DeletePost {
+        /// Who.
+        author: UserId,
+        /// Which.
+        post: PostId,
+    },
+    /// Say something about a post or a comment; anybody may.
+    Comment {
+        /// Who.
+        author: UserId,
+        /// Below which post.
+        post: PostId,
+        /// Answering what; `None`: the post itself.
+        parent: Option<CommentId>,
+        /// The text.
+        body: Text,
+    },
+    /// Vote on a comment.
+    VoteComment {
+        /// Who.
+        voter: UserId,
+        /// On what.
+        comment: CommentId,
+        /// What it is to be.
+        direction: Direction,
+    },
+    /// Take a comment of one's own back.
+    DeleteComment {
+        /// Who.
+        author: UserId,
+        /// Which.
+        comment: CommentId,
+    },
+    /// Write to another user.
+    Send {
+        /// Who.
+        from: UserId,
+        /// To whom.
+        to: UserId,
+        /// One line.
+        subject: Text,
+        /// The text.
+        body: Text,
+    },
+    /// Answer a message.
+    Reply {
+        /// Who; one of the two whose message it is.
+        from: UserId,
+        /// Which.
+        message: MessageId,
+        /// The text.
+        body: Text,
+    },
+    /// Mark a message as read.
+    MarkRead {
+        /// The one it is for.
+        reader: UserId,
+        /// Which.
+        message: MessageId,
+    },
+}
+
+impl Command {
+    /// Who wants it; `None` before there is anybody.
+    #[must_use]
+    pub fn actor(&self) -> Option<UserId> {
+        match *self {
+            Command::Register { .. } => None,
+            Command::CreateSubreddit { creator: user, .. }
+            | Command::Join { user, .. }
+            | Command::Leave { user, .. }
+            | Command::Post { author: user, .. }
+            | Command::VotePost { voter: user, .. }
+            | Command::Repost { author: user, .. }
+            | Command::DeletePost { author: user, .. }
+            | Command::Comment { author: user, .. }
+            | Command::VoteComment { voter: user, .. }
+            | Command::DeleteComment { author: user, .. }
+            | Command::Send { from: user, .. }
+            | Command::Reply { from: user, .. }
+            | Command::MarkRead { reader: user, .. } => Some(user),
+        }
+    }
 }
 
 /// What a command comes to.
@@ -80,6 +175,9 @@ impl Model {
     /// Why it may not happen, for the one who asked.
     pub fn decide(&self, command: Command, now_ms: u64) -> Result<Decision, Error> {
         let at_ms = now_ms.max(self.last_ms);
+        if let Some(user) = command.actor() {
+            self.users.get(user)?;
+        }
         let record = match command {
             Command::Register { name, secret } => {
                 limits::username(&name)?;
@@ -89,7 +187,6 @@ impl Model {
                 }
             }
             Command::CreateSubreddit { creator, name, description } => {
-                self.users.get(creator)?;
                 limits::subreddit_name(&name)?;
                 limits::description(&description)?;
                 if self.subreddits.by_name(&name).is_some() {
@@ -97,40 +194,98 @@ impl Model {
                 }
                 Record::SubredditCreated { creator, name, description, at_ms }
             }
-            Command::Join { user, subreddit } => match self.is_member(user, subreddit)? {
+            Command::Join { user, subreddit } => match self.membership(user, subreddit)? {
                 Membership::Member => return Err(Error::AlreadyMember),
                 Membership::Stranger => Record::SubredditJoined { user, subreddit },
             },
-            Command::Leave { user, subreddit } => match self.is_member(user, subreddit)? {
-                Membership::Member => Record::SubredditLeft { user, subreddit },
-                Membership::Stranger => return Err(Error::NotMember),
-            },
+            Command::Leave { user, subreddit } => {
+                self.member(user, subreddit)?;
+                Record::SubredditLeft { user, subreddit }
+            }
             Command::Post { author, subreddit, title, body } => {
                 limits::title(&title)?;
                 limits::body(&body)?;
-                match self.is_member(author, subreddit)? {
-                    Membership::Member => {}
-                    Membership::Stranger => return Err(Error::NotMember),
-                }
+                self.member(author, subreddit)?;
                 Record::PostCreated { author, subreddit, title, body, at_ms }
             }
-            Command::Vote { voter, post, direction } => {
-                self.users.get(voter)?;
-                let on = self.posts.get(post)?;
+            Command::VotePost { voter, post, direction } => {
+                let on = self.posts.present(post)?;
                 if on.vote_of(voter) == direction {
-                    return Ok(Decision::Unchanged(Effect::Voted(on.tally)));
+                    return Ok(Decision::Unchanged(Effect::PostVoted(on.tally())));
                 }
                 Record::PostVoted { voter, post, direction }
+            }
+            Command::Repost { author, subreddit, original, title } => {
+                let shown = self.posts.present(original)?;
+                self.member(author, subreddit)?;
+                let title = title.unwrap_or_else(|| shown.title.clone());
+                limits::title(&title)?;
+                Record::PostReposted { author, subreddit, original, title, at_ms }
+            }
+            Command::DeletePost { author, post } => {
+                written_by(author, self.posts.present(post)?.author)?;
+                Record::PostDeleted { author, post }
+            }
+            Command::Comment { author, post, parent, body } => {
+                limits::comment(&body)?;
+                self.answerable(post, parent)?;
+                Record::CommentCreated { author, post, parent, body, at_ms }
+            }
+            Command::VoteComment { voter, comment, direction } => {
+                let on = self.comments.present(comment)?;
+                if on.vote_of(voter) == direction {
+                    return Ok(Decision::Unchanged(Effect::CommentVoted(on.tally())));
+                }
+                Record::CommentVoted { voter, comment, direction }
+            }
+            Command::DeleteComment { author, comment } => {
+                written_by(author, self.comments.present(comment)?.author)?;
+                Record::CommentDeleted { author, comment }
+            }
+            Command::Send { from, to, subject, body } => {
+                self.users.get(to)?;
+                limits::subject(&subject)?;
+                limits::message(&body)?;
+                if from == to {
+                    return Err(Error::BadRequest { field: Field::Recipient, flaw: Flaw::Oneself });
+                }
+                Record::MessageSent { from, to, subject, body, reply_to: None, at_ms }
+            }
+            Command::Reply { from, message, body } => {
+                limits::message(&body)?;
+                let answered = self.messages.get(message)?;
+                let (to, subject) = (answered.other(from)?, answered.subject.clone());
+                Record::MessageSent { from, to, subject, body, reply_to: Some(message), at_ms }
+            }
+            Command::MarkRead { reader, message } => {
+                let marked = self.messages.get(message)?;
+                if marked.to != reader {
+                    return Err(Error::NotParticipant);
+                }
+                if marked.read {
+                    return Ok(Decision::Unchanged(Effect::MessageRead));
+                }
+                Record::MessageRead { reader, message }
             }
         };
         Ok(Decision::Apply(record))
     }
 
-    fn is_member(&self, user: UserId, subreddit: SubredditId) -> Result<Membership, Error> {
-        self.users.get(user)?;
+    fn member(&self, user: UserId, subreddit: SubredditId) -> Result<(), Error> {
+        match self.membership(user, subreddit)? {
+            Membership::Member => Ok(()),
+            Membership::Stranger => Err(Error::NotMember),
+        }
+    }
+
+    fn membership(&self, user: UserId, subreddit: SubredditId) -> Result<Membership, Error> {
         let member = self.subreddits.get(subreddit)?.has(user);
         Ok(if member { Membership::Member } else { Membership::Stranger })
     }
+}
+
+fn written_by(user: UserId, author: UserId) -> Result<(), Error> {
+    if user == author { Ok(()) } else { Err(Error::NotAuthor) }
 }
 
 enum Membership {

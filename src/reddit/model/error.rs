@@ -39,6 +39,24 @@ pub enum Error {
     /// Name and secret do not belong together.
     #[error("the secret is not that user's")]
     WrongSecret,
+    /// The comment that is to be answered belongs to another post.
+    #[error("the comment is not below that post")]
+    ParentMismatch,
+    /// As deep as a tree of comments may be.
+    #[error("there are at most {max} levels of comments")]
+    TooDeep {
+        /// The limit.
+        max: u8,
+    },
+    /// Only who wrote it may do that.
+    #[error("not the author")]
+    NotAuthor,
+    /// The message is somebody else's.
+    #[error("the message is neither from nor to this user")]
+    NotParticipant,
+    /// The disk of the engine's store is full: reading goes on, writing will once there is room.
+    #[error("the store is full")]
+    StoreFull,
 }
 
 impl Error {
@@ -54,6 +72,11 @@ impl Error {
             Error::AlreadyMember => 6,
             Error::BadSession => 7,
             Error::WrongSecret => 8,
+            Error::ParentMismatch => 9,
+            Error::TooDeep { .. } => 10,
+            Error::NotAuthor => 11,
+            Error::NotParticipant => 12,
+            Error::StoreFull => 13,
         }
     }
 }
@@ -73,6 +96,16 @@ pub enum Field {
     Body,
     /// Of a listing.
     Limit,
+    /// Of a comment.
+    Comment,
+    /// Of a message.
+    Subject,
+    /// Of a message.
+    Message,
+    /// Who a message is for.
+    Recipient,
+    /// The name of an operation.
+    Operation,
 }
 
 impl Field {
@@ -81,7 +114,15 @@ impl Field {
         match self {
             Field::Body => "bytes",
             Field::Limit => "entries",
-            Field::Username | Field::SubredditName | Field::Description | Field::Title => "characters",
+            Field::Username
+            | Field::SubredditName
+            | Field::Description
+            | Field::Title
+            | Field::Comment
+            | Field::Subject
+            | Field::Message
+            | Field::Recipient
+            | Field::Operation => "characters",
         }
     }
 }
@@ -95,6 +136,11 @@ impl std::fmt::Display for Field {
             Field::Title => "title",
             Field::Body => "body",
             Field::Limit => "limit",
+            Field::Comment => "comment",
+            Field::Subject => "subject",
+            Field::Message => "message",
+            Field::Recipient => "recipient",
+            Field::Operation => "name of the operation",
         })
     }
 }
@@ -114,6 +160,15 @@ pub enum Flaw {
     /// A character outside its alphabet.
     #[error("has a character that is not allowed")]
     Character,
+    /// The sender.
+    #[error("is the sender")]
+    Oneself,
+    /// Another user's operation has it.
+    #[error("is another user's")]
+    Reused,
+    /// So old that nobody knows any more whether it was done.
+    #[error("is older than what is remembered")]
+    TooOld,
 }
 
 /// What was not found.
@@ -125,6 +180,10 @@ pub enum Thing {
     Subreddit,
     /// `t3_`.
     Post,
+    /// `t1_`.
+    Comment,
+    /// `t4_`.
+    Message,
 }
 
 impl std::fmt::Display for Thing {
@@ -133,6 +192,8 @@ impl std::fmt::Display for Thing {
             Thing::User => "user",
             Thing::Subreddit => "subreddit",
             Thing::Post => "post",
+            Thing::Comment => "comment",
+            Thing::Message => "message",
         })
     }
 }

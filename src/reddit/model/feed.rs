@@ -4,40 +4,49 @@ use std::collections::BinaryHeap;
 
 use super::error::Error;
 use super::id::{PostId, UserId};
-use super::rank::{Rank, Sort};
+use super::rank::{Rank, Sort, Window};
 use super::{Model, SubredditId};
 
 /// Hot posts of one subreddit that can enter a feed (`normalized_hot.py`).
-const PER_SUBREDDIT: usize = 150;
+pub(super) const PER_SUBREDDIT: usize = 150;
 
 /// Posts of one feed, over all its pages.
-const LONGEST: usize = 1000;
+pub(super) const LONGEST: usize = 1000;
 
 /// Hot posts older than this are not shown: `HOT_PAGE_AGE`, 1000 days.
-const HOT_AGE_MS: u64 = 1000 * 24 * 60 * 60 * 1000;
+pub(super) const HOT_AGE_MS: u64 = 1000 * 24 * 60 * 60 * 1000;
 
 /// Where a post stands in the merged feed. For hot the first part is the rank relative to the hottest post of its
 /// subreddit; ties go to the hotter, then to the newer post.
 type Place = (Rank, Rank, PostId);
 
-/// Up to `limit` posts of `user`'s feed behind the post `after`, at the present time `now_ms`. Hot is Reddit's
-/// normalized hot: the best of each subreddit come first, however large the others are.
+/// Which part of a list of posts is wanted, at which present time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// In which order.
+    pub sort: Sort,
+    /// How far back.
+    pub window: Window,
+    /// Behind this post.
+    pub after: Option<PostId>,
+    /// How many at most.
+    pub limit: usize,
+    /// ms since 1970.
+    pub now_ms: u64,
+}
+
+/// A part of `user`'s feed. Hot is Reddit's normalized hot: the best of each subreddit come first, however large the
+/// others are.
 ///
 /// # Errors
 /// [`Error::NotFound`] when the user or the post `after` does not exist.
-pub fn feed(
-    model: &Model,
-    user: UserId,
-    sort: Sort,
-    after: Option<PostId>,
-    limit: usize,
-    now_ms: u64,
-) -> Result<Vec<PostId>, Error> {
+pub fn feed(model: &Model, user: UserId, listing: Listing) -> Result<Vec<PostId>, Error> {
+    let Listing { sort, window, after, limit, now_ms } = listing;
     model.users().get(user)?;
     let after = after.map(|post| place_of(model, post, sort)).transpose()?;
     let oldest_ms = match sort {
-        Sort::Hot => now_ms.saturating_sub(HOT_AGE_MS),
-        Sort::New | Sort::Top | Sort::Controversial => 0,
+        Sort::Hot => window.since_ms(now_ms).max(now_ms.saturating_sub(HOT_AGE_MS)),
+        Sort::New | Sort::Top | Sort::Controversial => window.since_ms(now_ms),
     };
     let mut sources: Vec<_> =
         model.subreddits().of(user).map(|subreddit| source(model, subreddit, sort, oldest_ms)).collect();
@@ -71,9 +80,12 @@ fn source(
         Sort::Hot => PER_SUBREDDIT,
         Sort::New | Sort::Top | Sort::Controversial => LONGEST,
     };
+    // Hot looks at the hottest first and forgets the old among them; the other windows are narrow, and their posts are
+    // the young ones.
+    let since_ms = if sort == Sort::Hot { 0 } else { oldest_ms };
     model
         .posts()
-        .ranked(subreddit, sort, None)
+        .ranked_since(subreddit, sort, since_ms, None)
         .take(taken)
         .filter(move |&(_, post)| model.posts().get(post).is_ok_and(|post| post.created_ms >= oldest_ms))
         .map(move |(rank, post)| place(rank, divisor, post))

@@ -32,6 +32,11 @@ macro_rules! identity {
 }
 
 identity!(
+    /// A comment, `t1_`.
+    CommentId,
+    "t1"
+);
+identity!(
     /// A user, `t2_`.
     UserId,
     "t2"
@@ -40,6 +45,11 @@ identity!(
     /// A post, `t3_`.
     PostId,
     "t3"
+);
+identity!(
+    /// A direct message, `t4_`.
+    MessageId,
+    "t4"
 );
 identity!(
     /// A subreddit, `t5_`.

@@ -10,6 +10,16 @@ pub const LISTING_MAX: u16 = 100;
 const DESCRIPTION_MAX: u32 = 500;
 const TITLE_MAX: u32 = 300;
 const BODY_MAX: u32 = 40_000;
+const COMMENT_MAX: u32 = 10_000;
+const SUBJECT_MAX: u32 = 100;
+const MESSAGE_MAX: u32 = 10_000;
+
+/// Comments of a tree when nobody says how many.
+pub const THREAD_DEFAULT: u16 = 200;
+/// Comments of a tree at most.
+pub const THREAD_MAX: u16 = 500;
+/// Levels of a tree that are shown when nobody says how many.
+pub const LEVELS_DEFAULT: u8 = 10;
 
 /// 3 to 20 of `[A-Za-z0-9_-]`.
 pub(super) fn username(name: &str) -> Result<(), Error> {
@@ -33,15 +43,34 @@ pub(super) fn description(text: &str) -> Result<(), Error> {
 
 /// 1 to 300 characters, not only white space.
 pub(super) fn title(text: &str) -> Result<(), Error> {
-    if text.trim().is_empty() {
-        return Err(Error::BadRequest { field: Field::Title, flaw: Flaw::Empty });
-    }
-    not_longer(Field::Title, text.chars().count(), TITLE_MAX)
+    written(Field::Title, text, TITLE_MAX)
 }
 
 /// At most 40,000 bytes; a post may be all title.
 pub(super) fn body(text: &str) -> Result<(), Error> {
     not_longer(Field::Body, text.len(), BODY_MAX)
+}
+
+/// 1 to 10,000 characters, not only white space.
+pub(super) fn comment(text: &str) -> Result<(), Error> {
+    written(Field::Comment, text, COMMENT_MAX)
+}
+
+/// At most 100 characters.
+pub(super) fn subject(text: &str) -> Result<(), Error> {
+    not_longer(Field::Subject, text.chars().count(), SUBJECT_MAX)
+}
+
+/// 1 to 10,000 characters, not only white space.
+pub(super) fn message(text: &str) -> Result<(), Error> {
+    written(Field::Message, text, MESSAGE_MAX)
+}
+
+fn written(field: Field, text: &str, max: u32) -> Result<(), Error> {
+    if text.trim().is_empty() {
+        return Err(Error::BadRequest { field, flaw: Flaw::Empty });
+    }
+    not_longer(field, text.chars().count(), max)
 }
 
 fn word(field: Field, text: &str, max: u32, allowed: impl Fn(u8) -> bool) -> Result<(), Error> {
@@ -83,6 +112,18 @@ mod tests {
         for bad in ["_abc", "ab", "a-b", &"x".repeat(22)] {
             assert!(subreddit_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn comments_and_messages_have_1_to_10_000_characters_and_subjects_at_most_100() {
+        for limit in [comment, message] {
+            assert_eq!(limit(&"ä".repeat(10_000)), Ok(()));
+            assert!(matches!(limit(&"ä".repeat(10_001)), Err(Error::TooLong { max: 10_000, .. })));
+            assert!(limit(" ").is_err());
+        }
+        assert_eq!(subject(&"ä".repeat(100)), Ok(()));
+        assert_eq!(subject(""), Ok(()));
+        assert!(subject(&"x".repeat(101)).is_err());
     }
 
     #[test]

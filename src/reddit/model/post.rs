@@ -1,123 +1,96 @@
-//! Posts, the votes on them, and their order within each subreddit.
+//! Posts, and their order within each subreddit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::{Error, Thing};
 use super::id::{PostId, SubredditId, UserId};
-use super::rank::{self, Rank, Sort};
+use super::rank::{Rank, Sort};
 use super::text::Text;
+use super::vote::{Cast, Direction, Tally, Votes};
 
-/// What a voter says.
+/// Where a repost comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Direction {
-    /// -1.
-    Down,
-    /// 0: withdrawn, or never voted.
-    None,
-    /// 1.
-    Up,
-}
-
-impl Direction {
-    /// -1, 0 or 1.
-    #[must_use]
-    pub fn value(self) -> i64 {
-        match self {
-            Direction::Down => -1,
-            Direction::None => 0,
-            Direction::Up => 1,
-        }
-    }
-}
-
-/// The votes on one post, counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Upvotes, the author's own included.
-    pub ups: u32,
-    /// Downvotes.
-    pub downs: u32,
-}
-
-impl Tally {
-    /// Upvotes minus downvotes.
-    #[must_use]
-    pub fn score(self) -> i64 {
-        rank::score(self.ups, self.downs)
-    }
-
-    fn count(&mut self, direction: Direction) -> Option<&mut u32> {
-        match direction {
-            Direction::Up => Some(&mut self.ups),
-            Direction::Down => Some(&mut self.downs),
-            Direction::None => None,
-        }
-    }
+pub struct Origin {
+    /// What was reposted, which may be a repost itself.
+    pub of: PostId,
+    /// The post at the beginning, whose text it shows.
+    pub root: PostId,
 }
 
 /// One post.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Post {
     /// Where.
     pub subreddit: SubredditId,
     /// Who wrote it.
     pub author: UserId,
-    /// One line.
+    /// One line; empty once it is deleted.
     pub title: Text,
-    /// The text.
+    /// The text; empty in a repost, and once it is deleted.
     pub body: Text,
     /// ms since 1970.
     pub created_ms: u64,
-    /// The votes, counted.
-    pub tally: Tally,
-    /// One vote a user; a withdrawn one is not kept.
-    votes: BTreeMap<UserId, Direction>,
+    /// Set in a repost.
+    pub origin: Option<Origin>,
+    /// How many there are below it, deleted ones included.
+    pub comments: u32,
+    /// Its text is gone and it is listed nowhere; what was said below it stays.
+    pub deleted: bool,
+    pub(super) votes: Votes,
 }
 
 impl Post {
     /// What `user` voted.
     #[must_use]
     pub fn vote_of(&self, user: UserId) -> Direction {
-        self.votes.get(&user).copied().unwrap_or(Direction::None)
+        self.votes.of(user)
+    }
+
+    /// The votes, counted.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.votes.tally
     }
 
     /// Where it stands in the given order.
     #[must_use]
     pub fn rank(&self, sort: Sort) -> Rank {
-        Rank::of(sort, self.tally.ups, self.tally.downs, self.created_ms)
+        let Tally { ups, downs } = self.tally();
+        Rank::of(sort, ups, downs, self.created_ms)
     }
 }
 
-/// What a vote did.
-pub(super) struct Vote {
-    pub(super) author: UserId,
-    /// New direction minus the old one.
-    pub(super) change: i64,
-    pub(super) tally: Tally,
-}
-
 /// The posts of one subreddit in each order, by [`Sort`]. A vote moves a post in O(log n); nothing is sorted later.
-type Orders = [BTreeSet<(Rank, PostId)>; Sort::ALL.len()];
+pub(super) type Orders = [BTreeSet<(Rank, PostId)>; Sort::ALL.len()];
 
 /// The table of `post_manager`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Post>")]
 pub struct Posts {
-    list: Vec<Post>,
+    pub(super) list: Vec<Post>,
     /// By the index of the subreddit; those without a post may lie past its end.
-    orders: Vec<Orders>,
-    votes: u64,
+    pub(super) orders: Vec<Orders>,
+    pub(super) votes: u64,
 }
 
 impl Posts {
-    /// The post.
+    /// The post, deleted or not.
     ///
     /// # Errors
     /// [`Error::NotFound`].
     pub fn get(&self, id: PostId) -> Result<&Post, Error> {
         id.index().and_then(|index| self.list.get(index)).ok_or(Error::NotFound(Thing::Post))
+    }
+
+    /// The post, unless it is deleted.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn present(&self, id: PostId) -> Result<&Post, Error> {
+        self.get(id).and_then(|post| if post.deleted { Err(Error::NotFound(Thing::Post)) } else { Ok(post) })
     }
 
     /// The posts of a subreddit in the given order, those behind the place `after` when there is one.
@@ -134,20 +107,44 @@ impl Posts {
         order.range((Bound::Unbounded, end)).rev().copied()
     }
 
-    /// How many posts a subreddit has.
+    /// The posts of a subreddit made at `since_ms` or later, in the given order, behind the place `after`.
+    pub fn ranked_since(
+        &self,
+        subreddit: SubredditId,
+        sort: Sort,
+        since_ms: u64,
+        after: Option<(Rank, PostId)>,
+    ) -> impl Iterator<Item = (Rank, PostId)> + '_ {
+        // Whatever the window holds is at the young end of the order by age, so the rest is never looked at.
+        let young = (since_ms > 0).then(|| {
+            let mut young: Vec<_> = self
+                .ranked(subreddit, Sort::New, None)
+                .filter_map(|(_, id)| Some((self.get(id).ok()?, id)))
+                .take_while(|(post, _)| post.created_ms >= since_ms)
+                .map(|(post, id)| (post.rank(sort), id))
+                .filter(|&place| after.is_none_or(|after| place < after))
+                .collect();
+            young.sort_unstable_by(|one, other| other.cmp(one));
+            young
+        });
+        let all = young.is_none().then(|| self.ranked(subreddit, sort, after));
+        young.into_iter().flatten().chain(all.into_iter().flatten())
+    }
+
+    /// How many posts a subreddit shows.
     #[must_use]
     pub fn count_in(&self, subreddit: SubredditId) -> u32 {
         let orders = subreddit.index().and_then(|index| self.orders.get(index));
         orders.map_or(0, |orders| orders[Sort::New as usize].len() as u32)
     }
 
-    /// How many there are.
+    /// How many there are, deleted ones included.
     #[must_use]
     pub fn count(&self) -> usize {
         self.list.len()
     }
 
-    /// How many votes stand now, authors' own included.
+    /// How many votes on posts stand now, authors' own included.
     #[must_use]
     pub fn votes(&self) -> u64 {
         self.votes
@@ -157,49 +154,37 @@ impl Posts {
         &mut self,
         author: UserId,
         subreddit: SubredditId,
-        title: Text,
-        body: Text,
+        (title, body): (Text, Text),
+        origin: Option<Origin>,
         created_ms: u64,
     ) -> PostId {
         let id = PostId::at(self.list.len());
-        let post = Post {
-            subreddit,
-            author,
-            title,
-            body,
-            created_ms,
-            tally: Tally { ups: 1, downs: 0 },
-            votes: BTreeMap::from([(author, Direction::Up)]),
-        };
+        let votes = Votes::of_author(author);
+        let post =
+            Post { subreddit, author, title, body, created_ms, origin, comments: 0, deleted: false, votes };
         self.votes += 1;
-        if let Some(index) = subreddit.index() {
-            if self.orders.len() <= index {
-                self.orders.resize_with(index + 1, Orders::default);
-            }
-            for sort in Sort::ALL {
-                self.orders[index][sort as usize].insert((post.rank(sort), id));
-            }
-        }
+        self.list_in_orders(id, &post);
         self.list.push(post);
         id
     }
 
-    /// Replaces the voter's vote. The post must exist.
-    pub(super) fn vote(&mut self, voter: UserId, id: PostId, direction: Direction) -> Vote {
-        let index = id.index().expect("a vote is decided only on a post that exists");
-        let post = &mut self.list[index];
+    fn list_in_orders(&mut self, id: PostId, post: &Post) {
+        let Some(index) = post.subreddit.index() else { return };
+        if self.orders.len() <= index {
+            self.orders.resize_with(index + 1, Orders::default);
+        }
+        for sort in Sort::ALL {
+            self.orders[index][sort as usize].insert((post.rank(sort), id));
+        }
+    }
+
+    /// Replaces the voter's vote. The post must be present.
+    pub(super) fn vote(&mut self, voter: UserId, id: PostId, direction: Direction) -> Cast {
+        let post = entry(&mut self.list, id);
         let before = Sort::ALL.map(|sort| post.rank(sort));
-        let old = post.vote_of(voter);
-        if let Some(count) = post.tally.count(old) {
-            *count -= 1;
-            self.votes -= 1;
-            post.votes.remove(&voter);
-        }
-        if let Some(count) = post.tally.count(direction) {
-            *count += 1;
-            self.votes += 1;
-            post.votes.insert(voter, direction);
-        }
+        let old = post.votes.cast(voter, direction);
+        self.votes += u64::from(direction != Direction::None);
+        self.votes -= u64::from(old != Direction::None);
         if let Some(orders) = post.subreddit.index().and_then(|index| self.orders.get_mut(index)) {
             for sort in Sort::ALL {
                 let (from, to) = (before[sort as usize], post.rank(sort));
@@ -209,6 +194,54 @@ impl Posts {
                 }
             }
         }
-        Vote { author: post.author, change: direction.value() - old.value(), tally: post.tally }
+        Cast { author: post.author, change: direction.value() - old.value(), tally: post.tally() }
+    }
+
+    /// Counts one more comment. The post must exist.
+    pub(super) fn commented(&mut self, id: PostId) {
+        entry(&mut self.list, id).comments += 1;
+    }
+
+    /// Removes the text and takes the post out of every listing. The post must be present.
+    pub(super) fn delete(&mut self, id: PostId) {
+        let post = entry(&mut self.list, id);
+        if let Some(orders) = post.subreddit.index().and_then(|index| self.orders.get_mut(index)) {
+            for sort in Sort::ALL {
+                orders[sort as usize].remove(&(post.rank(sort), id));
+            }
+        }
+        post.deleted = true;
+        post.title = Text::default();
+        post.body = Text::default();
+    }
+}
+
+fn entry(list: &mut [Post], id: PostId) -> &mut Post {
+    let index = id.index().expect("only what exists is decided on");
+    &mut list[index]
+}
+
+impl Serialize for Posts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
+
+impl From<Vec<Post>> for Posts {
+    fn from(list: Vec<Post>) -> Posts {
+        let votes = list.iter().map(|post| post.votes.by.len() as u64).sum();
+        let subreddits =
+            list.iter().filter_map(|post| post.subreddit.index()).max().map_or(0, |last| last + 1);
+        let mut places: Vec<[Vec<(Rank, PostId)>; Sort::ALL.len()]> = Vec::new();
+        places.resize_with(subreddits, Default::default);
+        for (index, post) in list.iter().enumerate() {
+            let Some(subreddit) = post.subreddit.index().filter(|_| !post.deleted) else { continue };
+            for sort in Sort::ALL {
+                places[subreddit][sort as usize].push((post.rank(sort), PostId::at(index)));
+            }
+        }
+        // A set made of a whole list is sorted once, which is much faster than one insertion after the other.
+        let orders = places.into_iter().map(|orders| orders.map(BTreeSet::from_iter)).collect();
+        Posts { list, orders, votes }
     }
 }

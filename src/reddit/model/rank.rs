@@ -1,4 +1,4 @@
-//! Where a post stands: Reddit's formulae, in fixed point so that order is exact and the same everywhere.
+//! Where a post or comment stands: Reddit's formulae, in fixed point so that order is exact and the same everywhere.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +29,63 @@ impl Sort {
     pub const ALL: [Sort; 4] = [Sort::Hot, Sort::New, Sort::Top, Sort::Controversial];
 }
 
+/// How far back the posts of a listing go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Window {
+    /// 60 minutes.
+    Hour,
+    /// 24 hours.
+    Day,
+    /// 7 days.
+    Week,
+    /// 30 days.
+    Month,
+    /// 365 days.
+    Year,
+    /// To the beginning.
+    All,
+}
+
+impl Window {
+    /// Its first moment at the present time `now_ms`, in ms since 1970.
+    #[must_use]
+    pub fn since_ms(self, now_ms: u64) -> u64 {
+        const HOUR: u64 = 60 * 60 * 1000;
+        let length = match self {
+            Window::Hour => HOUR,
+            Window::Day => 24 * HOUR,
+            Window::Week => 7 * 24 * HOUR,
+            Window::Month => 30 * 24 * HOUR,
+            Window::Year => 365 * 24 * HOUR,
+            Window::All => return 0,
+        };
+        now_ms.saturating_sub(length)
+    }
+}
+
+/// Orders of comments among their siblings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommentSort {
+    /// Most surely good first: the lower bound of the share of upvotes.
+    Best,
+    /// Highest score first.
+    Top,
+    /// Newest first.
+    New,
+    /// Many votes, evenly split, first.
+    Controversial,
+    /// Oldest first.
+    Old,
+}
+
+impl CommentSort {
+    /// All of them.
+    pub const ALL: [CommentSort; 5] =
+        [CommentSort::Best, CommentSort::Top, CommentSort::New, CommentSort::Controversial, CommentSort::Old];
+}
+
 /// A place in one order, larger first. Equal ranks are ordered by age, newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rank(pub i64);
 
 impl Rank {
@@ -43,6 +98,18 @@ impl Rank {
             Sort::New => Rank(0),
             Sort::Top => Rank(score(ups, downs)),
             Sort::Controversial => Rank(fixed(controversy(ups, downs))),
+        }
+    }
+
+    /// The rank of a comment with these votes among its siblings. Those by age are equal here: identities grow with
+    /// time.
+    #[must_use]
+    pub fn of_comment(sort: CommentSort, ups: u32, downs: u32) -> Rank {
+        match sort {
+            CommentSort::Best => Rank(fixed(confidence(ups, downs))),
+            CommentSort::Top => Rank(score(ups, downs)),
+            CommentSort::Controversial => Rank(fixed(controversy(ups, downs))),
+            CommentSort::New | CommentSort::Old => Rank(0),
         }
     }
 
@@ -81,6 +148,19 @@ fn controversy(ups: u32, downs: u32) -> f64 {
     (ups + downs).powf(ups.min(downs) / ups.max(downs))
 }
 
+/// `_confidence` of `_sorts.pyx`: the lower bound of Wilson's interval at 80 %.
+fn confidence(ups: u32, downs: u32) -> f64 {
+    const Z: f64 = 1.281_551_565_545;
+    let n = f64::from(ups) + f64::from(downs);
+    if n == 0.0 {
+        return 0.0;
+    }
+    let p = f64::from(ups) / n;
+    let left = p + Z * Z / (2.0 * n);
+    let right = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    (left - right) / (1.0 + Z * Z / n)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +190,22 @@ mod tests {
         assert_eq!(controversial(5, 5), 100_000_000, "10 ^ 1");
         assert_eq!(controversial(8, 4), 34_641_016, "12 ^ 0.5");
         assert_eq!(controversial(4, 8), 34_641_016, "either way");
+    }
+
+    #[test]
+    fn best_is_reddits_formula() {
+        let best = |ups, downs| Rank::of_comment(CommentSort::Best, ups, downs).0;
+        assert_eq!(best(0, 0), 0);
+        assert_eq!(best(1, 0), 3_784_475, "1 / (1 + z^2)");
+        assert_eq!(best(0, 5), 0, "nobody liked it");
+        assert!(best(10, 1) > best(1, 0) && best(10, 1) < best(100, 10), "more votes are surer");
+    }
+
+    #[test]
+    fn windows_reach_back_from_now() {
+        assert_eq!(Window::Hour.since_ms(3_600_001), 1);
+        assert_eq!(Window::Year.since_ms(1), 0, "before 1970 there was nothing");
+        assert_eq!(Window::All.since_ms(u64::MAX), 0);
     }
 
     #[test]

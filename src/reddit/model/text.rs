@@ -9,7 +9,7 @@ use serde::ser::{Serialize, Serializer};
 
 /// Shared text: showing it in a hundred feeds copies a pointer. It is decoded with one allocation, where serde's own
 /// `Arc<str>` takes two and a copy; a client that reads feeds does little else.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Arc<str>);
 
 impl Deref for Text {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::{Error, Thing};
 use super::id::UserId;
@@ -21,7 +21,7 @@ impl fmt::Debug for Secret {
 }
 
 /// One user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// As it was typed.
     pub name: Text,
@@ -31,14 +31,24 @@ pub struct User {
     pub created_ms: u64,
     /// Others' upvotes minus others' downvotes on this user's posts.
     pub post_karma: i64,
+    /// The same for this user's comments.
+    pub comment_karma: i64,
+}
+
+/// What karma comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merit {
+    Posts,
+    Comments,
 }
 
 /// The table of `user_registry`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<User>")]
 pub struct Users {
-    list: Vec<User>,
+    pub(super) list: Vec<User>,
     /// Names in lower case: two that differ only in case are one.
-    by_name: BTreeMap<Box<str>, UserId>,
+    pub(super) by_name: BTreeMap<Box<str>, UserId>,
 }
 
 impl Users {
@@ -65,13 +75,28 @@ impl Users {
     pub(super) fn add(&mut self, name: Text, secret: Secret, created_ms: u64) -> UserId {
         let id = UserId::at(self.list.len());
         self.by_name.insert(name.to_ascii_lowercase().into(), id);
-        self.list.push(User { name, secret, created_ms, post_karma: 0 });
+        self.list.push(User { name, secret, created_ms, post_karma: 0, comment_karma: 0 });
         id
     }
 
-    pub(super) fn credit(&mut self, id: UserId, change: i64) {
-        if let Some(user) = id.index().and_then(|index| self.list.get_mut(index)) {
-            user.post_karma += change;
+    pub(super) fn credit(&mut self, id: UserId, merit: Merit, change: i64) {
+        let Some(user) = id.index().and_then(|index| self.list.get_mut(index)) else { return };
+        match merit {
+            Merit::Posts => user.post_karma += change,
+            Merit::Comments => user.comment_karma += change,
         }
+    }
+}
+
+impl Serialize for Users {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
+
+impl From<Vec<User>> for Users {
+    fn from(list: Vec<User>) -> Users {
+        let name = |(index, user): (usize, &User)| (user.name.to_ascii_lowercase().into(), UserId::at(index));
+        Users { by_name: list.iter().enumerate().map(name).collect(), list }
     }
 }

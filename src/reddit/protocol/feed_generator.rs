@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Page, PostId, PostView, Session, Sort};
+use super::{Page, PostId, PostView, Session, Sort, Window};
 
 /// What it can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub enum Request {
         session: Session,
         /// In which order; hot gives every subreddit its share.
         sort: Sort,
+        /// How far back.
+        window: Window,
         /// Which part.
         page: Page<PostId>,
     },

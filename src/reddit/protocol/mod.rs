@@ -4,21 +4,51 @@
 //! own alphabet is in the file of that name. Both sides encode with postcard, where a variant is its position: a new
 //! variant goes to the end of its list, and every other change takes a new [`VERSION`].
 //!
-//! Requests of a user carry the [`Session`] that `user_registry` gave.
+//! Requests of a user carry the [`Session`] that `user_registry` gave. Every request travels in an [`Envelope`]; one that
+//! changes something has a name there ([`OpId`]), and when the answer does not come it is asked again under the same
+//! name, at whatever engine: it is carried out once, and the answer is the first one.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod comment_manager;
+pub mod dm_manager;
 pub mod feed_generator;
 pub mod post_manager;
 pub mod subreddit_manager;
 pub mod user_registry;
 
-pub use super::model::{Direction, Error, PostId, Secret, Sort, SubredditId, Tally, Text, UserId};
+pub use super::model::{
+    CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, Secret, Sort,
+    SubredditId, Tally, Text, UserId, Window,
+};
 
 /// Sides with different versions refuse each other.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+
+/// A request on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Its name, if it is one that must not happen twice.
+    pub op: Option<OpId>,
+    /// What is asked.
+    pub request: Request,
+}
+
+impl From<Request> for Envelope {
+    fn from(request: Request) -> Envelope {
+        Envelope { op: None, request }
+    }
+}
+
+impl Request {
+    /// This request under the name of an operation.
+    #[must_use]
+    pub fn once(self, op: OpId) -> Envelope {
+        Envelope { op: Some(op), request: self }
+    }
+}
 
 /// One request to one actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +63,10 @@ pub enum Request {
     FeedGenerator(feed_generator::Request),
     /// How it goes.
     Engine(EngineRequest),
+    /// Comments, their trees and votes.
+    CommentManager(comment_manager::Request),
+    /// Direct messages.
+    DmManager(dm_manager::Request),
 }
 
 /// The answer of the actor that was asked.
@@ -48,6 +82,12 @@ pub enum Reply {
     FeedGenerator(feed_generator::Reply),
     /// Of the engine.
     Engine(Stats),
+    /// Of `comment_manager`.
+    CommentManager(comment_manager::Reply),
+    /// Of `dm_manager`.
+    DmManager(dm_manager::Reply),
+    /// Of the engine: equal for equal tables.
+    Fingerprint(u64),
 }
 
 /// What comes back for every request.
@@ -58,6 +98,8 @@ pub type Answer = Result<Reply, Error>;
 pub enum EngineRequest {
     /// Its counters.
     Stats,
+    /// The sum of its tables, which `reddit-engine stats` tells of a store. It takes the engine some time.
+    Fingerprint,
 }
 
 /// Counters of one engine's life.
@@ -69,9 +111,13 @@ pub struct Stats {
     pub subreddits: u64,
     /// Posts that exist.
     pub posts: u64,
-    /// Votes that stand.
+    /// Comments that exist.
+    pub comments: u64,
+    /// Votes that stand, on posts and comments.
     pub votes: u64,
-    /// Users with a session.
+    /// Direct messages that exist.
+    pub messages: u64,
+    /// Users with a session: those who are online.
     pub sessions: u64,
     /// Requests answered since it started.
     pub requests: u64,
@@ -79,6 +125,8 @@ pub struct Stats {
     pub records: u64,
     /// Turns taken since it started.
     pub turns: u64,
+    /// Records in its store since that was made; 0 without a store.
+    pub position: u64,
 }
 
 /// Proves that requests come from the one who logged in. Given by the engine, good for one engine's life.
@@ -135,4 +183,10 @@ pub struct PostView {
     pub created_ms: u64,
     /// Its votes.
     pub tally: Tally,
+    /// Comments below it.
+    pub comments: u32,
+    /// Where it comes from, if it is a repost. Title and votes are its own, the text is that of the root.
+    pub origin: Option<Origin>,
+    /// Taken back by its author.
+    pub deleted: bool,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Page, PostId, PostView, Session, Sort, SubredditId, Tally, Text};
+use super::{Direction, Page, PostId, PostView, Session, Sort, SubredditId, Tally, Text, Window};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,24 @@ pub enum Request {
         title: Text,
         /// At most 40,000 bytes.
         body: Text,
+    },
+    /// Show a post in another place, as a member there.
+    Repost {
+        /// Who.
+        session: Session,
+        /// Where.
+        subreddit: SubredditId,
+        /// What, which may be a repost itself.
+        original: PostId,
+        /// 1 to 300 characters; `None`: as the original.
+        title: Option<Text>,
+    },
+    /// Take a post of one's own back. It is listed no more, its text is gone, what was said below it stays.
+    Delete {
+        /// Who.
+        session: Session,
+        /// Which.
+        post: PostId,
     },
     /// Vote. The last vote of a user on a post is the one that counts.
     Vote {
@@ -38,6 +56,8 @@ pub enum Request {
         subreddit: SubredditId,
         /// In which order.
         sort: Sort,
+        /// How far back.
+        window: Window,
         /// Which part.
         page: Page<PostId>,
     },
@@ -46,8 +66,10 @@ pub enum Request {
 /// What it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// To `Create`.
+    /// To `Create` and `Repost`.
     Created(PostId),
+    /// To `Delete`.
+    Deleted,
     /// To `Vote`: the votes after it.
     Voted(Tally),
     /// To `Get`.

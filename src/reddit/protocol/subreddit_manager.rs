@@ -40,8 +40,10 @@ pub enum Request {
         /// In any case.
         name: Text,
     },
-    /// All of them, in order of creation.
+    /// All of them.
     List {
+        /// In which order.
+        order: Order,
         /// Which part.
         page: Page<SubredditId>,
     },
@@ -52,6 +54,15 @@ pub enum Request {
         /// Which part.
         page: Page<SubredditId>,
     },
+}
+
+/// Orders of subreddits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Oldest first.
+    Creation,
+    /// Most members first.
+    Members,
 }
 
 /// What it answers.

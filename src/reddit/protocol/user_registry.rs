@@ -61,6 +61,10 @@ pub struct UserView {
     pub created_ms: u64,
     /// Others' votes on this user's posts, summed.
     pub post_karma: i64,
+    /// Others' votes on this user's comments, summed.
+    pub comment_karma: i64,
+    /// Logged in.
+    pub online: bool,
     /// Subreddits joined.
     pub subreddits: u32,
 }

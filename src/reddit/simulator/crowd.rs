@@ -19,7 +19,8 @@ use super::user::{Action, User};
 use crate::node::{CallError, Connection, Identity};
 use crate::reddit::model::{Error, PostId, Sort, SubredditId};
 use crate::reddit::protocol::{
-    Answer, Page, PostView, Reply, Request, Session, feed_generator, post_manager, subreddit_manager,
+    Answer, Envelope, Page, PostView, Reply, Request, Session, Window, feed_generator, post_manager,
+    subreddit_manager,
 };
 
 mod enrol;
@@ -27,7 +28,7 @@ mod enrol;
 pub(super) use enrol::Enrolled;
 
 /// A connection to the engine.
-pub(super) type Engine = Connection<Request, Answer>;
+pub(super) type Engine = Connection<Envelope, Answer>;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -145,7 +146,7 @@ impl Crowd {
         };
         let (request, outcome) = self.request(session, action);
         let begun = Instant::now();
-        let answer = engine.call(&request, PATIENCE).await?;
+        let answer = engine.call(&request.into(), PATIENCE).await?;
         let latency = begun.elapsed();
         if answer == Err(Error::BadSession) {
             // The engine forgot this user; the next action begins with registering again.
@@ -270,7 +271,8 @@ impl Outcome {
 }
 
 fn read_feed(session: Session) -> (Request, Outcome) {
-    let get = feed_generator::Request::Get { session, sort: Sort::Hot, page: Page::FIRST };
+    let get =
+        feed_generator::Request::Get { session, sort: Sort::Hot, window: Window::All, page: Page::FIRST };
     (Request::FeedGenerator(get), Outcome::Seen)
 }
 

@@ -128,6 +128,7 @@ impl Safe {
             run: 1,
             restarts: 0,
             last_exit: None,
+            left_behind: None,
             spec: None,
             supervisor: Some(SupervisorJson {
                 strategy: Strategy::OneForOne,
@@ -154,14 +155,22 @@ impl Safe {
             run: held.map_or(0, |held| held.run.0),
             restarts: 0,
             last_exit: held.and_then(|held| held.exit).map(exit_json),
+            left_behind: None,
             spec: None,
             supervisor: None,
         }
     }
 
     fn members(&self) -> Vec<Member> {
-        let member =
-            |name: String, role, phase, pid, run| Member { name, role, phase, pid, run, restarts: 0 };
+        let member = |name: String, role, phase, pid, run| Member {
+            name,
+            role,
+            phase,
+            pid,
+            run,
+            restarts: 0,
+            marks: None,
+        };
         let own = std::process::id().cast_signed();
         let mut members = vec![
             member("keeper".into(), Role::Keeper, None, Some(self.link.keeper().as_raw()), 1),

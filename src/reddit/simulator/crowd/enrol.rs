@@ -60,7 +60,7 @@ impl Crowd {
             (user.name.clone(), user.secret)
         };
         let request = Request::UserRegistry(user_registry::Request::Register { name, secret });
-        match engine.call(&request, PATIENCE).await? {
+        match engine.call(&request.into(), PATIENCE).await? {
             Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) => {
                 self.users.borrow_mut()[index].session = Some(session);
                 Ok(1)
@@ -82,14 +82,14 @@ impl Crowd {
             name: name.clone(),
             description: format!("everything about topic {}", rank + 1).into(),
         };
-        let mut answer = engine.call(&Request::SubredditManager(create), PATIENCE).await?;
+        let mut answer = engine.call(&Request::SubredditManager(create).into(), PATIENCE).await?;
         match answer {
             // The one who opens it is its first member.
             Ok(_) => self.joined(founder, rank),
             // Another client, or an earlier life of this one, was first.
             Err(Error::NameTaken) => {
                 let find = subreddit_manager::Request::GetByName { name };
-                answer = engine.call(&Request::SubredditManager(find), PATIENCE).await?;
+                answer = engine.call(&Request::SubredditManager(find).into(), PATIENCE).await?;
             }
             Err(_) => {}
         }
@@ -117,7 +117,7 @@ impl Crowd {
         for rank in ranks {
             let Some(subreddit) = self.subreddit(rank) else { continue };
             let join = Request::SubredditManager(subreddit_manager::Request::Join { session, subreddit });
-            match engine.call(&join, PATIENCE).await? {
+            match engine.call(&join.into(), PATIENCE).await? {
                 Ok(Reply::SubredditManager(subreddit_manager::Reply::Members { .. }))
                 | Err(Error::AlreadyMember) => joined += 1,
                 answer => self.unexpected("join", &answer),

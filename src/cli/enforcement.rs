@@ -1,0 +1,72 @@
+//! What a config file asks for and this machine, or this user, cannot give: said before it matters.
+
+use std::collections::BTreeMap;
+
+use nix::unistd::geteuid;
+
+use crate::config::{ProcessSpec, Project};
+use crate::os::cgroup::{Controller, Home};
+
+/// One sentence for each. `home`: where the children's control groups will be; `None`: tried out and left no trace.
+pub(super) fn doubts(project: &Project, home: Option<&Home>) -> Vec<String> {
+    let mut doubts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, spec) in &project.processes {
+        for doubt in of_user(spec) {
+            doubts.entry(doubt).or_default().push(name);
+        }
+    }
+    let limited = |spec: &ProcessSpec| asked(spec).next().is_some();
+    if project.processes.values().any(limited) {
+        let tried = home.is_none().then(|| Home::make(&format!("provost-check-{}", std::process::id())));
+        if let Some(home) = home.or(tried.as_ref()) {
+            for (name, spec) in &project.processes {
+                for controller in asked(spec).filter(|controller| !home.limits(*controller)) {
+                    let what = controller.name();
+                    let doubt = format!(
+                        "limits.{what} cannot be enforced here: there is no control group with the {what} controller \
+                         that this user may make groups in; it is passed over"
+                    );
+                    doubts.entry(doubt).or_default().push(name);
+                }
+            }
+        }
+        if let Some(home) = tried {
+            home.remove_all();
+        }
+    }
+    doubts.into_iter().map(|(doubt, names)| format!("{}: {doubt}", names.join(", "))).collect()
+}
+
+/// What needs a control group.
+fn asked(spec: &ProcessSpec) -> impl Iterator<Item = Controller> {
+    let limits = &spec.limits;
+    let memory = limits.memory.map(|_| Controller::Memory);
+    let cpu = limits.cpu_milli.map(|_| Controller::Cpu);
+    let pids = limits.pids.map(|_| Controller::Pids);
+    memory.into_iter().chain(cpu).chain(pids)
+}
+
+/// What an ordinary user may not do.
+fn of_user(spec: &ProcessSpec) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if geteuid().is_root() {
+        return doubts;
+    }
+    if let Some(account) = &spec.account
+        && (account.uid != geteuid().as_raw() || account.gid != nix::unistd::getegid().as_raw())
+    {
+        doubts.push(format!(
+            "only root can start it as user {} and group {}; it will not start",
+            account.uid, account.gid
+        ));
+    }
+    for (what, most) in &spec.limits.each {
+        if let Ok(hard) = what.hard()
+            && *most > hard
+        {
+            let key = format!("{what:?}").to_lowercase();
+            doubts.push(format!("only root can raise limits.{key} above {hard}; it will not start"));
+        }
+    }
+    doubts
+}

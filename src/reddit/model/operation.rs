@@ -1,0 +1,123 @@
+//! Operations that are asked for again: each is carried out once, and answered alike every time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Field, Flaw};
+use super::id::UserId;
+use super::record::Effect;
+
+/// Results that are remembered of one stream of operations. A client that never has more operations open than this
+/// (from the oldest unanswered to the newest) can always ask again.
+pub const WINDOW: usize = 1024;
+
+/// Streams that are remembered; beyond it the one that was silent longest is forgotten.
+const STREAMS: usize = 4096;
+
+/// The name of one operation: chosen by whoever asks, the same when asked again, whatever connection or engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpId {
+    /// A stream of operations, drawn at random by its client.
+    pub stream: u64,
+    /// Its place in the stream.
+    pub number: u32,
+}
+
+/// What was done under one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Done {
+    by: Option<UserId>,
+    effect: Effect,
+}
+
+/// The last results of one stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Window {
+    done: BTreeMap<u32, Done>,
+    /// Up to this number results may have been forgotten.
+    forgotten: Option<u32>,
+    last_use: u64,
+}
+
+/// What was done lately, by name. Part of the model, so that replaying the log rebuilds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operations {
+    streams: BTreeMap<u64, Window>,
+    uses: u64,
+}
+
+impl Operations {
+    /// The effect of an operation that was carried out before.
+    ///
+    /// # Errors
+    /// When it is older than what is remembered, or another user's.
+    pub fn done(&self, op: OpId, by: Option<UserId>) -> Result<Option<Effect>, Error> {
+        let Some(window) = self.streams.get(&op.stream) else { return Ok(None) };
+        let wrong = |flaw| Err(Error::BadRequest { field: Field::Operation, flaw });
+        match window.done.get(&op.number) {
+            Some(done) if done.by == by => Ok(Some(done.effect)),
+            Some(_) => wrong(Flaw::Reused),
+            None if window.forgotten.is_some_and(|last| op.number <= last) => wrong(Flaw::TooOld),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn remember(&mut self, op: OpId, by: Option<UserId>, effect: Effect) {
+        self.uses += 1;
+        if !self.streams.contains_key(&op.stream) && self.streams.len() == STREAMS {
+            let silent =
+                self.streams.iter().min_by_key(|(_, window)| window.last_use).map(|(&stream, _)| stream);
+            silent.and_then(|stream| self.streams.remove(&stream));
+        }
+        let window = self.streams.entry(op.stream).or_default();
+        window.last_use = self.uses;
+        window.done.insert(op.number, Done { by, effect });
+        if window.done.len() > WINDOW
+            && let Some((number, _)) = window.done.pop_first()
+        {
+            window.forgotten = Some(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EFFECT: Effect = Effect::PostDeleted;
+
+    fn op(number: u32) -> OpId {
+        OpId { stream: 7, number }
+    }
+
+    #[test]
+    fn results_are_found_again_until_the_window_has_moved_past_them() {
+        let mut operations = Operations::default();
+        let ada = Some(UserId(1));
+        for number in 0..WINDOW as u32 {
+            operations.remember(op(number), ada, EFFECT);
+        }
+        assert_eq!(operations.done(op(0), ada), Ok(Some(EFFECT)));
+        assert_eq!(operations.done(op(5000), ada), Ok(None), "new");
+        operations.remember(op(5000), ada, EFFECT);
+        assert!(operations.done(op(0), ada).is_err(), "forgotten: must not happen again");
+        assert_eq!(operations.done(op(1), ada), Ok(Some(EFFECT)));
+        assert_eq!(operations.done(op(1024), ada), Ok(None), "a straggler that was never done");
+        assert!(operations.done(op(1), Some(UserId(2))).is_err(), "somebody else's");
+    }
+
+    #[test]
+    fn the_stream_that_was_silent_longest_is_forgotten() {
+        let mut operations = Operations::default();
+        let first = OpId { stream: 0, number: 1 };
+        for stream in 0..STREAMS as u64 {
+            operations.remember(OpId { stream, number: 1 }, None, EFFECT);
+        }
+        operations.remember(OpId { stream: 0, number: 2 }, None, EFFECT);
+        operations.remember(OpId { stream: u64::MAX, number: 1 }, None, EFFECT);
+        assert_eq!(operations.done(first, None), Ok(Some(EFFECT)));
+        assert_eq!(operations.done(OpId { stream: 1, number: 1 }, None), Ok(None));
+        assert_eq!(operations.streams.len(), STREAMS);
+    }
+}

@@ -1,0 +1,101 @@
+//! A comment tree as it is shown: the most interesting part of it that fits.
+
+use std::collections::BinaryHeap;
+
+use super::Model;
+use super::comment::order;
+use super::error::Error;
+use super::id::{CommentId, PostId};
+use super::rank::CommentSort;
+
+/// Which part of a tree is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Only what is below this comment, and the comment itself.
+    pub root: Option<CommentId>,
+    /// Which siblings go first.
+    pub sort: CommentSort,
+    /// Comments at most.
+    pub limit: usize,
+    /// Levels at most.
+    pub levels: u8,
+}
+
+struct Shown {
+    id: CommentId,
+    answers: Vec<usize>,
+}
+
+/// Up to `limit` comments below `post`, parents before their answers. As on Reddit, those are shown that rank highest
+/// among all whose parent is shown: a good answer far below is preferred to a bad one at the top.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such post or root, [`Error::ParentMismatch`] when the root is below another
+/// post.
+pub fn thread(model: &Model, post: PostId, part: Part) -> Result<Vec<CommentId>, Error> {
+    model.posts().get(post)?;
+    let comments = model.comments();
+    let mut shown: Vec<Shown> = Vec::new();
+    let mut top = Vec::new();
+    // For each level that was opened: its siblings still to come, whose answer they are, and how deep.
+    let mut levels = Vec::new();
+    match part.root {
+        None => levels.push((comments.answers(post, None, part.sort), None, 1)),
+        Some(root) => {
+            if comments.get(root)?.post != post {
+                return Err(Error::ParentMismatch);
+            }
+            shown.push(Shown { id: root, answers: Vec::new() });
+            top.push(0);
+            if part.levels > 1 {
+                levels.push((comments.answers(post, Some(root), part.sort), Some(0), 2));
+            }
+        }
+    }
+    let mut heads = BinaryHeap::new();
+    let mut open = 0;
+    loop {
+        while open < levels.len() {
+            heads.extend(levels[open].0.next().map(|place| (order(part.sort, place), place.1, open)));
+            open += 1;
+        }
+        if shown.len() >= part.limit {
+            break;
+        }
+        let Some((_, id, level)) = heads.pop() else { break };
+        heads.extend(levels[level].0.next().map(|place| (order(part.sort, place), place.1, level)));
+        let (parent, depth) = (levels[level].1, levels[level].2);
+        let slot = shown.len();
+        shown.push(Shown { id, answers: Vec::new() });
+        match parent {
+            Some(parent) => shown[parent].answers.push(slot),
+            None => top.push(slot),
+        }
+        if depth < part.levels {
+            levels.push((comments.answers(post, Some(id), part.sort), Some(slot), depth + 1));
+        }
+    }
+    let mut ordered = Vec::with_capacity(shown.len());
+    let mut stack: Vec<usize> = top.into_iter().rev().collect();
+    while let Some(slot) = stack.pop() {
+        ordered.push(shown[slot].id);
+        stack.extend(shown[slot].answers.iter().rev());
+    }
+    Ok(ordered)
+}
+
+impl Model {
+    /// The parent of a new comment, if it may be one.
+    pub(super) fn answerable(&self, post: PostId, parent: Option<CommentId>) -> Result<(), Error> {
+        self.posts().present(post)?;
+        let Some(parent) = parent else { return Ok(()) };
+        let parent = self.comments().present(parent)?;
+        if parent.post != post {
+            return Err(Error::ParentMismatch);
+        }
+        if parent.depth >= DEEPEST { Err(Error::TooDeep { max: DEEPEST }) } else { Ok(()) }
+    }
+}
+
+/// Levels of a tree, as Lemmy has it.
+pub(super) const DEEPEST: u8 = 50;

@@ -1,0 +1,229 @@
+//! The log that is being written.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::files::{self, LOG, SNAPSHOT};
+use super::group::Group;
+use super::lock::Lock;
+use super::recovery::{self, Contents, HEADER, Segment};
+use super::{Durability, Full, OpenError, snapshot};
+use crate::reddit::model::{Entry, Model};
+
+/// A segment of this many bytes is followed by the next one.
+const SEGMENT: u64 = 64 << 20;
+
+/// Room is reserved in steps of this many bytes, and in small ones when the disk is almost full.
+const STEPS: [u64; 2] = [4 << 20, 64 << 10];
+
+/// A store that is open for writing.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    durability: Durability,
+    segment_size: u64,
+    file: File,
+    /// Bytes of the segment that are written.
+    written: u64,
+    /// Bytes of the segment that the disk has room for.
+    reserved: u64,
+    /// The number of the next entry to be written.
+    next: u64,
+    group: Group,
+    /// Bytes of segments since the newest snapshot, the present one not included.
+    uncovered: u64,
+    snapshots: Option<JoinHandle<()>>,
+    syncs: u64,
+    groups: u64,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens the store in `dir`, made if it is missing, and reads what it holds into tables.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(dir: &Path, durability: Durability) -> Result<(Store, Model, Contents), OpenError> {
+        Store::open_with(dir, durability, SEGMENT)
+    }
+
+    pub(super) fn open_with(
+        dir: &Path,
+        durability: Durability,
+        segment_size: u64,
+    ) -> Result<(Store, Model, Contents), OpenError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io("make", dir))?;
+        let lock = Lock::take(dir)?;
+        let mut model = Model::default();
+        let contents = recovery::read(dir, &mut model)?;
+        let (file, written) = match contents.last {
+            Some(segment) => reopen(dir, segment),
+            None => begin(dir, contents.next),
+        }
+        .map_err(OpenError::io("write to", dir))?;
+        let store = Store {
+            dir: dir.to_owned(),
+            durability,
+            segment_size,
+            file,
+            written,
+            reserved: written,
+            next: contents.next,
+            group: Group::default(),
+            uncovered: contents.log_bytes.saturating_sub(written),
+            snapshots: None,
+            syncs: 0,
+            groups: 0,
+            _lock: lock,
+        };
+        Ok((store, model, contents))
+    }
+
+    /// Takes one more entry into the present turn's group.
+    ///
+    /// # Errors
+    /// [`Full`]: there is no room for it, and it is as if it had not been given.
+    pub fn append(&mut self, entry: &Entry) -> Result<(), Full> {
+        let before = self.group.len();
+        let length = self.group.push(entry) as u64;
+        if self.written + length > self.reserved && self.reserve(length).is_err() {
+            self.group.take_back(before);
+            return Err(Full);
+        }
+        Ok(())
+    }
+
+    /// Whether the group should be written before more is added to it.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.group.is_closed()
+    }
+
+    /// Makes sure that `length` more bytes can be written.
+    fn reserve(&mut self, length: u64) -> Result<(), Full> {
+        let end = self.written + length;
+        for step in STEPS {
+            let wanted = end.next_multiple_of(step);
+            let more = (wanted - self.reserved).cast_signed();
+            let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            match fallocate(&self.file, flags, self.reserved.cast_signed(), more) {
+                Ok(()) => {
+                    self.reserved = wanted;
+                    return Ok(());
+                }
+                Err(Errno::ENOSPC | Errno::EDQUOT) => {}
+                // A file system that cannot reserve, or another trouble that the write itself will tell of.
+                Err(_) => {
+                    self.reserved = u64::MAX;
+                    return Ok(());
+                }
+            }
+        }
+        Err(Full)
+    }
+
+    /// Writes the group. When it returns, everything appended so far survives what the durability promises.
+    ///
+    /// # Errors
+    /// Nobody knows now what is on the disk: nothing may be acknowledged any more, and nothing written.
+    pub fn commit(&mut self) -> io::Result<()> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let (bytes, count) = self.group.finish(self.next);
+        self.file.write_all_at(bytes, self.written)?;
+        self.written += bytes.len() as u64;
+        self.next += u64::from(count);
+        self.groups += 1;
+        if self.durability == Durability::Power {
+            self.file.sync_data()?;
+            self.syncs += 1;
+        }
+        if self.written >= self.segment_size {
+            self.rotate()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new segment, and has the old ones summed up when that is worth it.
+    fn rotate(&mut self) -> io::Result<()> {
+        // A snapshot is made of it, so it must be whole even if the power fails then.
+        self.file.sync_data()?;
+        self.uncovered += self.written;
+        (self.file, self.written) = begin(&self.dir, self.next)?;
+        self.reserved = self.written;
+        let idle = self.snapshots.as_ref().is_none_or(JoinHandle::is_finished);
+        if idle && self.uncovered >= self.worth() {
+            self.uncovered = 0;
+            let (dir, next) = (self.dir.clone(), self.next);
+            let work = move || match snapshot::compact(&dir, next) {
+                Ok(()) => tracing::info!("snapshot of everything before entry {next}"),
+                Err(error) => tracing::error!("no snapshot, the log stays as it is: {error}"),
+            };
+            self.snapshots = Some(std::thread::Builder::new().name("snapshot".to_owned()).spawn(work)?);
+        }
+        Ok(())
+    }
+
+    /// Bytes of log that are worth a snapshot: as many as the last one has, so that writing snapshots never takes more
+    /// than writing the log.
+    fn worth(&self) -> u64 {
+        let newest = files::list(&self.dir, SNAPSHOT).ok().and_then(|all| all.last().copied());
+        let size = |next| fs::metadata(files::path(&self.dir, SNAPSHOT, next)).map(|file| file.len());
+        newest.and_then(|next| size(next).ok()).unwrap_or(0).max(self.segment_size)
+    }
+
+    /// Waits for a snapshot that is being made.
+    pub fn finish_snapshot(&mut self) {
+        if let Some(work) = self.snapshots.take() {
+            work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    }
+
+    /// What acknowledged entries survive.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The number of the next entry.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Groups written since it was opened, and how many of them were waited for on the disk.
+    #[must_use]
+    pub fn written(&self) -> (u64, u64) {
+        (self.groups, self.syncs)
+    }
+}
+
+/// A new segment, durable before anything is in it.
+fn begin(dir: &Path, first: u64) -> io::Result<(File, u64)> {
+    let path = files::path(dir, LOG, first);
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all_at(&recovery::header(first), 0)?;
+    file.sync_data()?;
+    files::sync_dir(dir)?;
+    Ok((file, HEADER as u64))
+}
+
+/// The last segment, without what was not finished at its end.
+fn reopen(dir: &Path, segment: Segment) -> io::Result<(File, u64)> {
+    if segment.length == 0 {
+        return begin(dir, segment.first);
+    }
+    let file = File::options().write(true).open(files::path(dir, LOG, segment.first))?;
+    if file.metadata()?.len() > segment.length {
+        file.set_len(segment.length)?;
+        file.sync_data()?;
+    }
+    Ok((file, segment.length))
+}

@@ -1,0 +1,221 @@
+//! What a store gives back after each thing that can happen to its files.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use tempfile::TempDir;
+
+use super::group::Group;
+use super::*;
+use crate::reddit::model::{Entry, Model, OpId, Record, Secret};
+
+/// The entry with this number: a registration, so that it is seen by name whether it is there.
+fn entry(number: u32) -> Entry {
+    let name = format!("user_{number}").into();
+    let op = Some(OpId { stream: 1, number });
+    Entry { op, record: Record::UserRegistered { name, secret: Secret([7; 16]), at_ms: u64::from(number) } }
+}
+
+fn open(dir: &TempDir) -> Result<(Store, Model, Contents), OpenError> {
+    Store::open(dir.path(), Durability::Process)
+}
+
+/// A store with this many entries, each acknowledged by itself.
+fn filled(count: u32) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _, _) = open(&dir).unwrap();
+    for number in 1..=count {
+        store.append(&entry(number)).unwrap();
+        store.commit().unwrap();
+    }
+    dir
+}
+
+fn log_of(dir: &TempDir) -> PathBuf {
+    files::path(dir.path(), files::LOG, 0)
+}
+
+/// Where each group of a log with one entry a group begins, and where the last one ends.
+fn places(count: u32) -> Vec<usize> {
+    let mut at = recovery::HEADER;
+    let mut places = vec![at];
+    for number in 1..=count {
+        let mut group = Group::default();
+        at += group.push(&entry(number));
+        places.push(at);
+    }
+    places
+}
+
+fn users(dir: &TempDir) -> usize {
+    open(dir).unwrap().1.users().count()
+}
+
+#[test]
+fn what_was_committed_is_there_again_and_what_was_only_appended_is_not() {
+    let dir = filled(3);
+    {
+        let (mut store, model, contents) = open(&dir).unwrap();
+        assert_eq!((model.users().count(), contents.next, contents.torn), (3, 3, 0));
+        store.append(&entry(4)).unwrap();
+        store.append(&entry(5)).unwrap();
+        store.commit().unwrap();
+        store.append(&entry(6)).unwrap();
+    }
+    let (_, model, contents) = open(&dir).unwrap();
+    assert_eq!((model.users().count(), contents.next), (5, 5));
+    let op = OpId { stream: 1, number: 5 };
+    assert!(model.operations().done(op, None).unwrap().is_some(), "the names of operations are kept too");
+}
+
+#[test]
+fn e02_a_log_cut_at_any_byte_of_its_last_three_records_gives_all_before_and_goes_on() {
+    let count = 6;
+    let dir = filled(count);
+    let whole = fs::read(log_of(&dir)).unwrap();
+    let places = places(count);
+    assert_eq!(*places.last().unwrap(), whole.len());
+    for cut in places[count as usize - 3]..whole.len() {
+        fs::write(log_of(&dir), &whole[..cut]).unwrap();
+        let kept = places.iter().filter(|&&place| place <= cut).count() - 1;
+        {
+            let (mut store, model, contents) = open(&dir).unwrap();
+            assert_eq!(model.users().count(), kept, "cut at {cut}");
+            assert_eq!(contents.torn as usize, cut - places[kept], "cut at {cut}");
+            store.append(&entry(100)).unwrap();
+            store.commit().unwrap();
+        }
+        assert_eq!(users(&dir), kept + 1, "cut at {cut}: it went on where the whole part ends");
+    }
+}
+
+#[test]
+fn e03_a_flipped_bit_anywhere_but_in_the_last_record_refuses_and_says_where() {
+    let count = 5;
+    let dir = filled(count);
+    let whole = fs::read(log_of(&dir)).unwrap();
+    let places = places(count);
+    for at in 0..places[count as usize - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(log_of(&dir), &damaged).unwrap();
+        let begin = places.iter().copied().filter(|&place| place <= at).max().unwrap_or(0);
+        match open(&dir) {
+            Err(OpenError::Damaged { offset, .. }) => assert_eq!(offset, begin as u64, "flipped at {at}"),
+            other => panic!("flipped at {at}: {:?}", other.map(|(_, model, _)| model.users().count())),
+        }
+        assert_eq!(fs::read(log_of(&dir)).unwrap(), damaged, "nothing is changed");
+    }
+}
+
+#[test]
+fn a_segment_that_is_missing_or_of_another_kind_is_damage() {
+    let dir = filled(3);
+    fs::rename(log_of(&dir), files::path(dir.path(), files::LOG, 7)).unwrap();
+    assert!(matches!(open(&dir), Err(OpenError::Damaged { .. })));
+    let dir = filled(3);
+    fs::write(log_of(&dir), "something else altogether").unwrap();
+    assert!(matches!(open(&dir), Err(OpenError::Damaged { offset: 0, .. })));
+}
+
+#[test]
+fn a_segment_whose_header_was_not_finished_is_begun_anew() {
+    let dir = filled(0);
+    for length in 0..recovery::HEADER {
+        fs::write(log_of(&dir), &recovery::header(0)[..length]).unwrap();
+        let (mut store, _, _) = open(&dir).unwrap();
+        store.append(&entry(1)).unwrap();
+        store.commit().unwrap();
+        drop(store);
+        assert_eq!(users(&dir), 1);
+    }
+}
+
+/// A store whose segments are small, so that snapshots come soon.
+fn rotated(dir: &TempDir, from: u32, to: u32) {
+    let (mut store, _, _) = Store::open_with(dir.path(), Durability::Process, 4096).unwrap();
+    for number in from..=to {
+        store.append(&entry(number)).unwrap();
+        store.commit().unwrap();
+        store.finish_snapshot();
+    }
+}
+
+#[test]
+fn snapshots_stand_for_what_they_cover_and_that_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    rotated(&dir, 1, 1000);
+    let snapshots = files::list(dir.path(), files::SNAPSHOT).unwrap();
+    let logs = files::list(dir.path(), files::LOG).unwrap();
+    assert_eq!(snapshots.len(), 1, "the newest alone");
+    assert!(logs[0] == snapshots[0] && logs[0] > 0, "{logs:?}");
+    let (_, model, contents) = open(&dir).unwrap();
+    assert_eq!((model.users().count(), contents.next), (1000, 1000));
+    assert!(contents.entries < 1000);
+    let mut replayed = Model::default();
+    for number in 1..=1000 {
+        replayed.apply_entry(entry(number));
+    }
+    assert_eq!(fingerprint(&model), fingerprint(&replayed));
+}
+
+#[test]
+fn what_an_interrupted_snapshot_left_behind_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    rotated(&dir, 1, 1000);
+    let first = files::list(dir.path(), files::LOG).unwrap()[0];
+    // It was not renamed yet; and it was, but what it covers was not removed yet.
+    fs::write(dir.path().join(files::UNFINISHED), "half").unwrap();
+    fs::write(files::path(dir.path(), files::LOG, first - 1), "an old segment").unwrap();
+    assert_eq!(users(&dir), 1000);
+    rotated(&dir, 1001, 2000);
+    assert!(!files::path(dir.path(), files::LOG, first - 1).exists(), "the next one tidies up");
+    assert_eq!(users(&dir), 2000);
+}
+
+#[test]
+fn a_damaged_snapshot_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    rotated(&dir, 1, 1000);
+    let newest = files::list(dir.path(), files::SNAPSHOT).unwrap()[0];
+    let path = files::path(dir.path(), files::SNAPSHOT, newest);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(b"x", 100).unwrap();
+    match open(&dir) {
+        Err(OpenError::Damaged { file, .. }) => assert_eq!(file, path),
+        other => panic!("{:?}", other.map(|(_, model, _)| model.users().count())),
+    }
+}
+
+#[test]
+fn e06_the_second_on_a_store_is_refused_and_told_who_is_first() {
+    let dir = filled(2);
+    let held = open(&dir).unwrap();
+    match open(&dir) {
+        Err(OpenError::InUse { pid, .. }) => assert_eq!(pid, std::process::id().to_string()),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    drop(held);
+    assert_eq!(users(&dir), 2);
+}
+
+#[test]
+fn a_turn_of_many_large_entries_is_written_in_groups_of_bounded_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _, _) = open(&dir).unwrap();
+    let title = |number| Record::UserRegistered {
+        name: format!("{number:0>40000}").into(),
+        secret: Secret([0; 16]),
+        at_ms: 1,
+    };
+    for number in 0..100 {
+        store.append(&Entry { op: None, record: title(number) }).unwrap();
+        if store.is_due() {
+            store.commit().unwrap();
+        }
+    }
+    store.commit().unwrap();
+    assert!(store.written().0 >= 3);
+    drop(store);
+    assert_eq!(users(&dir), 100);
+}

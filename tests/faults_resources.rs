@@ -1,0 +1,213 @@
+//! Rows of the fault matrix that are about what runs out, what is wrong from the start, and what must stay secret. Verdicts
+//! come from the kernel and from what children write.
+
+mod support;
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::{Launcher, Project, eventually, kill, let_pass, read};
+
+const IDLE: &str = "command = [\"tail\", \"-f\", \"/dev/null\"]\n";
+
+fn idle(names: &[&str]) -> String {
+    let child = |name: &&str| format!("[[child]]\nname = \"{name}\"\n{IDLE}");
+    names.iter().map(child).collect()
+}
+
+#[test]
+fn f07_what_cannot_be_executed_is_said_with_errno_and_path_and_not_tried_again() {
+    let names = ["enoent", "eacces", "enoexec", "eloop", "etxtbsy"];
+    let child = |name: &&str| {
+        format!(
+            "[[child]]\nname = \"{name}\"\nrestart = \"transient\"\ncondition = {{ exists = \"now\" }}\n\
+             command = [\"./{name}.program\"]\n"
+        )
+    };
+    let folder = "[[child]]\nname = \"cwd\"\nrestart = \"transient\"\ncondition = { exists = \"now\" }\ncwd = \"gone\"\n";
+    let config = names.iter().map(child).collect::<String>() + folder + IDLE + &idle(&["other"]);
+    let project = Project::new(&config);
+    let program = |name: &str| project.path(&format!("{name}.program"));
+    // Config checks look at programs: they are spoilt only afterwards.
+    for name in names {
+        fs::copy("/bin/true", program(name)).unwrap();
+    }
+    fs::create_dir(project.path("gone")).unwrap();
+    let launcher = project.clone().up();
+    fs::remove_file(program("enoent")).unwrap();
+    fs::set_permissions(program("eacces"), Permissions::from_mode(0o600)).unwrap();
+    fs::remove_file(program("enoexec")).unwrap();
+    fs::write(program("enoexec"), [0x7f, 0x0b, 0xad]).unwrap();
+    fs::set_permissions(program("enoexec"), Permissions::from_mode(0o700)).unwrap();
+    fs::remove_file(program("eloop")).unwrap();
+    symlink(program("eloop"), program("eloop")).unwrap();
+    let _held: File = OpenOptions::new().append(true).open(program("etxtbsy")).unwrap();
+    fs::remove_dir(project.path("gone")).unwrap();
+    fs::write(project.path("now"), "").unwrap();
+    for (name, path) in
+        names.map(|name| (name, format!("{name}.program"))).into_iter().chain([("cwd", "gone".into())])
+    {
+        let output = launcher.project.run(&["start", name]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{name}: {told}");
+        let errno = if name == "cwd" { "ENOENT".to_owned() } else { name.to_uppercase() };
+        assert!(told.contains(&errno) && told.contains(&path), "{name}: {told}");
+        let tree = launcher.json("tree");
+        let child =
+            tree["root"]["children"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap();
+        assert_eq!((&child["pid"], &child["restarts"]), (&serde_json::Value::Null, &0.into()), "{child}");
+    }
+    assert!(launcher.pid_of("other").is_some());
+}
+
+/// Fails the next two births for want of memory.
+#[test]
+fn f09_a_birth_without_memory_is_tried_again_and_not_counted() {
+    let launcher =
+        Project::new(&format!("[supervisor]\nintensity = 1\nperiod = \"1h\"\n{}", idle(&["a", "b"]))).up();
+    let supervisor = launcher.pid_of("supervisor").unwrap();
+    let mut tracer = Command::new("strace");
+    tracer.args(["-e", "trace=clone3", "-e", "inject=clone3:error=ENOMEM:when=1..2", "-o"]);
+    tracer.arg(launcher.project.path("trace")).args(["-p", &supervisor.to_string()]);
+    let Ok(mut tracer) = tracer.stdin(Stdio::null()).stderr(Stdio::piped()).spawn() else {
+        return println!("skipped: there is no strace");
+    };
+    let mut line = String::new();
+    BufReader::new(tracer.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    if !line.contains("attached") {
+        tracer.wait().unwrap();
+        return println!("skipped: strace may not attach: {line}");
+    }
+    let (a, b) = (launcher.pid_of("a").unwrap(), launcher.pid_of("b"));
+    kill(a, libc::SIGKILL);
+    launcher.wait_line("tried again shortly, not counted");
+    launcher.wait_new_pid("a", a);
+    kill(i32::try_from(tracer.id()).unwrap(), libc::SIGINT);
+    tracer.wait().unwrap();
+    let trace = read(&launcher.project.path("trace"));
+    assert_eq!(trace.matches("(INJECTED)").count(), 2, "{trace}");
+    let root = launcher.json("tree")["root"].clone();
+    assert_eq!((&root["restarts_left"], &root["children"][0]["restarts"]), (&0.into(), &1.into()), "{root}");
+    assert_eq!((launcher.pid_of("b"), launcher.pid_of("supervisor")), (b, Some(supervisor)));
+}
+
+/// CPU time of a process, in clock ticks.
+fn ticks(pid: i32) -> u64 {
+    let stat = read(Path::new(&format!("/proc/{pid}/stat")));
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn f10_without_descriptors_it_waits_without_spinning_and_recovers() {
+    let launcher = Project::new(&idle(&["a", "b"])).up();
+    let supervisor = launcher.pid_of("supervisor").unwrap();
+    let (a, b) = (launcher.pid_of("a").unwrap(), launcher.pid_of("b"));
+    let limit = |most: &str| {
+        let most = format!("--nofile={most}:");
+        let done = Command::new("prlimit").args(["--pid", &supervisor.to_string(), &most]).status();
+        done.is_ok_and(|done| done.success())
+    };
+    if !limit("3") {
+        return println!("skipped: there is no prlimit");
+    }
+    let clients: Vec<_> = (0..5)
+        .map(|_| std::os::unix::net::UnixStream::connect(launcher.project.path("run/control.sock")).unwrap())
+        .collect();
+    kill(a, libc::SIGKILL);
+    launcher.wait_line("tried again shortly, not counted");
+    let before = ticks(supervisor);
+    let_pass(Duration::from_secs(2));
+    let used = ticks(supervisor) - before;
+    assert!(used < 60, "it took {used} of 200 ticks to wait");
+    assert!(limit("1024"));
+    launcher.wait_new_pid("a", a);
+    drop(clients);
+    assert_eq!((launcher.pid_of("b"), launcher.pid_of("supervisor")), (b, Some(supervisor)));
+}
+
+#[test]
+fn f23_secrets_in_our_environment_and_in_the_file_are_told_to_nobody() {
+    let (ours, theirs) = ("canary-of-the-launcher", "canary-of-the-child");
+    let project = Project::new(&format!(
+        "[[child]]\nname = \"a\"\nenv = {{ TOKEN = \"{theirs}\" }}\nrestart = \"transient\"\n\
+         command = [\"bash\", \"-c\", 'env > env.txt; echo $TOKEN | wc -c > env.part; mv env.part env.done; \
+         exec tail -f /dev/null']\n{}",
+        idle(&["b"])
+    ));
+    let mut command = project.provost(&["up"]);
+    command.env("SECRET", ours);
+    let launcher = project.start_by(command);
+    launcher.wait_line("distinct PIDs");
+    eventually("the child's word", || launcher.project.path("env.done").exists().then_some(()));
+    let env = read(&launcher.project.path("env.txt"));
+    assert!(env.contains(theirs) && !env.contains(ours), "{env}");
+    launcher.project.configure(&idle(&["a", "b"]));
+    let verbs: [&[&str]; 9] = [
+        &["ps", "--json"],
+        &["tree", "--json"],
+        &["status", "a", "--json"],
+        &["status", "a"],
+        &["why", "a"],
+        &["plan"],
+        &["reload"],
+        &["history", "--json"],
+        &["logs", "-n", "100"],
+    ];
+    let mut said: Vec<(String, String)> = verbs
+        .iter()
+        .map(|verb| {
+            let output = launcher.project.run(verb);
+            let text = [output.stdout, output.stderr].concat();
+            (verb.join(" "), String::from_utf8_lossy(&text).into_owned())
+        })
+        .collect();
+    said.push(("stop".into(), launcher.ok(&["stop", "a"])));
+    for folder in ["log", "run"] {
+        for entry in fs::read_dir(launcher.project.path(folder)).unwrap().flatten() {
+            said.push((entry.path().display().to_string(), read(&entry.path())));
+        }
+    }
+    for (source, text) in said {
+        assert!(!text.contains(ours) && !text.contains(theirs), "{source}: {text}");
+    }
+}
+
+fn pids(launcher: &Launcher, names: &[&str]) -> Vec<Option<i32>> {
+    names.iter().map(|name| launcher.pid_of(name)).collect()
+}
+
+#[test]
+fn f35_a_reload_takes_all_or_nothing() {
+    let good = idle(&["a", "b"]);
+    let launcher = Project::new(&good).up();
+    let before = pids(&launcher, &["a", "b"]);
+    let supervisor = |name: &str, parent: &str| {
+        format!("[[child]]\nname = \"{name}\"\ntype = \"supervisor\"\nparent = \"{parent}\"\n")
+    };
+    let wrong = [
+        "[[child]\n".to_owned(),
+        good.clone() + &supervisor("x", "y") + &supervisor("y", "x"),
+        idle(&["a", "new"]) + "restrat = \"no\"\n",
+    ];
+    for text in wrong {
+        launcher.project.configure(&text);
+        let output = launcher.project.run(&["reload", "--apply"]);
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("supervisor.toml"), "{output:?}");
+        // The other verbs read the file, too.
+        launcher.project.configure(&good);
+        assert_eq!(pids(&launcher, &["a", "b"]), before);
+    }
+    // Renamed: the old one is stopped and gone, the new one runs, the other is not touched.
+    launcher.project.configure(&idle(&["a", "c"]));
+    launcher.ok(&["reload", "--apply"]);
+    support::wait_gone(&[before[1].unwrap()]);
+    assert_eq!(launcher.pid_of("a"), before[0]);
+    assert!(launcher.pid_of("c").is_some());
+    assert!(!launcher.ps().iter().any(|row| row["name"] == "b"));
+}

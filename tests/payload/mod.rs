@@ -1,0 +1,150 @@
+//! Engines and clients under test: real processes on sockets of the test's own.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use provost::node::{Connection, Identity};
+use provost::reddit::protocol::{self, Answer, EngineRequest, Envelope, Reply, Request, Stats};
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+/// Bounds every wait of these tests; reached only when something is broken.
+pub const BOUND: Duration = Duration::from_secs(30);
+
+pub const ENGINE: &str = env!("CARGO_BIN_EXE_reddit-engine");
+pub const CLIENT: &str = env!("CARGO_BIN_EXE_reddit-client");
+
+/// A process of the test, with everything it prints; killed when the test is over.
+pub struct Process {
+    pub child: Child,
+    lines: Receiver<String>,
+    pub seen: Vec<String>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Process {
+        for name in
+            ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PROVOST_NAME", "PROVOST_INSTANCE", "RUST_LOG"]
+        {
+            command.env_remove(name);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for output in outputs {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines() {
+                    if line.is_err() || sender.send(line.unwrap_or_default()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Process { child, lines, seen: Vec::new() }
+    }
+
+    pub fn engine(socket: &Path) -> Process {
+        let mut engine = Process::start(Command::new(ENGINE).arg("--listen").arg(socket));
+        engine.wait_for("listening on");
+        engine
+    }
+
+    /// An engine on a socket that the test holds, as a supervisor would.
+    pub fn engine_on(listener: &UnixListener) -> Process {
+        let socket = OwnedFd::from(listener.try_clone().unwrap());
+        let script =
+            "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=engine LISTEN_PID=$$; exec \"$0\"";
+        Process::start(Command::new("sh").arg("-c").arg(script).arg(ENGINE).stdin(Stdio::from(socket)))
+    }
+
+    pub fn client(socket: &Path, name: &str, options: &[&str]) -> Process {
+        let mut command = Command::new(CLIENT);
+        command.arg("--engine").arg(socket).args(["--name", name, "--users", "50"]).args(options);
+        Process::start(&mut command)
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// The next line that contains `text`.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + BOUND;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("no {text:?} in:\n{}", self.seen.join("\n")));
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for its end; everything it printed is in `seen` then.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + BOUND;
+        // The outputs close when the process ends, so this waits for the end without polling.
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.seen.push(line);
+        }
+        assert!(Instant::now() < deadline, "still running:\n{}", self.seen.join("\n"));
+        self.child.wait().unwrap()
+    }
+
+    pub fn count(&self, text: &str) -> usize {
+        self.seen.iter().filter(|line| line.contains(text)).count()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct Place {
+    pub dir: TempDir,
+    pub socket: PathBuf,
+}
+
+pub fn place() -> Place {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("engine.sock");
+    Place { dir, socket }
+}
+
+/// Asks an engine from this process, on a connection of its own.
+pub fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Connection<Envelope, Answer>) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let me = Identity::of_this_process("test");
+        test(Connection::open(socket, &me, protocol::VERSION, BOUND).await.unwrap()).await
+    })
+}
+
+pub async fn stats(engine: &Connection<Envelope, Answer>) -> Stats {
+    match engine.call(&Request::Engine(EngineRequest::Stats).into(), BOUND).await.unwrap() {
+        Ok(Reply::Engine(stats)) => stats,
+        other => panic!("{other:?}"),
+    }
+}
