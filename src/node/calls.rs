@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::error::CallError;
+use super::error::{Fault, Lost};
 
 #[derive(Debug)]
 enum Slot<R> {
@@ -22,7 +22,7 @@ enum Slot<R> {
     },
     /// Over, and its caller has not looked yet. `late` says that the peer still owes the reply.
     Over {
-        result: Result<R, CallError>,
+        result: Result<R, Unanswered>,
         late: Late,
     },
     /// Nobody waits any more; the reply is still to come.
@@ -33,6 +33,14 @@ enum Slot<R> {
 enum Late {
     ReplyOwed,
     NothingOwed,
+}
+
+/// Why a call is over without a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    TimedOut,
+    Lost(Lost),
+    Refused(Fault),
 }
 
 #[derive(Debug)]
@@ -77,12 +85,12 @@ impl<R> Calls<R> {
         self.free.len() < self.slots.len()
     }
 
-    /// The reply to `id` came.
-    pub(super) fn answer(&mut self, id: u32, reply: R) -> Result<(), Unasked> {
+    /// The reply to `id` came, or the word that none will.
+    pub(super) fn answer(&mut self, id: u32, reply: Result<R, Fault>) -> Result<(), Unasked> {
         let slot = self.slots.get_mut(id as usize).ok_or(Unasked)?;
         match std::mem::replace(slot, Slot::Free) {
             Slot::Waiting { waker, .. } => {
-                *slot = Slot::Over { result: Ok(reply), late: Late::NothingOwed };
+                *slot = Slot::Over { result: reply.map_err(Unanswered::Refused), late: Late::NothingOwed };
                 wake(waker);
             }
             Slot::Over { result, late: Late::ReplyOwed } => {
@@ -99,7 +107,7 @@ impl<R> Calls<R> {
     }
 
     /// What became of call `id`; once it is `Ready` the call is over and must not be asked for again.
-    pub(super) fn poll(&mut self, id: u32, context: &Context<'_>) -> Poll<Result<R, CallError>> {
+    pub(super) fn poll(&mut self, id: u32, context: &Context<'_>) -> Poll<Result<R, Unanswered>> {
         let slot = &mut self.slots[id as usize];
         match std::mem::replace(slot, Slot::Abandoned) {
             Slot::Waiting { deadline, .. } => {
@@ -133,7 +141,7 @@ impl<R> Calls<R> {
             let Slot::Waiting { deadline, waker } = slot else { continue };
             if *deadline <= now {
                 wake(waker.take());
-                *slot = Slot::Over { result: Err(CallError::TimedOut), late: Late::ReplyOwed };
+                *slot = Slot::Over { result: Err(Unanswered::TimedOut), late: Late::ReplyOwed };
             } else {
                 next = Some(next.map_or(*deadline, |earliest: Instant| earliest.min(*deadline)));
             }
@@ -142,11 +150,11 @@ impl<R> Calls<R> {
     }
 
     /// Ends every call: no reply will come any more.
-    pub(super) fn fail_all(&mut self, error: CallError) {
+    pub(super) fn fail_all(&mut self, lost: Lost) {
         for slot in &mut self.slots {
             if let Slot::Waiting { waker, .. } = slot {
                 wake(waker.take());
-                *slot = Slot::Over { result: Err(error), late: Late::NothingOwed };
+                *slot = Slot::Over { result: Err(Unanswered::Lost(lost)), late: Late::NothingOwed };
             }
         }
         self.room.notify_waiters();
@@ -172,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    fn look(calls: &mut Calls<u8>, id: u32) -> Poll<Result<u8, CallError>> {
+    fn look(calls: &mut Calls<u8>, id: u32) -> Poll<Result<u8, Unanswered>> {
         calls.poll(id, &Context::from_waker(Waker::noop()))
     }
 
@@ -182,8 +190,8 @@ mod tests {
         let mut calls = Calls::new(8);
         let (a, b) = (calls.begin(later).unwrap(), calls.begin(later).unwrap());
         assert!(look(&mut calls, a).is_pending());
-        calls.answer(b, 2).unwrap();
-        calls.answer(a, 1).unwrap();
+        calls.answer(b, Ok(2)).unwrap();
+        calls.answer(a, Ok(1)).unwrap();
         assert_eq!(look(&mut calls, a), Poll::Ready(Ok(1)));
         assert_eq!(look(&mut calls, b), Poll::Ready(Ok(2)));
     }
@@ -194,9 +202,9 @@ mod tests {
         let mut calls = Calls::new(1);
         let id = calls.begin(now).unwrap();
         assert_eq!(calls.expire(now), None);
-        assert_eq!(look(&mut calls, id), Poll::Ready(Err(CallError::TimedOut)));
+        assert_eq!(look(&mut calls, id), Poll::Ready(Err(Unanswered::TimedOut)));
         assert_eq!(calls.begin(now), None, "the peer still has it in flight");
-        calls.answer(id, 9).unwrap();
+        calls.answer(id, Ok(9)).unwrap();
         let next = calls.begin(now + Duration::from_secs(1)).unwrap();
         assert!(look(&mut calls, next).is_pending(), "the late reply must not answer the next call");
     }
@@ -207,8 +215,8 @@ mod tests {
         let mut calls = Calls::new(1);
         let id = calls.begin(now).unwrap();
         calls.expire(now);
-        calls.answer(id, 9).unwrap();
-        assert_eq!(look(&mut calls, id), Poll::Ready(Err(CallError::TimedOut)));
+        calls.answer(id, Ok(9)).unwrap();
+        assert_eq!(look(&mut calls, id), Poll::Ready(Err(Unanswered::TimedOut)));
         assert_eq!(calls.begin(now), Some(id));
     }
 
@@ -219,19 +227,19 @@ mod tests {
         let id = calls.begin(now).unwrap();
         calls.abandon(id);
         assert_eq!(calls.begin(now), None);
-        calls.answer(id, 1).unwrap();
+        calls.answer(id, Ok(1)).unwrap();
         assert_eq!(calls.begin(now), Some(id));
     }
 
     #[test]
     fn replies_nobody_asked_for_are_told() {
         let mut calls = Calls::new(4);
-        assert_eq!(calls.answer(3, 1), Err(Unasked));
+        assert_eq!(calls.answer(3, Ok(1)), Err(Unasked));
         let id = calls.begin(Instant::now()).unwrap();
-        calls.answer(id, 1).unwrap();
-        assert_eq!(calls.answer(id, 1), Err(Unasked));
+        calls.answer(id, Ok(1)).unwrap();
+        assert_eq!(calls.answer(id, Ok(1)), Err(Unasked));
         assert_eq!(look(&mut calls, id), Poll::Ready(Ok(1)));
-        assert_eq!(calls.answer(id, 1), Err(Unasked));
+        assert_eq!(calls.answer(id, Ok(1)), Err(Unasked));
     }
 
     #[test]

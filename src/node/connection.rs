@@ -16,9 +16,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
-use super::calls::Calls;
+use super::calls::{Calls, Unanswered};
 use super::error::{CallError, ConnectError, Lost};
-use super::frame::{FrameError, Kind};
+use super::frame::{FrameError, Kind, MAX_FRAME};
 use super::hello::{self, Identity, Welcome};
 use super::inbox::Inbox;
 use super::linger::Linger;
@@ -114,30 +114,31 @@ where
     /// [`CallError`]. All calls of a connection that ends fail at once.
     pub async fn call(&self, request: &Q, timeout: Duration) -> Result<R, CallError> {
         let deadline = Instant::now() + timeout;
-        let id = self.place(deadline).await?;
+        let id = self.place(deadline).await.map_err(|unanswered| CallError::after(unanswered, timeout))?;
         if self.link.outbox.borrow_mut().append(Kind::Call, id, request).is_err() {
             self.link.calls.borrow_mut().release(id);
-            return Err(CallError::TooLarge);
+            return Err(CallError::TooLarge { limit: MAX_FRAME });
         }
         if self.link.next_deadline.get().is_none_or(|next| deadline < next) {
             self.link.next_deadline.set(Some(deadline));
         }
         self.link.changed.notify_one();
-        Awaited { link: &self.link, id: Some(id) }.await
+        let answered = Awaited { link: &self.link, id: Some(id) }.await;
+        answered.map_err(|unanswered| CallError::after(unanswered, timeout))
     }
 
-    async fn place(&self, deadline: Instant) -> Result<u32, CallError> {
+    async fn place(&self, deadline: Instant) -> Result<u32, Unanswered> {
         let room = self.link.calls.borrow().room();
         loop {
             if let Some(lost) = self.lost() {
-                return Err(lost.into());
+                return Err(Unanswered::Lost(lost));
             }
             let slot = self.link.calls.borrow_mut().begin(deadline);
             if let Some(id) = slot {
                 return Ok(id);
             }
             if tokio::time::timeout_at(deadline.into(), room.notified()).await.is_err() {
-                return Err(CallError::TimedOut);
+                return Err(Unanswered::TimedOut);
             }
         }
     }
@@ -158,7 +159,7 @@ struct Awaited<'a, R> {
 }
 
 impl<R> Future for Awaited<'_, R> {
-    type Output = Result<R, CallError>;
+    type Output = Result<R, Unanswered>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let id = self.id.expect("a future is polled until it is ready");
@@ -206,7 +207,7 @@ async fn shake_hands(path: &Path, me: &Identity, protocol: u16) -> Result<Shaken
                     return Ok((reader, writer, inbox, welcome));
                 }
                 Kind::Refusal => return Err(ConnectError::TurnedAway(frame.decode().map_err(broken)?)),
-                kind @ (Kind::Hello | Kind::Call | Kind::Reply) => {
+                kind => {
                     return Err(broken(FrameError::Body(kind)));
                 }
             }
@@ -227,7 +228,7 @@ async fn drive<R: DeserializeOwned>(link: Rc<Link<R>>, reader: OwnedReadHalf, in
     };
     link.ended.set(Some(lost));
     link.end.notify_waiters();
-    link.calls.borrow_mut().fail_all(lost.into());
+    link.calls.borrow_mut().fail_all(lost);
 }
 
 /// The loop: take every reply at hand, write everything at hand, look once more, then park until either side has more.
@@ -241,7 +242,7 @@ async fn run<R: DeserializeOwned>(
     let mut linger = Linger::new();
     while link.ended.get().is_none() {
         take_replies(link, &mut inbox)?;
-        link.outbox.borrow_mut().send(&link.writer)?;
+        link.outbox.borrow_mut().send(|bytes| link.writer.try_write(bytes))?;
         let unsent = link.outbox.borrow().unsent() > 0;
         if watched != link.next_deadline.get() {
             watched = link.next_deadline.get();
@@ -290,9 +291,9 @@ fn take_replies<R: DeserializeOwned>(link: &Link<R>, inbox: &mut Inbox) -> Resul
     while let Some(frame) = inbox.next()? {
         match frame.kind {
             Kind::Reply => {
-                calls.answer(frame.request, frame.decode()?).map_err(|_| Lost::UnaskedReply)?;
+                calls.answer(frame.request, Ok(frame.decode()?)).map_err(|_| Lost::UnaskedReply)?;
             }
-            kind @ (Kind::Hello | Kind::Welcome | Kind::Refusal | Kind::Call) => {
+            kind => {
                 return Err(Lost::Protocol(FrameError::Body(kind)));
             }
         }

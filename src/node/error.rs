@@ -4,8 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::calls::Unanswered;
 use super::frame::FrameError;
-use super::hello::Refusal;
+use super::hello::{Identity, Refusal};
 
 /// Why there is no connection. Each reads well after "engine not available: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +49,14 @@ pub enum ConnectError {
         /// What the kernel said.
         why: String,
     },
+    /// Both sides hold a name that can have only one holder.
+    #[error("the name {name} is held on both sides, there by {holder}")]
+    NameTwice {
+        /// The name.
+        name: String,
+        /// Who holds it on the other side.
+        holder: Identity,
+    },
 }
 
 impl ConnectError {
@@ -59,23 +70,77 @@ impl ConnectError {
             | ConnectError::Refused(_)
             | ConnectError::QueueFull(_)
             | ConnectError::NoAnswer { .. }
+            | ConnectError::NameTwice { .. }
             | ConnectError::Failed { .. } => true,
         }
     }
 }
 
 /// Why a call has no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// Not within its time. Whether the request was carried out is unknown.
-    #[error("no reply in time")]
-    TimedOut,
+    #[error("no reply within {waited:?}")]
+    TimedOut {
+        /// How long was waited.
+        waited: Duration,
+    },
     /// The connection ended. Whether the request was carried out is unknown.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// The request does not fit into a frame; it was not sent.
-    #[error("the request is larger than a message may be")]
-    TooLarge,
+    #[error("the request is larger than a message may be ({limit} bytes)")]
+    TooLarge {
+        /// The most that the receiver takes.
+        limit: usize,
+    },
+    /// No connected node holds that name; nothing was sent.
+    #[error("no connected node holds the name {0}")]
+    NoName(String),
+    /// The node of an idempotent request could not be reached within its time.
+    #[error("{node} cannot be reached: {why}")]
+    Unreachable {
+        /// Its name.
+        node: String,
+        /// The last attempt.
+        why: ConnectError,
+    },
+    /// The receiver says that there will be no reply.
+    #[error("{0}")]
+    Refused(Fault),
+    /// The reply is not what the caller takes for one.
+    #[error("the reply cannot be decoded: the two sides mean different messages")]
+    BadReply,
+}
+
+impl CallError {
+    pub(super) fn after(unanswered: Unanswered, waited: Duration) -> CallError {
+        match unanswered {
+            Unanswered::TimedOut => CallError::TimedOut { waited },
+            Unanswered::Lost(lost) => CallError::Lost(lost),
+            Unanswered::Refused(fault) => CallError::Refused(fault),
+        }
+    }
+}
+
+/// Why the receiver of a call sends no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Fault {
+    /// The mailbox is gone (`noproc`).
+    #[error("nobody is there any more to take the request")]
+    NoMailbox,
+    /// The request is not what the receiver takes for one.
+    #[error("the receiver cannot decode the request: the two sides mean different messages")]
+    BadRequest,
+    /// Whoever took the request gave it up.
+    #[error("the receiver gave the request up without a reply")]
+    GivenUp,
+    /// The reply does not fit into a frame.
+    #[error("the reply is larger than a message may be ({limit} bytes)")]
+    ReplyTooLarge {
+        /// The most that the caller takes.
+        limit: u32,
+    },
 }
 
 /// How a connection ended.
@@ -93,6 +158,24 @@ pub enum Lost {
     /// The peer answered a call that was never made.
     #[error("the peer answered a call that was never made")]
     UnaskedReply,
+    /// The peer said good-bye.
+    #[error("the peer ended")]
+    Ended,
+    /// This node ended.
+    #[error("this node ended")]
+    Stopped,
+    /// The peer sent more than it was allowed to have under way.
+    #[error("the peer sent more requests than it may have under way")]
+    Flooded,
+    /// The peer asks and does not read what it is answered.
+    #[error("the peer does not read what it asked for")]
+    NotReading,
+    /// The peer connected anew, so this connection was dead.
+    #[error("the peer connected again")]
+    Replaced,
+    /// A name is held on both sides.
+    #[error("a name is registered on both sides")]
+    NameTwice,
 }
 
 impl From<io::Error> for Lost {

@@ -4,7 +4,7 @@
 //! length u32 LE | version u8 | kind u8 | request id u32 LE | body (postcard)
 //! ```
 //!
-//! `length` counts everything after itself and is at most [`MAX_FRAME`]. A peer is never trusted: a wrong length,
+//! `length` counts everything after itself and is at most [`MAX_FRAME`], or less where the two sides agreed on less. A peer is never trusted: a wrong length,
 //! version or kind is an error that ends the connection, because nothing after it can be read reliably.
 
 use postcard::ser_flavors::Flavor;
@@ -14,11 +14,14 @@ use serde::de::DeserializeOwned;
 /// The layout described above. A peer with another layout is refused at its first frame.
 pub const VERSION: u8 = 1;
 
-/// Largest value of the length field: one frame without the length itself, in bytes.
+/// Largest value of the length field: one frame without the length itself, in bytes. A node may be set to take less.
 pub const MAX_FRAME: usize = 1 << 20;
 
 const LENGTH: usize = 4;
 const HEADER: usize = 6;
+
+/// Where the body of a frame begins.
+pub(super) const BODY: usize = LENGTH + HEADER;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,32 +36,56 @@ pub enum Kind {
     Call,
     /// The reply.
     Reply,
+    /// A request that wants no reply (a `gen_server:cast`).
+    Cast,
+    /// A call that may arrive more than once and must be carried out once.
+    Once,
+    /// There will be no reply, and why.
+    Fault,
+    /// What peers tell each other about names and about their end.
+    Notice,
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Hello, Kind::Welcome, Kind::Refusal, Kind::Call, Kind::Reply];
+    const ALL: [Kind; 11] = [
+        Kind::Hello,
+        Kind::Welcome,
+        Kind::Refusal,
+        Kind::Call,
+        Kind::Reply,
+        Kind::Cast,
+        Kind::Once,
+        Kind::Fault,
+        Kind::Notice,
+        Kind::Ping,
+        Kind::Pong,
+    ];
 
+    /// Its place in the list, beginning with 1.
     fn code(self) -> u8 {
-        match self {
-            Kind::Hello => 1,
-            Kind::Welcome => 2,
-            Kind::Refusal => 3,
-            Kind::Call => 4,
-            Kind::Reply => 5,
-        }
+        self as u8 + 1
     }
 
     fn from_code(code: u8) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.code() == code)
+        Kind::ALL.get(usize::from(code).checked_sub(1)?).copied()
     }
 }
 
 /// Why bytes are not a frame, or a value does not become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The length field is too small for a header or larger than [`MAX_FRAME`].
-    #[error("a frame of {0} bytes is outside the allowed 6..={MAX_FRAME}")]
-    Length(u32),
+    /// The length field is too small for a header or larger than the limit.
+    #[error("a frame of {length} bytes is outside the allowed {HEADER}..={limit}")]
+    Length {
+        /// What the field says.
+        length: u32,
+        /// The most that is taken.
+        limit: usize,
+    },
     /// Another frame layout.
     #[error("the peer speaks frame version {0}, this side speaks {VERSION}")]
     Version(u8),
@@ -69,8 +96,11 @@ pub enum FrameError {
     #[error("the body of a {0:?} frame cannot be decoded")]
     Body(Kind),
     /// A value that does not fit in a frame.
-    #[error("a message of more than {MAX_FRAME} bytes cannot be sent")]
-    TooLarge,
+    #[error("a message of more than {limit} bytes cannot be sent")]
+    TooLarge {
+        /// The most that the receiver takes.
+        limit: usize,
+    },
 }
 
 /// A complete frame, borrowed from the buffer it was read into.
@@ -105,11 +135,16 @@ impl Frame<'_> {
 /// As soon as the header shows that this will never be a frame: a hostile length is refused before anything is
 /// allocated for it.
 pub fn parse(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
+    parse_within(MAX_FRAME, bytes)
+}
+
+/// As [`parse`], for frames of at most `limit` bytes.
+pub(super) fn parse_within(limit: usize, bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };
     let length = u32::from_le_bytes(*length);
     let size = length as usize;
-    if !(HEADER..=MAX_FRAME).contains(&size) {
-        return Err(FrameError::Length(length));
+    if !(HEADER..=limit).contains(&size) {
+        return Err(FrameError::Length { length, limit });
     }
     // The version decides what the rest means, so it is judged as soon as it is there.
     match rest.first() {
@@ -132,18 +167,37 @@ pub fn append<T: Serialize + ?Sized>(
     request: u32,
     body: &T,
 ) -> Result<(), FrameError> {
+    append_within(MAX_FRAME, out, kind, request, body)
+}
+
+/// As [`append`], for frames of at most `limit` bytes.
+pub(super) fn append_within<T: Serialize + ?Sized>(
+    limit: usize,
+    out: &mut Vec<u8>,
+    kind: Kind,
+    request: u32,
+    body: &T,
+) -> Result<(), FrameError> {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH]);
     out.extend_from_slice(&[VERSION, kind.code()]);
     out.extend_from_slice(&request.to_le_bytes());
-    let end = start + LENGTH + MAX_FRAME;
+    let end = start + LENGTH + limit;
     if postcard::serialize_with_flavor(body, Tail { out, end }).is_err() {
         out.truncate(start);
-        return Err(FrameError::TooLarge);
+        return Err(FrameError::TooLarge { limit });
     }
     let length = (out.len() - start - LENGTH) as u32;
     out[start..start + LENGTH].copy_from_slice(&length.to_le_bytes());
     Ok(())
+}
+
+/// Appends one frame around a body that is encoded already and fits.
+pub(super) fn append_raw(out: &mut Vec<u8>, kind: Kind, request: u32, body: &[u8]) {
+    out.extend_from_slice(&((HEADER + body.len()) as u32).to_le_bytes());
+    out.extend_from_slice(&[VERSION, kind.code()]);
+    out.extend_from_slice(&request.to_le_bytes());
+    out.extend_from_slice(body);
 }
 
 /// Where postcard writes: behind the frames already in the buffer, never past `end`.
@@ -203,7 +257,7 @@ mod tests {
     #[test]
     fn impossible_lengths_are_refused_from_the_length_alone() {
         for length in [0, 5, MAX_FRAME as u32 + 1, u32::MAX] {
-            assert_eq!(parse(&length.to_le_bytes()), Err(FrameError::Length(length)));
+            assert_eq!(parse(&length.to_le_bytes()), Err(FrameError::Length { length, limit: MAX_FRAME }));
         }
     }
 
@@ -213,8 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_kind_is_refused() {
-        assert_eq!(parse(&[6, 0, 0, 0, VERSION, 99, 0, 0, 0, 0]), Err(FrameError::Kind(99)));
+    fn an_unknown_kind_is_refused_and_every_known_one_has_its_own_code() {
+        for code in [0, 12, 99] {
+            assert_eq!(parse(&[6, 0, 0, 0, VERSION, code, 0, 0, 0, 0]), Err(FrameError::Kind(code)));
+        }
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_code(kind.code()), Some(kind));
+        }
     }
 
     #[test]
@@ -236,7 +295,7 @@ mod tests {
         assert_eq!(parse(&out[before..]).unwrap().unwrap().size, 4 + MAX_FRAME);
         out.truncate(before);
         let result = append(&mut out, Kind::Call, 2, format!("{largest}x").as_str());
-        assert_eq!((result, out.len()), (Err(FrameError::TooLarge), before));
+        assert_eq!((result, out.len()), (Err(FrameError::TooLarge { limit: MAX_FRAME }), before));
     }
 
     proptest! {

@@ -134,6 +134,35 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// No common version of the wire.
+    #[error("it speaks versions {} of the wire and this side {}; run both from like builds", range(*.ours), range(*.theirs))]
+    Wire {
+        /// Of the side that refuses, lowest and highest.
+        ours: (u16, u16),
+        /// Of the side that is refused.
+        theirs: (u16, u16),
+    },
+    /// No common version of the application's messages.
+    #[error("it speaks versions {} of the messages and this side {}; run both from like builds", range(*.ours), range(*.theirs))]
+    Messages {
+        /// Of the side that refuses, lowest and highest.
+        ours: (u16, u16),
+        /// Of the side that is refused.
+        theirs: (u16, u16),
+    },
+    /// Another node of that name is connected.
+    #[error("a node of that name is connected to it already (pid {pid})")]
+    NodeTwice {
+        /// The other one's process.
+        pid: u32,
+    },
+    /// The two connected to each other at the same time, and the other connection stays.
+    #[error("it is connected already")]
+    Connected,
+}
+
+fn range((lowest, highest): (u16, u16)) -> String {
+    if lowest == highest { lowest.to_string() } else { format!("{lowest} to {highest}") }
 }
 
 impl Refusal {
@@ -141,11 +170,13 @@ impl Refusal {
     #[must_use]
     pub fn is_temporary(self) -> bool {
         match self {
-            Refusal::Full { .. } => true,
+            Refusal::Full { .. } | Refusal::NodeTwice { .. } | Refusal::Connected => true,
             Refusal::Protocol { .. }
             | Refusal::FrameVersion { .. }
             | Refusal::Uid { .. }
             | Refusal::Pid { .. }
+            | Refusal::Wire { .. }
+            | Refusal::Messages { .. }
             | Refusal::NotHello => false,
         }
     }

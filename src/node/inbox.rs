@@ -1,22 +1,35 @@
 //! Bytes that were read and are not yet understood.
 
-use super::frame::{self, Frame, FrameError};
+use super::frame::{self, Frame, FrameError, MAX_FRAME};
 
 /// One read asks for at least this much.
 const READ: usize = 64 << 10;
 
 /// One growing buffer of a connection. It is read into only while it holds no whole frame, so it never grows past
 /// twice the largest frame and one read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     start: usize,
+    /// The largest frame that is taken.
+    limit: usize,
+}
+
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox { bytes: Vec::new(), start: 0, limit: MAX_FRAME }
+    }
 }
 
 impl Inbox {
+    /// From now on frames may have at most `limit` bytes.
+    pub(super) fn take_at_most(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// The next whole frame, taken out; `None` when more must be read first.
     pub(super) fn next(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
-        let frame = frame::parse(&self.bytes[self.start..])?;
+        let frame = frame::parse_within(self.limit, &self.bytes[self.start..])?;
         if let Some(frame) = &frame {
             self.start += frame.size;
         }
@@ -38,7 +51,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{Kind, MAX_FRAME};
+    use super::super::frame::Kind;
     use super::*;
 
     #[test]

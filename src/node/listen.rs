@@ -29,7 +29,7 @@ pub struct Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Somebody answers on that path.
-    #[error("another process{} already listens on {path}; stop it or choose another path", named(*.pid))]
+    #[error("{} already listens on {path}; stop it or choose another path", named(*.pid))]
     InUse {
         /// The path.
         path: PathBuf,
@@ -62,7 +62,11 @@ pub enum ListenError {
 }
 
 fn named(pid: Option<i32>) -> String {
-    pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
+    match pid {
+        Some(pid) if u32::try_from(pid) == Ok(std::process::id()) => format!("this process (pid {pid})"),
+        Some(pid) => format!("another process (pid {pid})"),
+        None => "another process".to_owned(),
+    }
 }
 
 impl Listener {
@@ -124,13 +128,23 @@ impl Listener {
         self.path.as_deref()
     }
 
+    /// Lets a socket that was handed down be found under `link` too, by a symbolic link that replaces an older one.
+    pub(super) fn appear_at(&self, link: &Path) -> io::Result<()> {
+        let Some(path) = self.path().filter(|path| *path != link) else { return Ok(()) };
+        let mut fresh = link.as_os_str().to_owned();
+        fresh.push(format!(".{}", std::process::id()));
+        std::os::unix::fs::symlink(path, &fresh)?;
+        fs::rename(&fresh, link)
+    }
+
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         Ok(self.socket.accept().await?.0)
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
+impl Listener {
+    /// Takes the socket file away, if this process made it.
+    pub(super) fn remove_file(&self) {
         let (Some(path), Some(own)) = (&self.path, self.own_file) else { return };
         // Only the file this process made: another one may have taken the name since.
         let still_ours = |file: fs::Metadata| (file.st_dev(), file.st_ino()) == own;
@@ -138,6 +152,12 @@ impl Drop for Listener {
             // Nobody is left to tell, and the next one replaces a leftover.
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.remove_file();
     }
 }
 

@@ -21,27 +21,43 @@
 //!
 //! Read [`frame`] first (the bytes), then [`Server`], then [`Connection`].
 
+pub mod blocking;
 pub mod frame;
 
+mod answered;
 mod backoff;
 mod calls;
 mod connection;
 mod error;
 mod hello;
 mod inbox;
+mod introduction;
 mod linger;
+mod link;
 mod listen;
+mod local;
+mod location;
+mod mailbox;
+mod monitor;
+mod names;
 mod notify;
+mod options;
 mod outbox;
 mod server;
 mod termination;
+mod transport;
 
 pub use backoff::Backoff;
 pub use connection::Connection;
-pub use error::{CallError, ConnectError, Lost};
+pub use error::{CallError, ConnectError, Fault, Lost};
 pub use frame::{FrameError, Kind, MAX_FRAME};
 pub use hello::{Identity, NameError, Refusal, Welcome};
 pub use listen::{ListenError, Listener};
+pub use local::{Address, Keeper, Node, Ping, RegisterError, Registered, Service, StartError, To};
+pub use location::{Location, LocationError};
+pub use mailbox::{Caller, Mailbox, Request};
+pub use monitor::{Down, Monitor, Reason};
 pub use notify::Notifier;
+pub use options::{Listen, Options};
 pub use server::{Call, Limits, ReplyTo, Server};
 pub use termination::Termination;

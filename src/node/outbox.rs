@@ -3,9 +3,8 @@
 use std::io;
 
 use serde::Serialize;
-use tokio::net::unix::OwnedWriteHalf;
 
-use super::frame::{self, FrameError, Kind};
+use super::frame::{self, FrameError, Kind, MAX_FRAME};
 
 /// Kept between turns; a buffer that had to grow past this is given back once it is empty.
 const KEPT: usize = 256 << 10;
@@ -25,7 +24,23 @@ impl Outbox {
         request: u32,
         body: &T,
     ) -> Result<(), FrameError> {
-        frame::append(&mut self.bytes, kind, request, body)
+        self.append_within(MAX_FRAME, kind, request, body)
+    }
+
+    /// As [`append`](Outbox::append), for a peer that takes frames of at most `limit` bytes.
+    pub(super) fn append_within<T: Serialize + ?Sized>(
+        &mut self,
+        limit: usize,
+        kind: Kind,
+        request: u32,
+        body: &T,
+    ) -> Result<(), FrameError> {
+        frame::append_within(limit, &mut self.bytes, kind, request, body)
+    }
+
+    /// Adds frames that were encoded before.
+    pub(super) fn add(&mut self, frames: &[u8]) {
+        self.bytes.extend_from_slice(frames);
     }
 
     /// Bytes the kernel has not taken yet.
@@ -33,10 +48,10 @@ impl Outbox {
         self.bytes.len() - self.written
     }
 
-    /// Gives the kernel as much as it takes without waiting.
-    pub(super) fn send(&mut self, writer: &OwnedWriteHalf) -> io::Result<()> {
+    /// Gives the kernel as much as it takes without waiting: `write` is asked until it would block.
+    pub(super) fn send(&mut self, write: impl Fn(&[u8]) -> io::Result<usize>) -> io::Result<()> {
         while self.unsent() > 0 {
-            match writer.try_write(&self.bytes[self.written..]) {
+            match write(&self.bytes[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),

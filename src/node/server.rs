@@ -173,7 +173,7 @@ impl<Q: DeserializeOwned + 'static> Server<Q> {
     pub fn flush(&mut self) {
         for peer in self.touched.drain(..) {
             peer.touched.set(false);
-            let sent = peer.outbox.borrow_mut().send(&peer.writer);
+            let sent = peer.outbox.borrow_mut().send(|bytes| peer.writer.try_write(bytes));
             if let Err(error) = sent {
                 peer.fail(error.into());
             } else if peer.held.get() || peer.outbox.borrow().unsent() > 0 {
@@ -195,7 +195,7 @@ impl<Q: DeserializeOwned + 'static> Server<Q> {
         let all = async {
             for peer in open {
                 while peer.outbox.borrow().unsent() > 0 && peer.writer.writable().await.is_ok() {
-                    if peer.outbox.borrow_mut().send(&peer.writer).is_err() {
+                    if peer.outbox.borrow_mut().send(|bytes| peer.writer.try_write(bytes)).is_err() {
                         break;
                     }
                 }
@@ -308,7 +308,7 @@ async fn serve<Q: DeserializeOwned>(shared: &Shared<Q>, mut stream: UnixStream) 
     tracing::info!("{} connected", peer.identity);
     match attend(shared, &peer, reader, inbox).await {
         Lost::Closed => tracing::info!("{} left", peer.identity),
-        lost @ (Lost::Io(_) | Lost::Protocol(_) | Lost::UnaskedReply) => {
+        lost => {
             tracing::warn!("{} was cut off: {lost}", peer.identity);
         }
     }
@@ -361,7 +361,7 @@ async fn attend<Q: DeserializeOwned>(
                 biased;
                 writable = peer.writer.writable(), if unsent => {
                     writable?;
-                    peer.outbox.borrow_mut().send(&peer.writer)?;
+                    peer.outbox.borrow_mut().send(|bytes| peer.writer.try_write(bytes))?;
                 }
                 // In a block, because a branch that is switched off is still evaluated, and there is no space then.
                 read = async { reader.read_buf(inbox.space()).await }, if may_read => {
@@ -389,7 +389,7 @@ fn take_requests<Q: DeserializeOwned>(
         let Some(frame) = inbox.next()? else { break };
         match frame.kind {
             Kind::Call => {}
-            kind @ (Kind::Hello | Kind::Welcome | Kind::Refusal | Kind::Reply) => {
+            kind => {
                 return Err(FrameError::Body(kind));
             }
         }

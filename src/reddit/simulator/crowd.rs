@@ -117,7 +117,7 @@ impl Crowd {
                     self.report.borrow_mut().lost_in_flight();
                     return;
                 }
-                Err(error @ (CallError::TimedOut | CallError::TooLarge)) => self.complain(&error.to_string()),
+                Err(error) => self.complain(&error.to_string()),
             }
         }
     }

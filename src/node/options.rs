@@ -1,0 +1,65 @@
+//! How a node is set up.
+
+use std::env;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+
+use super::frame::MAX_FRAME;
+use super::server::Limits;
+
+/// How a node is set up. [`Options::default`] is right for nodes of one machine and one user.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder where nodes have their sockets, `NAME.sock`. Made for this user only if it is missing.
+    pub folder: PathBuf,
+    /// Whether others can connect to this node.
+    pub listen: Listen,
+    /// Versions of the application's messages that this node speaks. Two nodes use the newest that both speak, and do not
+    /// connect if there is none.
+    pub messages: RangeInclusive<u16>,
+    /// What it carries at most, for each peer and in all.
+    pub limits: Limits,
+    /// Largest frame that it takes, in bytes: 4 KiB to 1 MiB. A peer's call that needs a larger one is an error there.
+    pub frame: usize,
+    /// Users whose processes are let in, beside the own one and root.
+    pub uids: Vec<u32>,
+    /// How long connecting may take. A peer that is being restarted under a supervisor that holds its socket answers only
+    /// once it is back.
+    pub patience: Duration,
+}
+
+/// Whether others can connect to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On the socket that a supervisor hands down (`LISTEN_FDS`), else on its own in [`Options::folder`].
+    Socket,
+    /// Not at all: it only connects to others, which then can call it (a hidden node).
+    Nowhere,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            folder: folder_from_env(),
+            listen: Listen::Socket,
+            messages: 1..=1,
+            limits: Limits::default(),
+            frame: MAX_FRAME,
+            uids: Vec::new(),
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `PROVOST_RUN_DIR/nodes`; without a supervisor `XDG_RUNTIME_DIR/provost/nodes`, else `/tmp/provost-UID/nodes`. So nodes
+/// that one user starts by hand in several terminals meet.
+fn folder_from_env() -> PathBuf {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = variable("PROVOST_RUN_DIR")
+        .or_else(|| Some(variable("XDG_RUNTIME_DIR")?.join("provost")))
+        .unwrap_or_else(|| PathBuf::from(format!("/tmp/provost-{}", geteuid())));
+    base.join("nodes")
+}
