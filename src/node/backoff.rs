@@ -51,4 +51,25 @@ mod tests {
         backoff.reset();
         assert!(backoff.next(&mut random) <= Duration::from_millis(100));
     }
+
+    #[test]
+    fn two_hundred_clients_that_lost_one_engine_at_once_do_not_come_back_at_once() {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let mut clients = vec![Backoff::new(Duration::from_millis(100), Duration::from_secs(2)); 200];
+        let mut times: Vec<Duration> = vec![Duration::ZERO; 200];
+        for attempt in 1..=5 {
+            for (client, time) in clients.iter_mut().zip(&mut times) {
+                *time += client.next(&mut random);
+            }
+            times.sort();
+            let within = |window: Duration| {
+                let begins_with = |(at, begin): (usize, &Duration)| {
+                    times[at..].iter().take_while(|time| **time < *begin + window).count()
+                };
+                times.iter().enumerate().map(begins_with).max()
+            };
+            let most = within(Duration::from_millis(5));
+            assert!(most < Some(50), "{most:?} of 200 within 5 ms at attempt {attempt}");
+        }
+    }
 }

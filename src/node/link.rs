@@ -78,7 +78,9 @@ pub(super) struct Link {
     pub(super) origin: u32,
     /// Replies to idempotent requests, of the whole node.
     pub(super) answers: Answers,
-    wire: Box<dyn Transport>,
+    /// Closed when the link ends, however long addresses and callers keep the link itself.
+    wire: RefCell<Option<Rc<dyn Transport>>>,
+    is_local: bool,
     outbox: RefCell<Outbox>,
     calls: RefCell<Calls<Vec<u8>>>,
     spare: RefCell<Vec<Vec<u8>>>,
@@ -130,7 +132,7 @@ pub(super) struct Terms {
 }
 
 impl Link {
-    pub(super) fn new(wire: Box<dyn Transport>, terms: Terms) -> Link {
+    pub(super) fn new(wire: Rc<dyn Transport>, terms: Terms) -> Link {
         let Terms { serial, peer, messages, dialed_by, origin, answers, serves } = terms;
         let calls = Calls::new(peer.in_flight);
         Link {
@@ -140,7 +142,8 @@ impl Link {
             dialed_by,
             origin,
             answers,
-            wire,
+            is_local: wire.is_local(),
+            wire: RefCell::new(Some(wire)),
             outbox: RefCell::default(),
             room: calls.room(),
             calls: RefCell::new(calls),
@@ -169,7 +172,7 @@ impl Link {
 
     /// The peer's process, where it is one of this machine.
     pub(super) fn pid(&self) -> Option<u32> {
-        self.wire.is_local().then_some(self.peer.identity.pid)
+        self.is_local.then_some(self.peer.identity.pid)
     }
 
     /// The largest frame that the peer takes.
@@ -334,7 +337,9 @@ impl Link {
         if self.ended.get().is_some() {
             return;
         }
-        let sent = self.outbox.borrow_mut().send(|bytes| self.wire.try_write(bytes));
+        let wire = self.wire.borrow();
+        let Some(wire) = wire.as_deref() else { return };
+        let sent = self.outbox.borrow_mut().send(|bytes| wire.try_write(bytes));
         match sent {
             Err(error) => self.end(error.into()),
             Ok(()) if self.outbox.borrow().unsent() > 0 => self.changed.notify_one(),

@@ -80,9 +80,14 @@ impl Raw {
 
     /// Connects to a node under a name, and is let in.
     pub async fn enter(hood: &Hood, node: &str, name: &str) -> Raw {
+        Raw::enter_as(hood, node, Identity::of_this_process(name)).await
+    }
+
+    /// As [`enter`](Raw::enter), as one life of a peer.
+    pub async fn enter_as(hood: &Hood, node: &str, identity: Identity) -> Raw {
         let mut raw = Raw::stranger(hood, node).await;
         let greeting = (*b"PRVL", 1u16, 1u16);
-        raw.send(Kind::Hello, 0, &(greeting, introduction(name))).await;
+        raw.send(Kind::Hello, 0, &(greeting, introduction(identity))).await;
         let mut answer = Vec::new();
         loop {
             assert_ne!(raw.stream.read_buf(&mut answer).await.unwrap(), 0, "not welcome");
@@ -111,6 +116,21 @@ impl Raw {
         assert_ne!(self.stream.read_buf(&mut buffer).await.unwrap(), 0, "the peer closed it");
     }
 
+    /// Reads until a frame of this kind has come, and returns its body.
+    pub async fn hear(&mut self, kind: Kind) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            while let Some(frame) = frame::parse(&bytes).unwrap() {
+                if frame.kind == kind {
+                    return frame.body.to_vec();
+                }
+                let size = frame.size;
+                bytes.drain(..size);
+            }
+            assert_ne!(self.stream.read_buf(&mut bytes).await.unwrap(), 0, "the peer closed it");
+        }
+    }
+
     /// Reads until the peer closes the connection.
     pub async fn closed(&mut self) {
         let mut rest = Vec::new();
@@ -125,12 +145,12 @@ impl RawListener {
         let (stream, _) = self.0.accept().await.unwrap();
         let mut raw = Raw { stream };
         raw.read_some().await;
-        raw.send(Kind::Welcome, 0, &(1u16, 1u16, introduction(&self.1))).await;
+        raw.send(Kind::Welcome, 0, &(1u16, 1u16, introduction(Identity::of_this_process(&self.1)))).await;
         raw.send(Kind::Notice, 0, &1u32).await;
         raw
     }
 }
 
-fn introduction(name: &str) -> impl serde::Serialize {
-    (Identity::of_this_process(name), (1u16, 1u16), 64u16, 1u32 << 20, "unix:/raw")
+fn introduction(identity: Identity) -> impl serde::Serialize {
+    (identity, (1u16, 1u16), 64u16, 1u32 << 20, "unix:/raw")
 }

@@ -1,5 +1,6 @@
 //! The task of one link: reads, takes frames, writes, looks once more, parks.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -16,23 +17,30 @@ use super::super::linger::Linger;
 use super::super::local::Shared;
 use super::super::mailbox::{Caller, Manner};
 use super::super::names::{self, Better};
-use super::super::transport;
+use super::super::transport::{self, Transport};
 use super::{CASTS, Link, Notice, Side, UNREAD, UNSENT, UNTAKEN};
 
 /// Works for one link until it ends, then fails what waits for it.
 pub(in super::super) async fn drive(shared: &Shared, link: &Rc<Link>, inbox: Inbox) -> Lost {
-    let lost = match run(shared, link, inbox).await {
-        Ok(()) => link.ended.get().unwrap_or(Lost::Closed),
-        Err(lost) => lost,
-    };
+    let wire = link.wire.borrow().clone();
+    let Some(wire) = wire else { return Lost::Closed };
+    let Err(lost) = run(shared, link, &*wire, inbox).await;
     // A last word, if there is one, is given to the kernel; whether it takes it changes nothing any more.
-    let _ = link.outbox.borrow_mut().send(|bytes| link.wire.try_write(bytes));
+    let _ = link.outbox.borrow_mut().send(|bytes| wire.try_write(bytes));
     link.end(lost);
+    link.wire.take();
+    link.outbox.take();
+    link.spare.take();
     link.calls.borrow_mut().fail_all(lost);
     lost
 }
 
-async fn run(shared: &Shared, link: &Rc<Link>, mut inbox: Inbox) -> Result<(), Lost> {
+async fn run(
+    shared: &Shared,
+    link: &Rc<Link>,
+    wire: &dyn Transport,
+    mut inbox: Inbox,
+) -> Result<Infallible, Lost> {
     let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
     let mut watched = None;
     let mut linger = Linger::new();
@@ -45,7 +53,7 @@ async fn run(shared: &Shared, link: &Rc<Link>, mut inbox: Inbox) -> Result<(), L
             return Err(lost);
         }
         let was = link.outbox.borrow().unsent();
-        link.outbox.borrow_mut().send(|bytes| link.wire.try_write(bytes))?;
+        link.outbox.borrow_mut().send(|bytes| wire.try_write(bytes))?;
         let unsent = link.outbox.borrow().unsent();
         if was > UNSENT && unsent <= UNSENT {
             link.room.notify_waiters();
@@ -60,7 +68,7 @@ async fn run(shared: &Shared, link: &Rc<Link>, mut inbox: Inbox) -> Result<(), L
         // Only somebody who waits for a reply has one coming at any moment.
         if waits && unsent == 0 {
             let looked = linger
-                .before_parking(|| match link.wire.try_read(inbox.space()) {
+                .before_parking(|| match wire.try_read(inbox.space()) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         (link.outbox.borrow().unsent() > 0 || link.ended.get().is_some()).then_some(Ok(None))
                     }
@@ -80,13 +88,13 @@ async fn run(shared: &Shared, link: &Rc<Link>, mut inbox: Inbox) -> Result<(), L
         tokio::select! {
             biased;
             // In a block, because a branch that is switched off is still evaluated, and there may be no space then.
-            read = async { transport::read(&*link.wire, inbox.space()).await }, if may_read => {
+            read = async { transport::read(wire, inbox.space()).await }, if may_read => {
                 if read? == 0 {
                     return Err(Lost::Closed);
                 }
             }
             () = link.changed.notified() => {}
-            writable = transport::writable(&*link.wire), if unsent > 0 => writable?,
+            writable = transport::writable(wire), if unsent > 0 => writable?,
             () = alarm.as_mut(), if watched.is_some() => {
                 link.next_deadline.set(link.calls.borrow_mut().expire(Instant::now()));
             }

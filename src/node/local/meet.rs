@@ -78,7 +78,7 @@ impl Shared {
             io::ErrorKind::WouldBlock => ConnectError::QueueFull(path.clone()),
             _ => failed(error.to_string()),
         })?;
-        let wire: Box<dyn Transport> = Box::new(stream);
+        let wire: Rc<dyn Transport> = Rc::new(stream);
         let mut hello = Vec::new();
         introduction::append_hello(&mut hello, &self.me).map_err(|error| failed(error.to_string()))?;
         // A peer that refused and closed at once cannot be written to, but its reason can still be read.
@@ -185,7 +185,7 @@ pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
         });
         // Who cannot be told who it is left already.
         let Some(credentials) = credentials else { continue };
-        let wire: Box<dyn Transport> = Box::new(stream);
+        let wire: Rc<dyn Transport> = Rc::new(stream);
         if Rc::strong_count(&open) > shared.options.limits.connections as usize {
             refuse(&*wire, Refusal::Full { limit: shared.options.limits.connections });
             continue;
@@ -212,7 +212,7 @@ fn refuse(wire: &dyn Transport, refusal: Refusal) {
 /// Hears a stranger's hello and lets it in, or says why not.
 async fn greet(
     shared: &Rc<Shared>,
-    wire: Box<dyn Transport>,
+    wire: Rc<dyn Transport>,
     credentials: Option<Credentials>,
 ) -> Option<Rc<Link>> {
     let mut inbox = Inbox::default();

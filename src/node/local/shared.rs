@@ -154,7 +154,7 @@ impl Shared {
     /// Adds the link to a peer that was met, and starts to work for it.
     pub(super) fn add_link(
         self: &Rc<Shared>,
-        wire: Box<dyn Transport>,
+        wire: Rc<dyn Transport>,
         inbox: Inbox,
         peer: Introduction,
         messages: u16,
@@ -212,7 +212,7 @@ impl Shared {
             .ok()?;
         let messages = self.me.messages.1;
         let [near, far] = [(near, Side::Us), (far, Side::Them)].map(|(stream, side)| {
-            let link = Rc::new(Link::new(Box::new(stream), self.terms(self.me.clone(), messages, side)));
+            let link = Rc::new(Link::new(Rc::new(stream), self.terms(self.me.clone(), messages, side)));
             let (shared, worked) = (Rc::clone(self), Rc::clone(&link));
             tokio::task::spawn_local(async move {
                 let mut inbox = Inbox::default();
