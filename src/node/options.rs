@@ -10,7 +10,6 @@ use nix::unistd::geteuid;
 
 use super::frame::MAX_FRAME;
 use super::location::Location;
-use super::server::Limits;
 
 /// How a node is set up. [`Options::default`] is right for nodes of one machine and one user.
 #[derive(Clone, Debug)]
@@ -33,6 +32,21 @@ pub struct Options {
     /// How long connecting may take. A peer that is being restarted under a supervisor that holds its socket answers only
     /// once it is back.
     pub patience: Duration,
+}
+
+/// What a node carries at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; one more is refused with the reason.
+    pub connections: u32,
+    /// Unanswered requests of one peer.
+    pub in_flight: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { connections: 1024, in_flight: 512 }
+    }
 }
 
 /// Whether others can connect to a node.
