@@ -31,7 +31,7 @@ enum Verb {
     /// Serve (the same as no verb)
     Serve(Serve),
     /// Check that a store holds what it must: votes and karma, trees, listings and feeds, memberships, times, sums
-    Check(Look),
+    Check(Check),
     /// Count what is in a store
     Stats(Look),
     /// Write the tables of a store into a new SQLite database
@@ -78,6 +78,17 @@ struct Look {
 }
 
 #[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    look: Look,
+
+    /// Check also that everything is there that clients were told, from what they wrote down (reddit-client --ledger);
+    /// those of one client in the order of its lives.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    ledger: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Export {
     /// The folder of the store. Its engine may be running.
     #[arg(long, value_name = "DIR")]
@@ -104,7 +115,7 @@ Exit codes:
   65  the store is damaged: it says where, and nothing is changed
   71  the system refused something essential
   73  cannot listen
-  74  the store cannot be read or written; what was acknowledged is in it
+  74  the store, or a ledger, cannot be read or written; what was acknowledged is in the store
   75  another process listens there or uses the store already";
 
 fn main() -> ExitCode {
@@ -127,10 +138,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(options: &Look) -> ExitCode {
-    match inspect::check(&options.store) {
-        Ok(summary) => print(&summary, options.json),
+fn check(options: &Check) -> ExitCode {
+    match inspect::check(&options.look.store, &options.ledger) {
+        Ok(summary) => print(&summary, options.look.json),
         Err(CheckError::Open(error)) => fail(&error, Exit::of(&error)),
+        Err(error @ CheckError::Ledger { .. }) => fail(&error, Exit::Storage),
         Err(CheckError::Violation(violation)) => {
             println!("{violation}");
             Exit::Failed.into()

@@ -148,6 +148,7 @@ impl<A> Engine<A> {
             requests: self.requests,
             records: self.commit.records(),
             turns: self.turns,
+            repeated: self.commit.repeated(),
             position: self.commit.store().map_or(0, Store::next),
         }
     }
