@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use provost::node::{Identity, Node, Termination};
-use provost::reddit::engine::{self, Keeping};
+use provost::reddit::engine::{self, Clock, Keeping};
 use provost::reddit::inspect::{self, CheckError, ExportError, Summary};
 use provost::reddit::{Exit, Whereabouts, store::Durability};
 use tokio::task::LocalSet;
@@ -56,6 +56,11 @@ struct Serve {
     /// What an acknowledged write survives: the end of any process, or of the power supply too.
     #[arg(long, value_name = "WHAT", default_value = "process", requires = "store")]
     durability: Survives,
+
+    /// Let time pass with requests only, a millisecond each: a client that runs in lockstep (reddit-client --lockstep)
+    /// makes the same tables every time.
+    #[arg(long)]
+    lockstep: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -207,7 +212,8 @@ async fn run(options: Serve) -> Exit {
         Survives::Power => Durability::Power,
     };
     let keeping = options.store.map(|dir| Keeping { dir, durability });
-    engine::serve(node, keeping, termination).await
+    let clock = if options.lockstep { Clock::Lockstep { requests: 0 } } else { Clock::Wall };
+    engine::serve(node, keeping, clock, termination).await
 }
 
 fn whereabouts(options: &Serve) -> Whereabouts {

@@ -38,7 +38,8 @@ impl Presence {
         let due = (0..users)
             .map(|user| {
                 let is_away = random.random_bool(AWAY_S / (STAY_S + AWAY_S));
-                let left = stay.sample(&mut random) * random.random::<f64>();
+                // At any moment long stays are met more often: their lengths are lognormal too, exp(sigma^2) times as long.
+                let left = stay.sample(&mut random) * (SPREAD * SPREAD).exp() * random.random::<f64>();
                 let seconds = if is_away { 0.0 } else { left * scale };
                 Reverse((Duration::from_secs_f64(seconds), user))
             })
