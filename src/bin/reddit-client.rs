@@ -1,22 +1,45 @@
-//! `reddit-client`: a process full of simulated users.
+//! `reddit-client`: a process full of simulated users, or one person's hand.
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use provost::node::{Identity, Termination};
+use provost::reddit::hand::{self, ByHand};
 use provost::reddit::{Exit, Whereabouts, simulator};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
-/// Simulated users of a Reddit: they register, join subreddits, post, vote and read their feeds, and every second
-/// one line tells how many actions the engine answered and how fast.
+/// Users of a Reddit: many simulated ones, or you.
+///
+/// Without a verb it simulates. With one it does that one thing, for a user whose secret it keeps for you:
+///
+///   reddit-client register ada; reddit-client create rust; reddit-client post rust "Hello"
+#[derive(Debug, Parser)]
+#[command(name = "reddit-client", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+struct Options {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    #[command(flatten)]
+    simulate: Simulate,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Simulate many users (the same as no verb)
+    Simulate(Simulate),
+    #[command(flatten)]
+    ByHand(ByHand),
+}
+
+/// Simulated users: they register, join subreddits, post, vote and read their feeds, and every second one line tells how
+/// many actions the engine answered and how fast.
 ///
 /// Without an engine it says so and tries again until there is one; when the engine is restarted it goes on.
-#[derive(Debug, Parser)]
-#[command(name = "reddit-client", version, after_help = AFTER_HELP)]
-struct Options {
+#[derive(Debug, Args)]
+struct Simulate {
     /// The engine: the name of its node, or the path of its socket.
     #[arg(long, value_name = "ENGINE", default_value_t)]
     engine: Whereabouts,
@@ -55,16 +78,20 @@ Environment:
   PROVOST_NAME, PROVOST_INSTANCE   default of --name (client@1)
   PROVOST_RUN_DIR                  nodes of this user have their sockets in PROVOST_RUN_DIR/nodes; without it in
                                    XDG_RUNTIME_DIR/provost/nodes, else in /tmp/provost-UID/nodes
-  RUST_LOG                         what is logged to standard error (default: info)
+  REDDIT_USER                      default of --as
+  XDG_STATE_HOME                   the secrets of registered users are in XDG_STATE_HOME/reddit-client, without it in
+                                   ~/.local/state/reddit-client, one file a name, for their owner only
+  RUST_LOG                         what is logged to standard error (default: info; off for verbs)
 
 Exit codes:
-  0   the time was over, or stopped as asked by SIGTERM or SIGINT
+  0   done; of a simulation: the time was over, or stopped as asked by SIGTERM or SIGINT
+  1   the engine refused it, and the reason is told
   2   wrong usage
-  69  with --once: the engine is not available
+  69  the engine is not available (of a simulation only with --once)
   71  the system refused something essential
   73  cannot listen
   75  another process has this client's name
-  76  the engine refuses this client: another build, another user";
+  76  the engine and this client do not fit together: another build, another user";
 
 fn default_name() -> String {
     Identity::name_from_env().unwrap_or_else(|| format!("client@{}", std::process::id()))
@@ -72,12 +99,29 @@ fn default_name() -> String {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    match options.verb {
+        None => simulate(options.simulate),
+        Some(Verb::Simulate(options)) => simulate(options),
+        Some(Verb::ByHand(by_hand)) => {
+            // What goes wrong is told by the verb itself.
+            log("off");
+            hand::run(by_hand).into()
+        }
+    }
+}
+
+/// Logs to standard error what `RUST_LOG` says, or `level`.
+fn log(level: &str) {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
         .init();
+}
+
+fn simulate(options: Simulate) -> ExitCode {
+    log("info");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -88,7 +132,7 @@ fn main() -> ExitCode {
     LocalSet::new().block_on(&runtime, run(options)).into()
 }
 
-async fn run(options: Options) -> Exit {
+async fn run(options: Simulate) -> Exit {
     let termination = match Termination::listen() {
         Ok(termination) => termination,
         Err(error) => {

@@ -65,6 +65,7 @@ pub struct Engine<A> {
     dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
     requests: u64,
+    misunderstood: u64,
     turns: u64,
 }
 
@@ -88,6 +89,7 @@ impl<A> Engine<A> {
             dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             requests: 0,
+            misunderstood: 0,
             turns: 0,
         }
     }
@@ -125,6 +127,11 @@ impl<A> Engine<A> {
         self.feed_generator.empty(desk, &mut reply);
     }
 
+    /// So many messages so far were no requests, and did not come to a turn.
+    pub fn misunderstood(&mut self, count: u64) {
+        self.misunderstood = count;
+    }
+
     /// Makes the turn durable.
     ///
     /// # Errors
@@ -146,6 +153,7 @@ impl<A> Engine<A> {
             messages: model.messages().count() as u64,
             sessions: self.sessions.count(),
             requests: self.requests,
+            misunderstood: self.misunderstood,
             records: self.commit.records(),
             turns: self.turns,
             position: self.commit.store().map_or(0, Store::next),

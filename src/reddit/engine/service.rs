@@ -54,6 +54,7 @@ pub async fn serve(node: Node, keeping: Option<Keeping>, mut termination: Termin
             signal = termination.requested() => break signal,
             () = mailbox.turn(&mut arrived) => {}
         }
+        engine.misunderstood(mailbox.misunderstood());
         let requests = arrived.drain(..).map(|Request { from, body }| (from, body));
         engine.turn(requests, now_ms(), |to, answer| mailbox.reply(to, answer));
         if let Err(error) = engine.settle() {
@@ -69,6 +70,7 @@ pub async fn serve(node: Node, keeping: Option<Keeping>, mut termination: Termin
     tracing::info!(
         nodes = node.nodes().len(),
         requests = stats.requests,
+        misunderstood = stats.misunderstood,
         turns = stats.turns,
         records = stats.records,
         users = stats.users,
