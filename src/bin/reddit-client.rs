@@ -1,4 +1,4 @@
-//! `reddit-client`: a process full of simulated users, and the reports of such processes.
+//! `reddit-client`: a process full of simulated users, the reports of such processes, or one person's hand.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -8,15 +8,16 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use provost::node::Termination;
 use provost::reddit::Exit;
+use provost::reddit::hand::{self, ByHand};
 use provost::reddit::simulator::{self, Arguments, report};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
-/// Simulated users of a Reddit: they register, join subreddits, post, vote, comment, write to each other and read, and
-/// every second one line tells how many actions the engine answered and how fast; on a terminal, a bar.
+/// Users of a Reddit: many simulated ones, or you.
 ///
-/// Without a verb it simulates. Without an engine it says so and tries again until there is one; when the engine is
-/// restarted it goes on, and asks again for what was not answered.
+/// Without a verb it simulates. With one it does that one thing, for a user whose secret it keeps for you:
+///
+///   reddit-client register ada; reddit-client create rust; reddit-client post rust "Hello"
 #[derive(Debug, Parser)]
 #[command(name = "reddit-client", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Options {
@@ -29,10 +30,18 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Simulate users (the same as no verb)
+    /// Simulate many users (the same as no verb)
+    ///
+    /// They register, join subreddits, post, vote, comment, write to each other and read, come and go, and every second
+    /// one line tells how many actions the engine answered and how fast; on a terminal, a bar.
+    ///
+    /// Without an engine it says so and tries again until there is one; when the engine is restarted it goes on, and asks
+    /// again for what was not answered.
     Simulate(Arguments),
-    /// Tell the reports of one client or several together, from what they wrote with --report-json
+    /// Tell the reports of one simulation or several together, from what they wrote with --report-json
     Report(Tell),
+    #[command(flatten)]
+    ByHand(ByHand),
 }
 
 #[derive(Debug, Args)]
@@ -55,18 +64,21 @@ Environment:
   PROVOST_NAME, PROVOST_INSTANCE   default of --name (client@1)
   PROVOST_RUN_DIR                  nodes of this user have their sockets in PROVOST_RUN_DIR/nodes; without it in
                                    XDG_RUNTIME_DIR/provost/nodes, else in /tmp/provost-UID/nodes
-  RUST_LOG                         what is logged to standard error (default: info)
+  REDDIT_USER                      default of --as
+  XDG_STATE_HOME                   the secrets of registered users are in XDG_STATE_HOME/reddit-client, without it in
+                                   ~/.local/state/reddit-client, one file a name, for their owner only
+  RUST_LOG                         what is logged to standard error (default: info; off for verbs)
 
 Exit codes:
-  0   the time was over, or stopped as asked by SIGTERM or SIGINT
-  1   the reports cannot be told together
+  0   done; of a simulation: the time was over, or stopped as asked by SIGTERM or SIGINT
+  1   the engine refused it, and the reason is told; the reports cannot be told together
   2   wrong usage
-  69  with --once: the engine is not available
+  69  the engine is not available (of a simulation only with --once)
   71  the system refused something essential
   73  cannot listen
   74  the ledger, the trace or the report cannot be written
   75  another process has this client's name
-  76  the engine refuses this client: another build, another user";
+  76  the engine and this client do not fit together: another build, another user";
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -74,16 +86,26 @@ fn main() -> ExitCode {
         None => simulate(options.simulate),
         Some(Verb::Simulate(arguments)) => simulate(arguments),
         Some(Verb::Report(told)) => tell(&told),
+        Some(Verb::ByHand(by_hand)) => {
+            // What goes wrong is told by the verb itself.
+            log("off");
+            hand::run(by_hand).into()
+        }
     }
 }
 
-fn simulate(arguments: Arguments) -> ExitCode {
+/// Logs to standard error what `RUST_LOG` says, or `level`.
+fn log(level: &str) {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
         .init();
+}
+
+fn simulate(arguments: Arguments) -> ExitCode {
+    log("info");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

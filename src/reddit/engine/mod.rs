@@ -67,6 +67,7 @@ pub struct Engine<A> {
     dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
     requests: u64,
+    misunderstood: u64,
     turns: u64,
 }
 
@@ -90,6 +91,7 @@ impl<A> Engine<A> {
             dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             requests: 0,
+            misunderstood: 0,
             turns: 0,
         }
     }
@@ -127,6 +129,11 @@ impl<A> Engine<A> {
         self.feed_generator.empty(desk, &mut reply);
     }
 
+    /// So many messages so far were no requests, and did not come to a turn.
+    pub fn misunderstood(&mut self, count: u64) {
+        self.misunderstood = count;
+    }
+
     /// Makes the turn durable.
     ///
     /// # Errors
@@ -148,6 +155,7 @@ impl<A> Engine<A> {
             messages: model.messages().count() as u64,
             sessions: self.sessions.count(),
             requests: self.requests,
+            misunderstood: self.misunderstood,
             records: self.commit.records(),
             turns: self.turns,
             repeated: self.commit.repeated(),

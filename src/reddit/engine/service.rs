@@ -59,6 +59,7 @@ pub async fn serve(
             signal = termination.requested() => break signal,
             () = mailbox.turn(&mut arrived) => {}
         }
+        engine.misunderstood(mailbox.misunderstood());
         let now_ms = clock.now_ms(arrived.len());
         let requests = arrived.drain(..).map(|Request { from, body }| (from, body));
         engine.turn(requests, now_ms, |to, answer| mailbox.reply(to, answer));
@@ -75,6 +76,7 @@ pub async fn serve(
     tracing::info!(
         nodes = node.nodes().len(),
         requests = stats.requests,
+        misunderstood = stats.misunderstood,
         turns = stats.turns,
         records = stats.records,
         users = stats.users,

@@ -124,6 +124,8 @@ pub struct Stats {
     pub sessions: u64,
     /// Requests answered since it started.
     pub requests: u64,
+    /// Messages to its actors that are no requests. Each was refused.
+    pub misunderstood: u64,
     /// Records applied since it started.
     pub records: u64,
     /// Turns taken since it started.
