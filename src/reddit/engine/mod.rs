@@ -37,6 +37,7 @@ use super::protocol::{Answer, EngineRequest, Envelope, Reply, Request, Stats};
 use super::store::{self, Store};
 
 mod actor;
+mod clock;
 mod comment_manager;
 mod commit;
 mod dm_manager;
@@ -51,6 +52,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use clock::Clock;
 pub use service::{Keeping, serve};
 
 /// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
@@ -156,6 +158,7 @@ impl<A> Engine<A> {
             misunderstood: self.misunderstood,
             records: self.commit.records(),
             turns: self.turns,
+            repeated: self.commit.repeated(),
             position: self.commit.store().map_or(0, Store::next),
         }
     }

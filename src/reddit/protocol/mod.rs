@@ -130,6 +130,8 @@ pub struct Stats {
     pub records: u64,
     /// Turns taken since it started.
     pub turns: u64,
+    /// Operations that were asked for again and had been carried out.
+    pub repeated: u64,
     /// Records in its store since that was made; 0 without a store.
     pub position: u64,
 }
