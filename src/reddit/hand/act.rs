@@ -128,8 +128,8 @@ impl Desk {
         let (person, kept) = self.people.enter(name)?;
         let name = person.name.clone();
         let registered = self.contact.register(person);
-        if kept == Kept::Now && matches!(registered, Err(Failure::Refused(_))) {
-            // The name is somebody else's, or can be nobody's.
+        if kept == Kept::Now && matches!(registered, Err(Failure::Refused(_) | Failure::NoEngine(_))) {
+            // The name is somebody else's, or can be nobody's; or nobody was asked.
             self.people.forget(&name)?;
         }
         registered?;

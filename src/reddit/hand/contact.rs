@@ -170,7 +170,7 @@ impl Contact {
         let mut lost = false;
         let mut told = false;
         loop {
-            let failure = match attempt(self) {
+            let mut failure = match attempt(self) {
                 Ok(done) => return Ok(done),
                 Err(Attempt::Over(failure)) => return Err(failure),
                 Err(Attempt::Absent(failure)) => failure,
@@ -182,6 +182,9 @@ impl Contact {
                     failure
                 }
             };
+            if let (true, Failure::NoEngine(why)) = (lost, &failure) {
+                failure = Failure::NoAnswer(why.clone());
+            }
             let delay = backoff.next(&mut self.random);
             if Instant::now() + delay > until {
                 return Err(failure);
@@ -202,9 +205,9 @@ fn unanswered(error: CallError) -> Attempt {
         | CallError::NoName(_)
         | CallError::Unreachable { .. }
         | CallError::Refused(Fault::GivenUp | Fault::NoMailbox) => {
-            Attempt::Lost(Failure::NoEngine(error.to_string()))
+            Attempt::Lost(Failure::NoAnswer(error.to_string()))
         }
-        CallError::TimedOut { .. } => Attempt::Over(Failure::NoEngine(error.to_string())),
+        CallError::TimedOut { .. } => Attempt::Over(Failure::NoAnswer(error.to_string())),
         CallError::BadReply | CallError::Refused(Fault::BadRequest) => {
             Attempt::Over(Failure::Incompatible(error.to_string()))
         }

@@ -9,9 +9,12 @@ use crate::reddit::model::Error;
 /// Why a verb was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// There is no engine, or it does not answer.
+    /// There is no engine. Nothing was asked.
     #[error("engine not available: {0}")]
     NoEngine(String),
+    /// There was one when it was asked, and its answer did not come. Whether it did what it was asked is unknown.
+    #[error("engine not available: no answer, and it may have been done: {0}")]
+    NoAnswer(String),
     /// The engine is there and does not talk with this program.
     #[error("the engine cannot be used: {0}")]
     Incompatible(String),
@@ -42,7 +45,7 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::NoEngine(_) => Exit::EngineUnavailable,
+            Failure::NoEngine(_) | Failure::NoAnswer(_) => Exit::EngineUnavailable,
             Failure::Incompatible(_) => Exit::Incompatible,
             Failure::Refused(_) | Failure::Impossible(_) => Exit::Failed,
             Failure::Usage(_) => Exit::Usage,
