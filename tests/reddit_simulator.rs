@@ -18,7 +18,7 @@ impl Place {
     }
 
     /// An engine with a store.
-    fn engine(&self, options: &[&str]) -> Process {
+    fn keeper(&self, options: &[&str]) -> Process {
         let mut command = Command::new(ENGINE);
         command.arg("--listen").arg(&self.socket).args(["--store", &self.path("store")]).args(options);
         let mut engine = Process::start(&mut command);
@@ -63,7 +63,7 @@ fn number(value: &Value) -> u64 {
 fn the_same_seed_makes_the_same_requests_and_the_same_tables() {
     let run = |seed: &str| {
         let place = place();
-        let _engine = place.engine(&["--lockstep"]);
+        let _engine = place.keeper(&["--lockstep"]);
         let (trace, report) = (place.path("trace"), place.path("report"));
         let options =
             ["--lockstep", "--actions", "3000", "--seed", seed, "--trace", &trace, "--report-json", &report];
@@ -89,7 +89,7 @@ fn the_same_seed_makes_the_same_requests_and_the_same_tables() {
 #[test]
 fn lost_connections_lose_and_double_nothing() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.keeper(&[]);
     let (ledger, report) = (place.path("ledger"), place.path("report"));
     let client = Process::client(
         &place.socket,
@@ -123,7 +123,7 @@ fn lost_connections_lose_and_double_nothing() {
 #[test]
 fn a_client_that_is_killed_goes_on_in_its_ledger() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.keeper(&[]);
     let ledger = place.path("ledger");
     let options = ["--rate", "0", "--ledger", &ledger];
     let mut client = Process::client(&place.socket, "client@1", &options);
@@ -139,7 +139,7 @@ fn a_client_that_is_killed_goes_on_in_its_ledger() {
 #[test]
 fn what_is_in_a_ledger_and_not_in_the_store_is_found() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.keeper(&[]);
     let ledger = place.path("ledger");
     let options = ["--rate", "0", "--actions", "300", "--ledger", &ledger];
     finished(Process::client(&place.socket, "client@1", &options));
@@ -157,7 +157,7 @@ fn what_is_in_a_ledger_and_not_in_the_store_is_found() {
 #[test]
 fn an_open_loop_tells_how_late_actions_were_and_not_only_how_long_they_took() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.keeper(&[]);
     let report = place.path("report");
     let mut client = Process::client(
         &place.socket,
@@ -183,7 +183,7 @@ fn an_open_loop_tells_how_late_actions_were_and_not_only_how_long_they_took() {
 #[test]
 fn reports_of_several_clients_add_up_to_one_page() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.keeper(&[]);
     let names = ["client@1", "client@2"];
     let reports = names.map(|name| place.path(name));
     let clients = [0, 1].map(|at| {
@@ -223,7 +223,7 @@ fn reports_of_several_clients_add_up_to_one_page() {
 fn every_mix_does_what_it_says() {
     for (mix, most) in [("read-heavy", "feed"), ("post-flood", "post")] {
         let place = place();
-        let _engine = place.engine(&[]);
+        let _engine = place.keeper(&[]);
         let report = place.path("report");
         let options = ["--rate", "0", "--actions", "4000", "--mix", mix, "--report-json", &report];
         finished(Process::client(&place.socket, "client@1", &options));
@@ -240,7 +240,7 @@ fn every_mix_does_what_it_says() {
 #[test]
 fn who_watches_a_terminal_sees_a_bar() {
     let place = place();
-    let _engine = place.engine(&[]);
+    let _engine = place.keeper(&[]);
     let mut command = Command::new(CLIENT);
     command.arg("--engine").arg(&place.socket).args(["--name", "client@1", "--users", "20"]);
     command.args(["--duration", "3s"]).env_remove("RUST_LOG");
@@ -270,7 +270,7 @@ fn files_that_cannot_be_written_are_told_before_anything_is_done() {
 fn s18_idle_engine() {
     const WINDOW: Duration = Duration::from_secs(3);
     let place = place();
-    let mut engine = place.engine(&[]);
+    let mut engine = place.keeper(&[]);
     let ticks = || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", engine.child.id())).unwrap();
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
@@ -292,7 +292,7 @@ fn s18_idle_engine() {
 #[test]
 fn s20_scale() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.keeper(&[]);
     let names = ["client@1", "client@2", "client@3", "client@4"];
     let mut clients = names.map(|name| {
         let (ledger, report) = (place.path(&format!("{name}.ledger")), place.path(name));

@@ -34,6 +34,12 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Simulate users (the same as no verb)
+    ///
+    /// They register, join subreddits, post, vote, comment, write to each other and read, come and go, and every second
+    /// one line tells how many actions the engine answered and how fast; on a terminal, a bar.
+    ///
+    /// Without an engine it says so and tries again until there is one; when the engine is restarted it goes on, and asks
+    /// again for what was not answered.
     Simulate(Box<Arguments>),
     /// Tell the reports of one client or several together, from what they wrote with --report-json
     Report(Tell),

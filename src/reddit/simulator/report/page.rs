@@ -15,7 +15,9 @@ figure{margin:1.5em 0}figcaption{color:#5a6775;font-size:.9em}svg{width:100%;hei
 svg text{font-size:12px;fill:#5a6775}.axis{stroke:#dde3ea}.curve{fill:none;stroke-width:1.8}
 .c0{stroke:#2166c4;color:#2166c4}.c1{stroke:#c8501e;color:#c8501e}.c2{stroke:#2c8a4b;color:#2c8a4b}
 .c3{stroke:#8a4bb5;color:#8a4bb5}.c4{stroke:#a8862a;color:#a8862a}.c5{stroke:#1f8f96;color:#1f8f96}
-.c6{stroke:#b83264;color:#b83264}.c7{stroke:#6b7683;color:#6b7683}circle{fill:currentColor;stroke:none}
+.c6{stroke:#b83264;color:#b83264}.c7{stroke:#6b7683;color:#6b7683}.c8{stroke:#7aa6e8;color:#7aa6e8}
+.c9{stroke:#e39a78;color:#e39a78}.c10{stroke:#86c99a;color:#86c99a}.c11{stroke:#c4a0dd;color:#c4a0dd}
+.c12{stroke:#10213a;color:#10213a}circle{fill:currentColor;stroke:none}
 @media(prefers-color-scheme:dark){body{background:#14191f;color:#dde4ec}pre{background:#1c232b}
 th,td{border-color:#2b343e}.axis{stroke:#2b343e}svg text,figcaption{color:#93a1b0;fill:#93a1b0}}";
 

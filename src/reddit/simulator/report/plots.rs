@@ -8,14 +8,14 @@ use super::fit::{Fit, ranked};
 const WIDTH: f64 = 860.0;
 /// Room for the axis at the left.
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 250.0;
 /// Room for the axis below.
 const AXIS: f64 = 34.0;
 
 /// A curve has this many colours to choose from, `c0`, `c1` and so on.
-const COLOURS: usize = 8;
+const COLOURS: usize = 13;
 
 fn figure(what: &str, drawing: &str, caption: &str) -> String {
     format!(
