@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use tokio::task::JoinSet;
 
-use super::{Clock, Crowd, End, PATIENCE};
+use super::action::End;
+use super::{Clock, Crowd, PATIENCE};
 use crate::node::CallError;
 use crate::reddit::Remote;
 use crate::reddit::model::{Error, SubredditId, Thing, UserId};
