@@ -1,20 +1,22 @@
-//! Posts as lists show them, encoded as far as they never change.
+//! Posts and comments as lists show them, encoded as far as they never change.
 //!
-//! Front pages show the same few posts again and again, and most of what they show of one was settled when it was posted.
-//! It is put together and encoded once; with every page it is only copied, in front of what does change.
+//! Front pages and threads show the same few things again and again, and most of what they show of one was settled when it
+//! was written. It is put together and encoded once; with every page it is only copied, in front of what does change.
 
 use serde::Serialize;
 
-use crate::reddit::model::{Error, Model, Origin, Post, PostId, SubredditId, Text, UserId};
+use crate::reddit::model::{
+    Comment, CommentId, Error, Model, Origin, Post, PostId, SubredditId, Text, UserId,
+};
 use crate::reddit::protocol::{EXCERPT, packed};
 
-/// Cards that are kept. Identities grow with time, so these are the cards of the newest posts, and here and there of an
-/// older one that is still looked at.
+/// Cards of a kind that are kept. Identities grow with time, so these are the cards of the newest, and here and there of
+/// an older one that is still looked at.
 const KEPT: usize = 1 << 14;
 
 /// The first fields of a [`PostView`](crate::reddit::protocol::PostView).
 #[derive(Debug, Serialize)]
-struct Card<'a> {
+struct PostCard<'a> {
     id: PostId,
     subreddit: SubredditId,
     subreddit_name: &'a str,
@@ -27,41 +29,99 @@ struct Card<'a> {
     origin: Option<Origin>,
 }
 
-/// At the place of its identity each post has the only card that is kept there.
+/// The first fields of a [`CommentView`](crate::reddit::protocol::comment_manager::CommentView).
+#[derive(Debug, Serialize)]
+struct CommentCard<'a> {
+    id: CommentId,
+    post: PostId,
+    parent: Option<CommentId>,
+    depth: u8,
+    author: UserId,
+    author_name: &'a str,
+    body: &'a str,
+    created_ms: u64,
+}
+
+/// The cards.
 #[derive(Debug)]
-pub(super) struct Cards(Vec<(PostId, Vec<u8>)>);
+pub(super) struct Cards {
+    posts: Kept,
+    comments: Kept,
+}
+
+/// At the place of its identity each thing has the only card that is kept there. 0 is nobody's.
+#[derive(Debug)]
+struct Kept(Vec<(u32, Vec<u8>)>);
+
+impl Kept {
+    fn new() -> Kept {
+        Kept(vec![(0, Vec::new()); KEPT])
+    }
+
+    /// The card of `id`, made anew unless it is there and `settled`.
+    fn of<C: Serialize>(
+        &mut self,
+        id: u32,
+        settled: bool,
+        make: impl FnOnce() -> Result<C, Error>,
+    ) -> Result<&[u8], Error> {
+        let (kept, bytes) = &mut self.0[id as usize % KEPT];
+        if *kept != id || !settled {
+            let card = make()?;
+            bytes.clear();
+            packed::append(bytes, &card);
+            *kept = if settled { id } else { 0 };
+        }
+        Ok(bytes)
+    }
+}
 
 impl Cards {
     pub(super) fn new() -> Cards {
-        Cards(vec![(PostId(0), Vec::new()); KEPT])
+        Cards { posts: Kept::new(), comments: Kept::new() }
     }
 
     /// The card of `post`, which has this identity.
-    pub(super) fn of(&mut self, model: &Model, id: PostId, post: &Post) -> Result<&[u8], Error> {
-        let (kept, bytes) = &mut self.0[id.0 as usize % KEPT];
+    pub(super) fn of_post(&mut self, model: &Model, id: PostId, post: &Post) -> Result<&[u8], Error> {
         // A repost changes when its root is deleted.
         let settled = post.origin.is_none() && !post.deleted;
-        if *kept == id && settled {
-            return Ok(bytes);
-        }
-        let whole = body(model, post)?;
-        let body = excerpt(whole);
-        let card = Card {
-            id,
-            subreddit: post.subreddit,
-            subreddit_name: &model.subreddits().get(post.subreddit)?.name,
-            author: post.author,
-            author_name: &model.users().get(post.author)?.name,
-            title: &post.title,
-            body,
-            cut: body.len() < whole.len(),
-            created_ms: post.created_ms,
-            origin: post.origin,
-        };
-        bytes.clear();
-        packed::append(bytes, &card);
-        *kept = if settled { id } else { PostId(0) };
-        Ok(bytes)
+        self.posts.of(id.0, settled, || {
+            let whole = body(model, post)?;
+            let body = excerpt(whole);
+            Ok(PostCard {
+                id,
+                subreddit: post.subreddit,
+                subreddit_name: &model.subreddits().get(post.subreddit)?.name,
+                author: post.author,
+                author_name: &model.users().get(post.author)?.name,
+                title: &post.title,
+                body,
+                cut: body.len() < whole.len(),
+                created_ms: post.created_ms,
+                origin: post.origin,
+            })
+        })
+    }
+
+    /// The card of `comment`, which has this identity.
+    pub(super) fn of_comment(
+        &mut self,
+        model: &Model,
+        id: CommentId,
+        comment: &Comment,
+    ) -> Result<&[u8], Error> {
+        self.comments.of(id.0, !comment.deleted, || {
+            Ok(CommentCard {
+                id,
+                post: comment.post,
+                parent: comment.parent,
+                depth: comment.depth,
+                author: comment.author,
+                author_name: &model.users().get(comment.author)?.name,
+                body: &comment.body,
+                created_ms: comment.created_ms,
+            })
+        })
     }
 }
 

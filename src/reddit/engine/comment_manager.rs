@@ -28,7 +28,7 @@ impl Behaviour for CommentManager {
                 let author = desk.sessions.check(session)?;
                 return Ok(Step::Command(Command::DeleteComment { author, comment }));
             }
-            Request::Get { comment } => Reply::Comment(view::comment(desk.model(), comment)?.into()),
+            Request::Get { comment } => Reply::Comment(view::comment(desk.model(), comment)?),
             Request::Thread { post, root, sort, limit, levels } => {
                 let limit = view::within(limit, THREAD_DEFAULT, THREAD_MAX)?;
                 let levels = match levels {
@@ -36,7 +36,7 @@ impl Behaviour for CommentManager {
                     levels => levels.unwrap_or(LEVELS_DEFAULT),
                 };
                 let shown = thread(desk.model(), post, Part { root, sort, limit, levels })?;
-                Reply::Thread(view::comments(desk.model(), shown)?)
+                Reply::Thread(view::comments(desk.commit.model(), desk.cards, shown)?)
             }
         };
         Ok(Step::Reply(AnyReply::CommentManager(reply)))

@@ -1,7 +1,5 @@
 //! What the tables hold, as it is shown.
 
-use serde::Serialize;
-
 use super::cards::{self, Cards};
 use crate::reddit::model::{
     CommentId, Error, Field, Flaw, LISTING_DEFAULT, LISTING_MAX, MessageId, Model, PostId, SubredditId,
@@ -88,12 +86,12 @@ pub(super) fn posts(
     for id in ids {
         let post = model.posts().get(id)?;
         let changing = (post.tally(), post.comments, post.deleted);
-        packed.push_behind(cards.of(model, id, post)?, &changing);
+        packed.push_behind(cards.of_post(model, id, post)?, &changing);
     }
     Ok(packed)
 }
 
-pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView<&str>, Error> {
+pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView, Error> {
     let comment = model.comments().get(id)?;
     Ok(CommentView {
         id,
@@ -101,8 +99,8 @@ pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView<&str>,
         parent: comment.parent,
         depth: comment.depth,
         author: comment.author,
-        author_name: &model.users().get(comment.author)?.name,
-        body: &comment.body,
+        author_name: model.users().get(comment.author)?.name.clone(),
+        body: comment.body.clone(),
         created_ms: comment.created_ms,
         tally: comment.tally(),
         below: comment.below,
@@ -130,25 +128,37 @@ fn message(model: &Model, id: MessageId) -> Result<MessageView<&str>, Error> {
 /// The comments in this order, as many as fit into one reply.
 pub(super) fn comments(
     model: &Model,
-    ids: impl IntoIterator<Item = CommentId>,
+    cards: &mut Cards,
+    ids: Vec<CommentId>,
 ) -> Result<Packed<CommentView>, Error> {
-    fitting(ids.into_iter().map(|id| comment(model, id)))
+    fitting(ids.into_iter(), |packed, id| {
+        let comment = model.comments().get(id)?;
+        let changing = (comment.tally(), comment.below, comment.deleted);
+        packed.push_behind(cards.of_comment(model, id, comment)?, &changing);
+        Ok(())
+    })
 }
 
 /// The messages in this order, as many as fit into one reply.
 pub(super) fn messages(
     model: &Model,
-    ids: impl IntoIterator<Item = MessageId>,
+    ids: impl Iterator<Item = MessageId>,
 ) -> Result<Packed<MessageView>, Error> {
-    fitting(ids.into_iter().map(|id| message(model, id)))
+    fitting(ids, |packed, id| {
+        packed.push(&message(model, id)?);
+        Ok(())
+    })
 }
 
 /// As many as [`LIST_BYTES`] allows, at least one.
-fn fitting<V>(views: impl Iterator<Item = Result<impl Serialize, Error>>) -> Result<Packed<V>, Error> {
-    let mut packed = Packed::with_room(views.size_hint().0.max(1) * ENTRY_BYTES);
-    for view in views {
+fn fitting<Id, V>(
+    ids: impl Iterator<Item = Id>,
+    mut push: impl FnMut(&mut Packed<V>, Id) -> Result<(), Error>,
+) -> Result<Packed<V>, Error> {
+    let mut packed = Packed::with_room(ids.size_hint().0.max(1) * ENTRY_BYTES);
+    for id in ids {
         let before = packed.size();
-        packed.push(&view?);
+        push(&mut packed, id)?;
         if packed.size() > LIST_BYTES && packed.len() > 1 {
             packed.take_back(before);
             break;

@@ -86,11 +86,14 @@ fn source(
     // Hot looks at the hottest first and forgets the old among them; the other windows are narrow, and their posts are
     // the young ones.
     let since_ms = if sort == Sort::Hot { 0 } else { oldest_ms };
+    let surely_young = Rank::hot_if_younger(oldest_ms);
     let mut hottest = None;
     model.posts().ranked_since(subreddit, sort, since_ms, None).take(taken).filter_map(move |(rank, post)| {
         // The first one that comes, whether it is shown or not.
         let divisor = *hottest.get_or_insert(rank);
-        let young = oldest_ms == 0 || model.posts().get(post).is_ok_and(|post| post.created_ms >= oldest_ms);
+        // Most hot ranks tell by themselves that their posts are young, which then need not be looked at here.
+        let young = (sort == Sort::Hot && rank >= surely_young)
+            || model.posts().get(post).is_ok_and(|post| post.created_ms >= oldest_ms);
         young.then(|| place(rank, Some(divisor).filter(|_| sort == Sort::Hot), post))
     })
 }

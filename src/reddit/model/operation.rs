@@ -1,6 +1,6 @@
 //! Operations that are asked for again: each is carried out once, and answered alike every time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +34,23 @@ struct Done {
 /// The last results of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Window {
-    done: BTreeMap<u32, Done>,
+    /// By number, ascending. A client counts, so a new one nearly always belongs at the end.
+    done: VecDeque<(u32, Done)>,
     /// Up to this number results may have been forgotten.
     forgotten: Option<u32>,
     last_use: u64,
+}
+
+impl Window {
+    /// Where the number stands, or would.
+    fn find(&self, number: u32) -> Result<usize, usize> {
+        match self.done.back() {
+            Some(&(last, _)) if last >= number => {
+                self.done.binary_search_by_key(&number, |&(number, _)| number)
+            }
+            Some(_) | None => Err(self.done.len()),
+        }
+    }
 }
 
 /// What was done lately, by name. Part of the model, so that replaying the log rebuilds it.
@@ -55,7 +68,7 @@ impl Operations {
     pub fn done(&self, op: OpId, by: Option<UserId>) -> Result<Option<Effect>, Error> {
         let Some(window) = self.streams.get(&op.stream) else { return Ok(None) };
         let wrong = |flaw| Err(Error::BadRequest { field: Field::Operation, flaw });
-        match window.done.get(&op.number) {
+        match window.find(op.number).ok().map(|place| window.done[place].1) {
             Some(done) if done.by == by => Ok(Some(done.effect)),
             Some(_) => wrong(Flaw::Reused),
             None if window.forgotten.is_some_and(|last| op.number <= last) => wrong(Flaw::TooOld),
@@ -66,7 +79,7 @@ impl Operations {
     /// Everything that is remembered, and who did it.
     pub(super) fn all(&self) -> impl Iterator<Item = (OpId, Option<UserId>)> + '_ {
         self.streams.iter().flat_map(|(&stream, window)| {
-            window.done.iter().map(move |(&number, done)| (OpId { stream, number }, done.by))
+            window.done.iter().map(move |&(number, done)| (OpId { stream, number }, done.by))
         })
     }
 
@@ -79,9 +92,12 @@ impl Operations {
         }
         let window = self.streams.entry(op.stream).or_default();
         window.last_use = self.uses;
-        window.done.insert(op.number, Done { by, effect });
+        match window.find(op.number) {
+            Ok(place) => window.done[place].1 = Done { by, effect },
+            Err(place) => window.done.insert(place, (op.number, Done { by, effect })),
+        }
         if window.done.len() > WINDOW
-            && let Some((number, _)) = window.done.pop_first()
+            && let Some((number, _)) = window.done.pop_front()
         {
             window.forgotten = Some(number);
         }

@@ -101,6 +101,13 @@ impl Rank {
         }
     }
 
+    /// A hot rank that no post has which was made before `since_ms`, whatever its votes.
+    #[must_use]
+    pub(super) fn hot_if_younger(since_ms: u64) -> Rank {
+        // Votes are counted in 32 bits, so no score weighs more than ten factors of ten.
+        Rank(fixed(hot(1, since_ms) + 10.0))
+    }
+
     /// The rank of a comment with these votes among its siblings. Those by age are equal here: identities grow with
     /// time.
     #[must_use]
@@ -181,6 +188,13 @@ mod tests {
         assert_eq!(hot(1, 0, at(45)), 10_000, "45 s are a thousandth");
         // 1_700_000_000 s: (1_700_000_000 - 1_134_028_003) / 45_000 = 12_577.1554888.., + log10(42) = 1.6232493
         assert_eq!(hot(43, 1, 1_700_000_000_000), 125_787_787_382);
+    }
+
+    #[test]
+    fn a_hot_rank_tells_that_its_post_is_young_whatever_its_votes() {
+        let bound = Rank::hot_if_younger(at(1_000_000));
+        assert!(Rank::of(Sort::Hot, u32::MAX, 0, at(1_000_000) - 1) < bound);
+        assert!(Rank::of(Sort::Hot, 1, 0, at(1_000_000 + 11 * 45_000)) >= bound);
     }
 
     #[test]

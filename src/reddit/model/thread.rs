@@ -71,7 +71,7 @@ pub fn thread(model: &Model, post: PostId, part: Part) -> Result<Vec<CommentId>,
             Some(parent) => shown[parent].answers.push(slot),
             None => top.push(slot),
         }
-        if depth < part.levels {
+        if depth < part.levels && comments.get(id)?.below > 0 {
             levels.push((comments.answers(post, Some(id), part.sort), Some(slot), depth + 1));
         }
     }

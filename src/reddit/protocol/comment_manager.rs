@@ -105,11 +105,3 @@ pub struct CommentView<T = Text> {
 impl Shown for CommentView {
     type Inside<'a> = CommentView<&'a str>;
 }
-
-impl From<CommentView<&str>> for CommentView {
-    fn from(view: CommentView<&str>) -> CommentView {
-        let CommentView { id, post, parent, depth, author, created_ms, tally, below, deleted, .. } = view;
-        let (author_name, body) = (view.author_name.into(), view.body.into());
-        CommentView { id, post, parent, depth, author, author_name, body, created_ms, tally, below, deleted }
-    }
-}
