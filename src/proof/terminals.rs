@@ -173,7 +173,7 @@ fn last_line(seat: &mut command::Seat) -> Option<String> {
 }
 
 /// Without colours.
-fn plain(line: &str) -> String {
+pub(super) fn plain(line: &str) -> String {
     let mut parts = line.split('\x1b');
     let first = parts.next().unwrap_or_default().to_owned();
     let rest = parts.map(|part| part.split_once('m').map_or("", |(_, text)| text));
