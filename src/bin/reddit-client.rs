@@ -1,15 +1,12 @@
 //! `reddit-client`: a process full of simulated users.
 
-use std::env;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use provost::node::{Identity, Termination};
-use provost::reddit::{Exit, simulator};
+use provost::reddit::{Exit, Whereabouts, simulator};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
@@ -20,9 +17,9 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "reddit-client", version, after_help = AFTER_HELP)]
 struct Options {
-    /// The engine's socket. Under provost the one called engine.sock in the run directory, unless another is given.
-    #[arg(long, value_name = "PATH")]
-    engine: Option<PathBuf>,
+    /// The engine: the name of its node, or the path of its socket.
+    #[arg(long, value_name = "ENGINE", default_value_t)]
+    engine: Whereabouts,
 
     /// How many users to simulate.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -56,7 +53,8 @@ struct Options {
 const AFTER_HELP: &str = "\
 Environment:
   PROVOST_NAME, PROVOST_INSTANCE   default of --name (client@1)
-  PROVOST_RUN_DIR                  default of --engine (PROVOST_RUN_DIR/engine.sock)
+  PROVOST_RUN_DIR                  nodes of this user have their sockets in PROVOST_RUN_DIR/nodes; without it in
+                                   XDG_RUNTIME_DIR/provost/nodes, else in /tmp/provost-UID/nodes
   RUST_LOG                         what is logged to standard error (default: info)
 
 Exit codes:
@@ -64,24 +62,16 @@ Exit codes:
   2   wrong usage
   69  with --once: the engine is not available
   71  the system refused something essential
+  73  cannot listen
+  75  another process has this client's name
   76  the engine refuses this client: another build, another user";
 
 fn default_name() -> String {
     Identity::name_from_env().unwrap_or_else(|| format!("client@{}", std::process::id()))
 }
 
-fn engine_of(options: &Options) -> PathBuf {
-    let of_run_dir = || Some(PathBuf::from(env::var_os("PROVOST_RUN_DIR")?).join("engine.sock"));
-    options.engine.clone().or_else(of_run_dir).unwrap_or_else(|| {
-        Options::command()
-            .error(ErrorKind::MissingRequiredArgument, "say where the engine is: --engine PATH")
-            .exit()
-    })
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
-    let engine = engine_of(&options);
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
@@ -95,10 +85,10 @@ fn main() -> ExitCode {
             return Exit::System.into();
         }
     };
-    LocalSet::new().block_on(&runtime, run(engine, options)).into()
+    LocalSet::new().block_on(&runtime, run(options)).into()
 }
 
-async fn run(engine: PathBuf, options: Options) -> Exit {
+async fn run(options: Options) -> Exit {
     let termination = match Termination::listen() {
         Ok(termination) => termination,
         Err(error) => {
@@ -107,7 +97,7 @@ async fn run(engine: PathBuf, options: Options) -> Exit {
         }
     };
     let options = simulator::Options {
-        engine,
+        engine: options.engine,
         name: options.name,
         users: options.users,
         seed: options.seed,

@@ -4,12 +4,11 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use provost::node::{Identity, ListenError, Listener, Termination};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use provost::node::{Identity, Node, Termination};
 use provost::reddit::engine::{self, Keeping};
 use provost::reddit::inspect::{self, CheckError, ExportError, Summary};
-use provost::reddit::{Exit, store::Durability};
+use provost::reddit::{Exit, Whereabouts, store::Durability};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
@@ -41,14 +40,14 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Serve {
-    /// Listen on this Unix socket, made for this user only. Not needed when a supervisor hands a socket down
-    /// (LISTEN_FDS), which then is used instead.
+    /// Listen on this Unix socket, made for this user only, instead of the one where this user's nodes have theirs. When
+    /// a supervisor hands a socket down (LISTEN_FDS), that is used.
     #[arg(long, value_name = "PATH")]
     listen: Option<PathBuf>,
 
-    /// Name shown in logs and to clients.
-    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
-    name: String,
+    /// Name of its node, under which clients find it [default: engine]
+    #[arg(long, value_name = "NAME", value_parser = Identity::check_name)]
+    name: Option<String>,
 
     /// Keep everything in this folder, made if it is missing. Without it everything is forgotten at the end.
     #[arg(long, value_name = "DIR")]
@@ -91,9 +90,11 @@ struct Export {
 
 const AFTER_HELP: &str = "\
 Environment:
-  LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES   a listening socket from a supervisor; the one called 'engine', or the only one
+  LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES   a listening socket from a supervisor; the one called as the node, or the only one
   NOTIFY_SOCKET                            is told READY=1 once requests are served, and STOPPING=1
   PROVOST_NAME                             default of --name
+  PROVOST_RUN_DIR                          nodes of this user have their sockets in PROVOST_RUN_DIR/nodes; without it in
+                                           XDG_RUNTIME_DIR/provost/nodes, else in /tmp/provost-UID/nodes
   RUST_LOG                                 what is logged to standard error (default: info)
 
 Exit codes:
@@ -102,16 +103,9 @@ Exit codes:
   2   wrong usage
   65  the store is damaged: it says where, and nothing is changed
   71  the system refused something essential
-  73  cannot listen at PATH
+  73  cannot listen
   74  the store cannot be read or written; what was acknowledged is in it
-  75  another process listens at PATH or uses the store already";
-
-/// What the engine's socket is called in `LISTEN_FDNAMES`.
-const SOCKET_NAME: &str = "engine";
-
-fn default_name() -> String {
-    Identity::name_from_env().unwrap_or_else(|| "engine".to_owned())
-}
+  75  another process listens there or uses the store already";
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -188,15 +182,12 @@ async fn run(options: Serve) -> Exit {
             return Exit::System;
         }
     };
-    let listener = match listener(options.listen) {
-        Ok(listener) => listener,
-        Err(error @ ListenError::InUse { .. }) => {
-            tracing::error!("{error}");
-            return Exit::InUse;
-        }
+    let place = whereabouts(&options);
+    let node = match Node::start_with(place.node(), place.engine_options()) {
+        Ok(node) => node,
         Err(error) => {
             tracing::error!("{error}");
-            return Exit::CannotListen;
+            return Exit::of_start(&error);
         }
     };
     let durability = match options.durability {
@@ -204,17 +195,13 @@ async fn run(options: Serve) -> Exit {
         Survives::Power => Durability::Power,
     };
     let keeping = options.store.map(|dir| Keeping { dir, durability });
-    engine::serve(listener, Identity::of_this_process(&options.name), keeping, termination).await
+    engine::serve(node, keeping, termination).await
 }
 
-fn listener(path: Option<PathBuf>) -> Result<Listener, ListenError> {
-    if let Some(inherited) = Listener::inherited(SOCKET_NAME)? {
-        return Ok(inherited);
-    }
-    match path {
-        Some(path) => Listener::bind(&path),
-        None => Options::command()
-            .error(ErrorKind::MissingRequiredArgument, "say where to listen: --listen PATH")
-            .exit(),
+fn whereabouts(options: &Serve) -> Whereabouts {
+    let place = options.listen.as_deref().map(Whereabouts::from).unwrap_or_default();
+    match options.name.clone().or_else(Identity::name_from_env) {
+        Some(name) => place.called(name),
+        None => place,
     }
 }

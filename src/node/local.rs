@@ -198,9 +198,13 @@ impl Node {
         if !(super::introduction::SMALLEST_LIMIT..=super::frame::MAX_FRAME).contains(&options.frame) {
             return Err(StartError::Frame(options.frame));
         }
-        let listener = match options.listen {
+        let listener = match &options.listen {
             Listen::Nowhere => None,
             Listen::Socket => Some(listen(&name, &options)?),
+            Listen::At(path) => Some(match Listener::inherited(&name)? {
+                Some(handed) => handed,
+                None => Listener::bind(path)?,
+            }),
         };
         let location = match listener.as_ref().map(Listener::path) {
             Some(Some(path)) => Location::Unix(path.to_owned()).to_string(),
@@ -276,6 +280,17 @@ impl Node {
     #[must_use]
     pub fn keep_connected(&self, name: &str) -> Keeper {
         Keeper::start(self.clone(), name)
+    }
+
+    /// Waits until the kernel has taken everything that was sent, replies too, at most `patience`. The last step of an
+    /// orderly end; `false` says that some peers do not read.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        let all = async {
+            for link in self.shared.all_links() {
+                link.drained().await;
+            }
+        };
+        tokio::time::timeout(patience, all).await.is_ok()
     }
 
     /// A new mailbox, which nobody can find before it is registered (`spawn/1`, `self/0`).

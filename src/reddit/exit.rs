@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::store::OpenError;
+use crate::node::{ListenError, StartError};
 
 /// Why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum Exit {
     EngineUnavailable = 69,
     /// The kernel refused something without which nothing goes (`EX_OSERR`).
     System = 71,
-    /// The engine cannot listen where it was told to (`EX_CANTCREAT`).
+    /// It cannot listen where it was told to (`EX_CANTCREAT`).
     CannotListen = 73,
     /// The store could not be written (`EX_IOERR`). What was acknowledged is in it.
     Storage = 74,
@@ -34,6 +35,16 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
+    /// How a program ends that cannot become a node.
+    #[must_use]
+    pub fn of_start(error: &StartError) -> Exit {
+        match error {
+            StartError::Listen(ListenError::InUse { .. }) => Exit::InUse,
+            StartError::Name(_) | StartError::Listen(_) | StartError::Folder(_) => Exit::CannotListen,
+            StartError::Frame(_) | StartError::Thread(_) => Exit::System,
+        }
+    }
+
     /// How a program ends whose store cannot be opened.
     #[must_use]
     pub fn of(error: &OpenError) -> Exit {

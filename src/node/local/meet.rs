@@ -35,8 +35,15 @@ impl Shared {
         node: &str,
         patience: Duration,
     ) -> Result<Rc<Link>, ConnectError> {
-        let location = Location::in_folder(&self.options.folder, node);
-        let Location::Unix(path) = &location else { unreachable!() };
+        let elsewhere = self.options.elsewhere.get(node).cloned();
+        let location = elsewhere.unwrap_or_else(|| Location::in_folder(&self.options.folder, node));
+        let path = match &location {
+            Location::Unix(path) => path,
+            Location::Tcp(place) => {
+                let why = "this node connects over Unix sockets only".to_owned();
+                return Err(ConnectError::Failed { path: place.into(), why });
+            }
+        };
         let found = tokio::time::timeout(patience, self.find_or_dial(node, path.clone())).await;
         found.map_err(|_| ConnectError::NoAnswer { path: path.clone(), patience })?
     }

@@ -12,7 +12,7 @@
 //! another one can make the first answer untrue. Here every command is decided and applied in one step, against all
 //! tables, in one order. That order is the log: replaying the records gives the same engine.
 //!
-//! Why the actors are not tasks: requests come in turns of many (see [`Server`](crate::node::Server)). A turn is
+//! Why the actors are not tasks: requests come in turns of many (see [`Mailbox`](crate::node::Mailbox)). A turn is
 //! delivered to the mailboxes, each mailbox is emptied once, and the replies leave together; passing a request to an
 //! actor costs a push instead of a wake-up. The mailboxes are emptied in the order in which requests build on each
 //! other: users, subreddits, posts, comments,

@@ -12,12 +12,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod actor;
 pub mod comment_manager;
 pub mod dm_manager;
 pub mod feed_generator;
 pub mod post_manager;
 pub mod subreddit_manager;
 pub mod user_registry;
+
+pub use actor::Actor;
 
 pub use super::model::{
     CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, Secret, Sort,

@@ -9,13 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::time::Instant;
 
-use super::crowd::{Crowd, Engine, Enrolled};
+use super::crowd::{Crowd, Enrolled};
 use super::report::grouped;
 use super::stop::Stop;
 use super::{Options, Patience};
-use crate::node::{Backoff, CallError, ConnectError, Connection, Identity, Termination};
-use crate::reddit::Exit;
-use crate::reddit::protocol;
+use crate::node::{self, Backoff, ConnectError, Identity, Node, Termination};
+use crate::reddit::{Exit, Remote};
 
 /// A supervisor that owns the socket lets connections wait while the engine is being restarted.
 const ENDLESS_WELCOME: Duration = Duration::from_secs(10);
@@ -35,6 +34,13 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Runs one client until it is asked to stop, its time is over, or there is no engine and it is not to wait for one.
 /// Inside a [`LocalSet`](tokio::task::LocalSet).
 pub async fn run(options: Options, mut termination: Termination) -> Exit {
+    let node = match Node::start_with(&options.name, node_options(&options)) {
+        Ok(node) => node,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{}: {error}", options.name);
+            return Exit::of_start(&error);
+        }
+    };
     let stop = Rc::new(Stop::default());
     let on_signal = Rc::clone(&stop);
     tokio::task::spawn_local(async move {
@@ -49,9 +55,9 @@ pub async fn run(options: Options, mut termination: Termination) -> Exit {
         Rc::clone(&acting),
         Rc::clone(&stop),
     ));
-    let me = Identity::of_this_process(&options.name);
     let backoff = Backoff::new(FIRST_DELAY, LARGEST_DELAY);
-    let mut client = Client { options, me, crowd, acting, stop, backoff, random: ChaCha8Rng::from_os_rng() };
+    let mut client =
+        Client { options, node, crowd, acting, stop, backoff, random: ChaCha8Rng::from_os_rng() };
     let exit = client.live().await;
     reporter.abort();
     let acted = client.acting.so_far();
@@ -63,10 +69,18 @@ pub async fn run(options: Options, mut termination: Termination) -> Exit {
     exit
 }
 
+fn node_options(options: &Options) -> node::Options {
+    let patience = match options.patience {
+        Patience::Endless => ENDLESS_WELCOME,
+        Patience::Once => ONCE_WELCOME,
+    };
+    node::Options { patience, ..options.engine.options() }
+}
+
 /// One client process.
 struct Client {
     options: Options,
-    me: Identity,
+    node: Node,
     crowd: Rc<Crowd>,
     acting: Rc<Acting>,
     stop: Rc<Stop>,
@@ -134,23 +148,19 @@ impl Client {
     }
 
     /// Tries until the engine answers. Why it does not is told when it changes, not for every attempt.
-    async fn find_engine(&mut self) -> Result<Engine, ConnectError> {
-        let welcome = match self.options.patience {
-            Patience::Endless => ENDLESS_WELCOME,
-            Patience::Once => ONCE_WELCOME,
-        };
+    async fn find_engine(&mut self) -> Result<Remote, ConnectError> {
+        let (node, engine) = (self.node.clone(), self.options.engine.clone());
         let mut told = None;
         loop {
-            let error =
-                match Connection::open(&self.options.engine, &self.me, protocol::VERSION, welcome).await {
-                    Ok(engine) => {
-                        if told.is_some() {
-                            self.tell(&format!("engine available: {}", engine.server()));
-                        }
-                        return Ok(engine);
+            let error = match Remote::find(&node, engine.node(), LAST_ANSWERS).await {
+                Ok(engine) => {
+                    if told.is_some() {
+                        self.tell(&format!("engine available: {}", engine.identity()));
                     }
-                    Err(error) => error,
-                };
+                    return Ok(engine);
+                }
+                Err(error) => error,
+            };
             if self.options.patience == Patience::Once || !error.is_temporary() {
                 return Err(error);
             }
@@ -163,7 +173,7 @@ impl Client {
     }
 
     /// Registers the crowd and lets it act for as long as there is this engine and nobody asks to stop.
-    async fn stay(&mut self, engine: &Rc<Engine>) -> Left {
+    async fn stay(&mut self, engine: &Rc<Remote>) -> Left {
         let stop = Rc::clone(&self.stop);
         let begun = Instant::now();
         let enrolled = tokio::select! {
@@ -173,19 +183,23 @@ impl Client {
         };
         match enrolled {
             Ok(None) => {}
-            Ok(Some(enrolled)) => self.announce(enrolled, engine.server(), begun.elapsed()),
+            Ok(Some(enrolled)) => self.announce(enrolled, engine.identity(), begun.elapsed()),
             Err(error) => {
                 // An engine that dies of being asked is not to be asked again as fast as it comes back.
                 let delay = self.backoff.next(&mut self.random);
                 return tokio::select! {
                     () = stop.wanted() => Left::Stopping,
-                    () = tokio::time::sleep(delay) => Left::Lost(error),
+                    () = tokio::time::sleep(delay) => Left::Lost(error.to_string()),
                 };
             }
         }
         self.backoff.reset();
         self.act(engine).await;
-        if stop.is_wanted() { Left::Stopping } else { Left::Lost(engine.ended().await.into()) }
+        if stop.is_wanted() {
+            return Left::Stopping;
+        }
+        let reason = engine.ended().await;
+        Left::Lost(format!("{}: {reason}", engine.identity()))
     }
 
     fn announce(&self, enrolled: Enrolled, server: &Identity, took: Duration) {
@@ -201,7 +215,7 @@ impl Client {
         }
     }
 
-    async fn act(&self, engine: &Rc<Engine>) {
+    async fn act(&self, engine: &Rc<Remote>) {
         if let (Some(duration), true) = (self.options.duration, self.acting.so_far().is_zero()) {
             let stop = Rc::clone(&self.stop);
             tokio::task::spawn_local(async move {
@@ -229,7 +243,7 @@ impl Client {
 
 /// Why the client left an engine.
 enum Left {
-    Lost(CallError),
+    Lost(String),
     Stopping,
 }
 

@@ -16,19 +16,16 @@ use super::population::Shape;
 use super::report::Report;
 use super::stop::Stop;
 use super::user::{Action, User};
-use crate::node::{CallError, Connection, Identity};
+use crate::node::{CallError, Fault, Identity};
+use crate::reddit::Remote;
 use crate::reddit::model::{Error, PostId, Sort, SubredditId};
 use crate::reddit::protocol::{
-    Answer, Envelope, Page, PostView, Reply, Request, Session, Window, feed_generator, post_manager,
-    subreddit_manager,
+    Answer, Page, PostView, Reply, Request, Session, Window, feed_generator, post_manager, subreddit_manager,
 };
 
 mod enrol;
 
 pub(super) use enrol::Enrolled;
-
-/// A connection to the engine.
-pub(super) type Engine = Connection<Envelope, Answer>;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,7 +85,7 @@ impl Crowd {
     }
 
     /// Lets the users act until the connection ends or the client is asked to stop.
-    pub(super) async fn act(self: &Rc<Crowd>, engine: &Rc<Engine>) {
+    pub(super) async fn act(self: &Rc<Crowd>, engine: &Rc<Remote>) {
         self.users.borrow_mut().iter_mut().for_each(|user| user.busy = false);
         let mut lanes = JoinSet::new();
         for _ in 0..self.depth {
@@ -99,7 +96,7 @@ impl Crowd {
     }
 
     /// One action after the other, each of the next user who has nothing under way.
-    async fn lane(self: &Rc<Crowd>, engine: &Rc<Engine>) {
+    async fn lane(self: &Rc<Crowd>, engine: &Rc<Remote>) {
         while !self.stop.is_wanted() && engine.lost().is_none() {
             if let Some(moment) = self.pace.take(tokio::time::Instant::now()) {
                 tokio::select! {
@@ -113,7 +110,8 @@ impl Crowd {
             self.users.borrow_mut()[user].busy = false;
             match result {
                 Ok(()) => {}
-                Err(CallError::Lost(_)) => {
+                // The engine is gone, or going because its store failed.
+                Err(CallError::Lost(_) | CallError::Refused(Fault::GivenUp)) => {
                     self.report.borrow_mut().lost_in_flight();
                     return;
                 }
@@ -132,7 +130,7 @@ impl Crowd {
         free
     }
 
-    async fn one_action(self: &Rc<Crowd>, engine: &Rc<Engine>, index: usize) -> Result<(), CallError> {
+    async fn one_action(self: &Rc<Crowd>, engine: &Rc<Remote>, index: usize) -> Result<(), CallError> {
         if self.session(index).is_none() {
             Rc::clone(self).register(Rc::clone(engine), index).await?;
             Rc::clone(self).join_all(Rc::clone(engine), index).await?;

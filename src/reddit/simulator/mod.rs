@@ -20,16 +20,17 @@ mod stop;
 mod text;
 mod user;
 
-use std::path::PathBuf;
 use std::time::Duration;
+
+use super::Whereabouts;
 
 pub use client::run;
 
 /// What one client process is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The engine's socket.
-    pub engine: PathBuf,
+    /// The engine.
+    pub engine: Whereabouts,
     /// The node name, `client@1`. Users are named after it, so several clients do not collide and a restarted one finds
     /// its users again.
     pub name: String,

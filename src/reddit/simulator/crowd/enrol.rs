@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use tokio::task::JoinSet;
 
-use super::{Crowd, Engine, PATIENCE};
+use super::{Crowd, PATIENCE};
 use crate::node::CallError;
+use crate::reddit::Remote;
 use crate::reddit::model::{Error, Text};
 use crate::reddit::protocol::{Reply, Request, subreddit_manager, user_registry};
 
@@ -25,9 +26,9 @@ impl Crowd {
     /// Registers everybody and joins what they belong to, unless this life of the engine knows them already.
     pub(in super::super) async fn enrol(
         self: &Rc<Crowd>,
-        engine: &Rc<Engine>,
+        engine: &Rc<Remote>,
     ) -> Result<Option<Enrolled>, CallError> {
-        if self.known_by.borrow().as_ref() == Some(engine.server()) {
+        if self.known_by.borrow().as_ref() == Some(engine.identity()) {
             return Ok(None);
         }
         self.forget();
@@ -36,7 +37,7 @@ impl Crowd {
         let subreddits =
             for_each(self.shape.subreddits as usize, self, engine, Crowd::create_subreddit).await?;
         let memberships = for_each(count, self, engine, Crowd::join_all).await?;
-        *self.known_by.borrow_mut() = Some(engine.server().clone());
+        *self.known_by.borrow_mut() = Some(engine.identity().clone());
         Ok(Some(Enrolled { users, subreddits, memberships }))
     }
 
@@ -52,7 +53,7 @@ impl Crowd {
     /// Returns how many were registered: one or none.
     pub(super) async fn register(
         self: Rc<Crowd>,
-        engine: Rc<Engine>,
+        engine: Rc<Remote>,
         index: usize,
     ) -> Result<u64, CallError> {
         let (name, secret) = {
@@ -73,7 +74,7 @@ impl Crowd {
     }
 
     /// Returns how many subreddits are known by it: one or none.
-    async fn create_subreddit(self: Rc<Crowd>, engine: Rc<Engine>, rank: usize) -> Result<u64, CallError> {
+    async fn create_subreddit(self: Rc<Crowd>, engine: Rc<Remote>, rank: usize) -> Result<u64, CallError> {
         let founder = self.founders[rank];
         let Some(session) = self.session(founder) else { return Ok(0) };
         let name = Text::from(self.shape.subreddit_name(rank));
@@ -108,7 +109,7 @@ impl Crowd {
     /// Joins what the user belongs to. Returns how many memberships there are by it.
     pub(super) async fn join_all(
         self: Rc<Crowd>,
-        engine: Rc<Engine>,
+        engine: Rc<Remote>,
         index: usize,
     ) -> Result<u64, CallError> {
         let Some(session) = self.session(index) else { return Ok(0) };
@@ -131,8 +132,8 @@ impl Crowd {
 async fn for_each<W>(
     count: usize,
     crowd: &Rc<Crowd>,
-    engine: &Rc<Engine>,
-    work: fn(Rc<Crowd>, Rc<Engine>, usize) -> W,
+    engine: &Rc<Remote>,
+    work: fn(Rc<Crowd>, Rc<Remote>, usize) -> W,
 ) -> Result<u64, CallError>
 where
     W: Future<Output = Result<u64, CallError>> + 'static,
