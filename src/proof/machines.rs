@@ -33,6 +33,9 @@ const CLIENTS: u8 = 2;
 /// So much has to go over each cable in each direction: more than it takes to become acquainted.
 const ENOUGH: u64 = 20_000;
 
+/// What strangers call themselves.
+const STRANGER: &str = "client@9";
+
 /// Where the engine listens.
 const PORT: u16 = 4000;
 
@@ -131,12 +134,12 @@ pub(super) fn gather(programs: &Path, one_process: bool) -> Result<Evidence, Str
 fn separate(programs: &Path) -> Result<Machines, Unable> {
     let network = Network::lay(CLIENTS)?;
     let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir()?;
-    let papers = Papers::issue(dir.path())?;
+    let papers = Papers::issue(programs, dir.path())?;
     let mut started = Started { dir: dir.path().to_owned(), children: Vec::new(), members: Vec::new() };
     started.start(&network.engine, papers.engine(programs), "engine", Part::Engine)?;
     let names: Vec<String> = (1..=CLIENTS).map(|number| format!("client@{number}")).collect();
     for (name, namespace) in names.iter().zip(&network.clients) {
-        started.start(namespace, papers.client(programs, name, Shows::Ours(name)), name, Part::Client)?;
+        started.start(namespace, papers.client(programs, name, Shows::Ours), name, Part::Client)?;
     }
     let clients = started.clients();
     // How it came out is for the verdict.
@@ -170,7 +173,7 @@ fn separate(programs: &Path) -> Result<Machines, Unable> {
     }
     for shows in [Shows::Another, Shows::Nothing] {
         let there = &network.clients[0];
-        let command = papers.client(programs, "client@9", shows);
+        let command = papers.client(programs, STRANGER, shows);
         seen.strangers.push(started.refused(there, command, shows)?);
     }
     seen.cut = Some(cut(&network, &started.members, 1)?);
@@ -207,30 +210,60 @@ struct Papers {
 }
 
 impl Papers {
-    fn issue(dir: &Path) -> io::Result<Papers> {
-        let papers = Papers { ours: dir.join("certs"), others: dir.join("other-certs") };
+    /// As somebody would make them by hand.
+    fn issue(programs: &Path, dir: &Path) -> io::Result<Papers> {
+        let papers = Papers { ours: dir.join("certs"), others: dir.join("others") };
+        let certs = |folder: &Path, words: &[&str]| {
+            let mut command = Command::new(programs.join("provost"));
+            command.arg("certs").args(words).arg("--dir").arg(folder).stdin(Stdio::null());
+            let output = command.output()?;
+            match output.status.success() {
+                true => Ok(()),
+                false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+            }
+        };
+        for folder in [&papers.ours, &papers.others] {
+            certs(folder, &["init"])?;
+        }
+        certs(&papers.ours, &["issue", "engine", "client@1", "client@2"])?;
+        certs(&papers.others, &["issue", STRANGER])?;
+        // The stranger trusts the engine, so that it is the engine who has to refuse.
+        let both =
+            [&papers.ours, &papers.others].map(|folder| fs::read_to_string(folder.join("authority.pem")));
+        let [ours, others] = both;
+        fs::write(papers.others.join("both.pem"), ours? + &others?)?;
         Ok(papers)
     }
 
     fn engine(&self, programs: &Path) -> Command {
         let mut engine = Command::new(programs.join("reddit-engine"));
         engine.env("PROVOST_NODE_LISTEN", format!("tcp:{ENGINE}:{PORT}"));
+        engine.env("PROVOST_NODE_TLS_DIR", &self.ours);
         engine
     }
 
-    fn client(&self, programs: &Path, name: &str, shows: Shows<'_>) -> Command {
+    fn client(&self, programs: &Path, name: &str, shows: Shows) -> Command {
         let mut client = Command::new(programs.join("reddit-client"));
-        client.args(["--users", "100", "--name", name]);
+        client.args(["simulate", "--users", "100", "--name", name]);
         client.env("PROVOST_NODE_PEERS", format!("engine=tcp:{ENGINE}:{PORT}"));
+        match shows {
+            Shows::Ours => client.env("PROVOST_NODE_TLS_DIR", &self.ours),
+            Shows::Another => client
+                .arg("--once")
+                .env("PROVOST_NODE_TLS_CERTIFICATE", self.others.join(format!("{name}.pem")))
+                .env("PROVOST_NODE_TLS_KEY", self.others.join(format!("{name}.key")))
+                .env("PROVOST_NODE_TLS_AUTHORITY", self.others.join("both.pem")),
+            Shows::Nothing => client.arg("--once"),
+        };
         client
     }
 }
 
-/// Who may show what.
+/// Who shows what.
 #[derive(Clone, Copy, Debug)]
-enum Shows<'a> {
-    /// A certificate of the engine's authority, for this name.
-    Ours(&'a str),
+enum Shows {
+    /// A certificate of the engine's authority.
+    Ours,
     /// One of another authority.
     Another,
     /// None at all.
@@ -276,7 +309,7 @@ impl Started {
     }
 
     /// Starts one who should not get in, and waits for its end.
-    fn refused(&self, there: &Namespace, command: Command, shows: Shows<'_>) -> io::Result<Stranger> {
+    fn refused(&self, there: &Namespace, command: Command, shows: Shows) -> io::Result<Stranger> {
         let mut child = self.spawn(there, command, "stranger")?;
         let end = wait_for(PATIENCE, || child.try_wait().ok().flatten());
         if end.is_none() {
@@ -284,7 +317,7 @@ impl Started {
             let _ = child.wait();
         }
         let shows = match shows {
-            Shows::Ours(name) => format!("a certificate for {name}"),
+            Shows::Ours => "a certificate of the engine's authority".to_owned(),
             Shows::Another => "a certificate of another authority".to_owned(),
             Shows::Nothing => "no certificate".to_owned(),
         };
