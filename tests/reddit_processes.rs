@@ -49,7 +49,8 @@ fn a_paced_client_does_not_exceed_its_rate() {
     assert_eq!(client.wait().code(), Some(0));
     let totals = client.seen.last().unwrap();
     let actions: u32 = totals.split(' ').nth(1).unwrap().parse().unwrap();
-    assert!((1..=110).contains(&actions), "{totals}");
+    // Coming and going is not paced: a third of the users go at once.
+    assert!((1..=160).contains(&actions), "{totals}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use provost::node::{Identity, Node, Termination};
-use provost::reddit::engine::{self, Keeping};
+use provost::reddit::engine::{self, Clock, Keeping};
 use provost::reddit::inspect::{self, CheckError, ExportError, Summary};
 use provost::reddit::{Exit, Whereabouts, store::Durability};
 use tokio::task::LocalSet;
@@ -31,7 +31,7 @@ enum Verb {
     /// Serve (the same as no verb)
     Serve(Serve),
     /// Check that a store holds what it must: votes and karma, trees, listings and feeds, memberships, times, sums
-    Check(Look),
+    Check(Check),
     /// Count what is in a store
     Stats(Look),
     /// Write the tables of a store into a new SQLite database
@@ -56,6 +56,11 @@ struct Serve {
     /// What an acknowledged write survives: the end of any process, or of the power supply too.
     #[arg(long, value_name = "WHAT", default_value = "process", requires = "store")]
     durability: Survives,
+
+    /// Let time pass with requests only, a millisecond each: a client that runs in lockstep (reddit-client --lockstep)
+    /// makes the same tables every time.
+    #[arg(long)]
+    lockstep: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -75,6 +80,17 @@ struct Look {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    look: Look,
+
+    /// Check also that everything is there that clients were told, from what they wrote down (reddit-client --ledger);
+    /// those of one client in the order of its lives.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    ledger: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -104,7 +120,7 @@ Exit codes:
   65  the store is damaged: it says where, and nothing is changed
   71  the system refused something essential
   73  cannot listen
-  74  the store cannot be read or written; what was acknowledged is in it
+  74  the store, or a ledger, cannot be read or written; what was acknowledged is in the store
   75  another process listens there or uses the store already";
 
 fn main() -> ExitCode {
@@ -127,10 +143,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(options: &Look) -> ExitCode {
-    match inspect::check(&options.store) {
-        Ok(summary) => print(&summary, options.json),
+fn check(options: &Check) -> ExitCode {
+    match inspect::check(&options.look.store, &options.ledger) {
+        Ok(summary) => print(&summary, options.look.json),
         Err(CheckError::Open(error)) => fail(&error, Exit::of(&error)),
+        Err(error @ CheckError::Ledger { .. }) => fail(&error, Exit::Storage),
         Err(CheckError::Violation(violation)) => {
             println!("{violation}");
             Exit::Failed.into()
@@ -195,7 +212,8 @@ async fn run(options: Serve) -> Exit {
         Survives::Power => Durability::Power,
     };
     let keeping = options.store.map(|dir| Keeping { dir, durability });
-    engine::serve(node, keeping, termination).await
+    let clock = if options.lockstep { Clock::Lockstep { requests: 0 } } else { Clock::Wall };
+    engine::serve(node, keeping, clock, termination).await
 }
 
 fn whereabouts(options: &Serve) -> Whereabouts {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use provost::node::Node;
-use provost::reddit::simulator::{Options as Client, Patience};
+use provost::reddit::simulator::Options as Client;
 use provost::reddit::{Exit, Whereabouts, one_process};
 use tokio::task::LocalSet;
 
@@ -60,15 +60,7 @@ async fn run(options: &Options) -> io::Result<()> {
     let dir = tempfile::Builder::new().prefix("reddit-one-process-").tempdir()?;
     let place = Whereabouts::from(&*dir.path().join("engine.sock"));
     let engine = Node::start_with(place.node(), place.engine_options()).map_err(io::Error::other)?;
-    let client = |number| Client {
-        engine: place.clone(),
-        name: format!("client@{number}"),
-        users: options.users,
-        seed: 1,
-        depth: 16,
-        rate: Some(500),
-        duration: None,
-        patience: Patience::Endless,
-    };
+    let client =
+        |number| Client { users: options.users, ..Client::new(place.clone(), format!("client@{number}")) };
     one_process::run(engine, (1..=options.clients).map(client).collect()).await
 }

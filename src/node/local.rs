@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::backoff::Backoff;
-use super::error::{CallError, ConnectError};
+use super::error::{CallError, ConnectError, Lost};
 use super::frame::Kind;
 use super::hello::{Identity, NameError};
 use super::link::{AskError, Link, Notice};
@@ -280,6 +280,13 @@ impl Node {
     #[must_use]
     pub fn keep_connected(&self, name: &str) -> Keeper {
         Keeper::start(self.clone(), name)
+    }
+
+    /// Ends the connection to the node `name`; `false` where there is none (`disconnect_node/1`). Calls that are under way
+    /// on it fail. Either side may connect again.
+    pub fn disconnect(&self, name: &str) -> bool {
+        let link = self.shared.link(name);
+        link.inspect(|link| link.end(Lost::Closed)).is_some()
     }
 
     /// Waits until the kernel has taken everything that was sent, replies too, at most `patience`. The last step of an

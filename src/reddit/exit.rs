@@ -10,8 +10,10 @@ use crate::node::{ListenError, StartError};
 pub enum Exit {
     /// Finished, or stopped as asked.
     Done = 0,
-    /// What was looked for was found wanting: a check that fails.
+    /// What was looked for was found wanting: a check that fails; or the engine refused what was asked.
     Failed = 1,
+    /// What was typed makes no sense, as clap has it.
+    Usage = 2,
     /// Something in the store is not as it must be (`EX_DATAERR`).
     Damaged = 65,
     /// The client was not to wait, and there is no engine (`EX_UNAVAILABLE`).

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
 
-use super::engine::{Engine, serve};
+use super::engine::{Clock, Engine, serve};
 use super::protocol::{Answer, EngineRequest, Request};
 use super::{Remote, Whereabouts, simulator};
 use crate::node::{Listen, Node, Options, Termination};
@@ -31,7 +31,7 @@ const DEPTH: usize = 64;
 /// # Errors
 /// SIGTERM cannot be taken over.
 pub async fn run(engine: Node, clients: Vec<simulator::Options>) -> io::Result<()> {
-    let engine = spawn_local(serve(engine, None, Termination::listen()?));
+    let engine = spawn_local(serve(engine, None, Clock::Wall, Termination::listen()?));
     for client in clients {
         spawn_local(simulator::run(client, Termination::listen()?));
     }

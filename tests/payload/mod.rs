@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -129,6 +129,58 @@ impl Drop for Process {
 pub struct Place {
     pub dir: TempDir,
     pub socket: PathBuf,
+}
+
+impl Place {
+    /// A command in whose eyes this place is where nodes and secrets are.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("PROVOST_RUN_DIR", self.dir.path()).env("XDG_STATE_HOME", self.dir.path().join("state"));
+        for name in ["LISTEN_FDS", "PROVOST_NAME", "PROVOST_INSTANCE", "REDDIT_USER", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// An engine that is found here by its name.
+    pub fn engine(&self, options: &[&str]) -> Process {
+        let mut engine = Process::start(self.command(ENGINE).args(options));
+        engine.wait_for("listening on");
+        engine
+    }
+
+    /// `reddit-client WORDS`, to its end.
+    pub fn hand(&self, words: &[&str]) -> Output {
+        self.command(CLIENT).args(words).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The same where it must succeed: what it printed.
+    pub fn said(&self, words: &[&str]) -> String {
+        let output = self.hand(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same where it must fail: the exit code, and why.
+    pub fn refused(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = self.hand(words);
+        assert!(output.stdout.is_empty(), "{words:?}: {}", String::from_utf8_lossy(&output.stdout));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// A node of this process that knows where the others here are.
+    pub fn node(&self, name: &str) -> Node {
+        let folder = self.dir.path().join("nodes");
+        let options = node::Options { folder, patience: BOUND, ..Whereabouts::default().options() };
+        Node::start_with(name, options).unwrap()
+    }
+}
+
+/// Runs a test on the runtime that nodes are made for, with a bound on all its waits.
+pub fn local<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bounded = async { tokio::time::timeout(3 * BOUND, test).await.expect("the test did not end") };
+    LocalSet::new().block_on(&runtime, bounded)
 }
 
 pub fn place() -> Place {

@@ -1,9 +1,9 @@
 //! The engine as a node: one thread, one loop, one turn at a time.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::Engine;
+use super::{Clock, Engine};
 use crate::node::{Node, Notifier, Request, Termination};
 use crate::reddit::Exit;
 use crate::reddit::model::Model;
@@ -27,7 +27,12 @@ pub struct Keeping {
 /// All actors have one mailbox, each under its name, so that everything that is there is one turn whomever it is for: it is
 /// answered together, kept together, and acknowledged together. Connections wait in the node's queue until the store is
 /// read; then a supervisor is told that it is ready.
-pub async fn serve(node: Node, keeping: Option<Keeping>, mut termination: Termination) -> Exit {
+pub async fn serve(
+    node: Node,
+    keeping: Option<Keeping>,
+    mut clock: Clock,
+    mut termination: Termination,
+) -> Exit {
     let mut engine = match keeping.map(|keeping| open(&keeping)).transpose() {
         Ok(None) => Engine::new(),
         Ok(Some((model, store))) => Engine::with(model, Some(store)),
@@ -54,8 +59,10 @@ pub async fn serve(node: Node, keeping: Option<Keeping>, mut termination: Termin
             signal = termination.requested() => break signal,
             () = mailbox.turn(&mut arrived) => {}
         }
+        engine.misunderstood(mailbox.misunderstood());
+        let now_ms = clock.now_ms(arrived.len());
         let requests = arrived.drain(..).map(|Request { from, body }| (from, body));
-        engine.turn(requests, now_ms(), |to, answer| mailbox.reply(to, answer));
+        engine.turn(requests, now_ms, |to, answer| mailbox.reply(to, answer));
         if let Err(error) = engine.settle() {
             // Not even the replies of this turn that changed nothing: what they say may be of what is lost.
             tracing::error!("the store cannot be written, nothing more is acknowledged: {error}");
@@ -69,6 +76,7 @@ pub async fn serve(node: Node, keeping: Option<Keeping>, mut termination: Termin
     tracing::info!(
         nodes = node.nodes().len(),
         requests = stats.requests,
+        misunderstood = stats.misunderstood,
         turns = stats.turns,
         records = stats.records,
         users = stats.users,
@@ -100,10 +108,4 @@ fn open(keeping: &Keeping) -> Result<(Model, Store), OpenError> {
         begun.elapsed().as_secs_f64()
     );
     Ok((model, store))
-}
-
-/// The wall clock. It may jump; the model keeps the times of its records in order.
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }

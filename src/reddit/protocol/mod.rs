@@ -28,7 +28,7 @@ pub use super::model::{
 };
 
 /// Sides with different versions refuse each other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A request on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,10 +124,14 @@ pub struct Stats {
     pub sessions: u64,
     /// Requests answered since it started.
     pub requests: u64,
+    /// Messages to its actors that are no requests. Each was refused.
+    pub misunderstood: u64,
     /// Records applied since it started.
     pub records: u64,
     /// Turns taken since it started.
     pub turns: u64,
+    /// Operations that were asked for again and had been carried out.
+    pub repeated: u64,
     /// Records in its store since that was made; 0 without a store.
     pub position: u64,
 }
