@@ -40,11 +40,14 @@ mod location;
 mod mailbox;
 mod monitor;
 mod names;
+mod network;
 mod notify;
 mod options;
 mod outbox;
 mod server;
+mod tcp;
 mod termination;
+mod tls;
 mod transport;
 
 pub use backoff::Backoff;
@@ -57,7 +60,12 @@ pub use local::{Address, Keeper, Node, Ping, RegisterError, Registered, Service,
 pub use location::{Location, LocationError};
 pub use mailbox::{Caller, Mailbox, Request};
 pub use monitor::{Down, Monitor, Reason};
+pub use network::{Network, NetworkError, Tls};
 pub use notify::Notifier;
 pub use options::{Listen, Options};
 pub use server::{Call, Limits, ReplyTo, Server};
 pub use termination::Termination;
+
+/// What `provost certs` has to know.
+pub(crate) use network::TLS_DIR;
+pub(crate) use tls::SCHEME as CERTIFICATE_SCHEME;

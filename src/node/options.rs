@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 
 use super::frame::MAX_FRAME;
+use super::network::Network;
 use super::server::Limits;
 
 /// How a node is set up. [`Options::default`] is right for nodes of one machine and one user.
@@ -29,6 +30,9 @@ pub struct Options {
     /// How long connecting may take. A peer that is being restarted under a supervisor that holds its socket answers only
     /// once it is back.
     pub patience: Duration,
+    /// How it is reached from other machines and finds nodes there. `None`: as the environment variables say
+    /// ([`Network::from_env`]), which is not at all where none is set.
+    pub network: Option<Network>,
 }
 
 /// Whether others can connect to a node.
@@ -36,7 +40,8 @@ pub struct Options {
 pub enum Listen {
     /// On the socket that a supervisor hands down (`LISTEN_FDS`), else on its own in [`Options::folder`].
     Socket,
-    /// Not at all: it only connects to others, which then can call it (a hidden node).
+    /// Not at all, unless on a port of [`Options::network`]: it only connects to others, which then can call it (a hidden
+    /// node).
     Nowhere,
 }
 
@@ -50,6 +55,7 @@ impl Default for Options {
             frame: MAX_FRAME,
             uids: Vec::new(),
             patience: Duration::from_secs(5),
+            network: None,
         }
     }
 }
