@@ -9,6 +9,7 @@
 
 mod add;
 mod args;
+mod certs;
 mod change;
 mod check;
 pub mod console;
@@ -64,6 +65,7 @@ pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Ex
     let verb = match args.verb.unwrap_or(Verb::Up(UpArgs::default())) {
         Verb::Up(up) => return launch(file.as_deref(), Launch::Up(up)),
         Verb::Run(args) => return run_command::run(&args),
+        Verb::Certs(verb) => return certs::run(&verb),
         Verb::Supervise(args) => return launch(None, Launch::Supervise(args)),
         verb => verb,
     };
@@ -133,6 +135,7 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Events(args) => events::run(&client, &args).await,
             Verb::Up(_)
             | Verb::Run(_)
+            | Verb::Certs(_)
             | Verb::Supervise(_)
             | Verb::Check
             | Verb::Prove(_)

@@ -40,10 +40,13 @@ mod location;
 mod mailbox;
 mod monitor;
 mod names;
+mod network;
 mod notify;
 mod options;
 mod outbox;
+mod tcp;
 mod termination;
+mod tls;
 mod transport;
 
 pub use backoff::Backoff;
@@ -55,6 +58,11 @@ pub use local::{Address, Keeper, Node, Ping, RegisterError, Registered, Service,
 pub use location::{Location, LocationError};
 pub use mailbox::{Caller, Mailbox, Request};
 pub use monitor::{Down, Monitor, Reason};
+pub use network::{Network, NetworkError, Tls};
 pub use notify::Notifier;
 pub use options::{Limits, Listen, Options};
 pub use termination::Termination;
+
+/// What `provost certs` has to know.
+pub(crate) use network::TLS_DIR;
+pub(crate) use tls::SCHEME as CERTIFICATE_SCHEME;

@@ -179,7 +179,7 @@ impl Claim {
             Evidence::Sockets(seen) => (Topic::Sockets, sockets::judge(seen), sockets::by_hand(seen)),
             Evidence::Memory(seen) => (Topic::Memory, memory::judge(seen), memory::by_hand(seen)),
             Evidence::Terminals(seen) => (Topic::Terminals, terminals::judge(seen), terminals::by_hand()),
-            Evidence::Machines(seen) => (Topic::Machines, machines::judge(seen), machines::by_hand(seen)),
+            Evidence::Machines(seen) => (Topic::Machines, machines::judge(seen), machines::by_hand()),
             Evidence::Contrast(seen) => (Topic::Contrast, contrast::judge(seen), contrast::by_hand()),
             Evidence::Skipped { of, .. } => (*of, Vec::new(), Vec::new()),
             Evidence::Nothing { of, why } => {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::store::OpenError;
-use crate::node::{ListenError, StartError};
+use crate::node::{ListenError, NetworkError, StartError};
 
 /// Why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Exit {
     InUse = 75,
     /// Engine and client do not fit together (`EX_PROTOCOL`).
     Incompatible = 76,
+    /// The network is not set up as it was told to be: a certificate is missing, say (`EX_CONFIG`).
+    Misconfigured = 78,
 }
 
 impl From<Exit> for ExitCode {
@@ -43,6 +45,8 @@ impl Exit {
         match error {
             StartError::Listen(ListenError::InUse { .. }) => Exit::InUse,
             StartError::Name(_) | StartError::Listen(_) | StartError::Folder(_) => Exit::CannotListen,
+            StartError::Network(NetworkError::Listen { .. }) => Exit::CannotListen,
+            StartError::Network(_) => Exit::Misconfigured,
             StartError::Frame(_) | StartError::Thread(_) => Exit::System,
         }
     }
