@@ -58,7 +58,7 @@ fn who_disconnects_loses_the_calls_under_way_and_may_connect_again() {
     local(async {
         let hood = Hood::new();
         let engine = hood.start("engine");
-        let mut silent: Mailbox<u32, u32> = engine.mailbox();
+        let silent: Mailbox<u32, u32> = engine.mailbox();
         engine.register("silent", &silent).await.unwrap();
         let client = hood.start("client@1");
         assert!(!client.disconnect("engine"), "not connected yet");
