@@ -311,6 +311,52 @@ fn a_request_that_is_dropped_or_not_flushed_or_not_understood_is_refused_at_once
 }
 
 #[test]
+fn two_mailboxes_that_reply_by_turns_to_two_peers_each_let_go_of_their_own_replies() {
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start("engine");
+        let mut mailboxes: [Mailbox<u32, u32>; 2] = [engine.mailbox(), engine.mailbox()];
+        let names = ["first", "second"];
+        for (name, mailbox) in names.iter().zip(&mailboxes) {
+            engine.register(name, mailbox).await.unwrap();
+        }
+        let mut asked = Vec::new();
+        for peer in ["client@1", "client@2"] {
+            let client = hood.hidden(peer);
+            client.connect("engine").await.unwrap();
+            for number in 0..10u32 {
+                for name in names {
+                    let client = client.clone();
+                    asked.push(tokio::task::spawn_local(async move {
+                        (name, number, client.call::<_, u32>(name, &number, PATIENCE).await)
+                    }));
+                }
+            }
+        }
+        let mut held = [Vec::new(), Vec::new()];
+        for (mailbox, held) in mailboxes.iter().zip(&mut held) {
+            while held.len() < 20 {
+                let mut requests = Vec::new();
+                mailbox.turn(&mut requests).await;
+                held.append(&mut requests);
+            }
+        }
+        let [first, second] = &mut mailboxes;
+        let [ones, others] = held;
+        for (one, other) in ones.into_iter().zip(others.into_iter().rev()) {
+            first.reply(one.from, &(one.body + 100));
+            second.reply(other.from, &(other.body + 200));
+        }
+        first.flush();
+        second.flush();
+        for call in asked {
+            let (name, number, reply) = call.await.unwrap();
+            assert_eq!(reply, Ok(number + if name == "first" { 100 } else { 200 }));
+        }
+    });
+}
+
+#[test]
 fn casts_arrive_in_order_and_as_many_as_were_sent() {
     local(async {
         const CASTS: u32 = 10_000;

@@ -9,6 +9,8 @@ use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use payload::{BOUND, CLIENT, Place, place};
 use provost::os::command::{self, on_own_terminal};
 use serde_json::Value;
@@ -136,6 +138,32 @@ fn a_person_at_the_prompt_goes_on_at_the_next_engine() {
     ada.sees("posted t3_1");
     ada.types("feed");
     ada.sees("To somebody");
+    ada.leaves();
+}
+
+#[test]
+fn what_an_engine_did_not_answer_before_it_died_is_asked_of_the_next_one() {
+    let place = place();
+    let store = place.dir.path().join("store");
+    let keeping = ["--store", store.to_str().unwrap()];
+    let mut engine = place.named_engine(&keeping);
+    let mut ada = Person::sits_down(&place, &["--wait-engine", "60s"]);
+    ada.sees("nobody@engine> ");
+    ada.types("register ada");
+    ada.sees("you are ada");
+    ada.types("create rust");
+    ada.sees("r/rust is open");
+    engine.signal(Signal::SIGSTOP);
+    waitpid(engine.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
+    ada.types("post rust 'Into the void?'");
+    // The line is on the screen; whether the request is already under way makes no difference.
+    ada.sees("void?'");
+    engine.child.kill().unwrap();
+    engine.wait();
+    let _engine = place.named_engine(&keeping);
+    ada.sees("posted t3_1");
+    ada.types("feed --json");
+    ada.sees("Into the void?");
     ada.leaves();
 }
 
