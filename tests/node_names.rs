@@ -54,6 +54,30 @@ fn the_side_that_was_connected_to_calls_back_over_the_same_connection() {
 }
 
 #[test]
+fn who_disconnects_loses_the_calls_under_way_and_may_connect_again() {
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start("engine");
+        let silent: Mailbox<u32, u32> = engine.mailbox();
+        engine.register("silent", &silent).await.unwrap();
+        let client = hood.start("client@1");
+        assert!(!client.disconnect("engine"), "not connected yet");
+        client.connect("engine").await.unwrap();
+        let address = client.find("silent", PATIENCE).await.unwrap();
+        let monitor = client.monitor(&address);
+        let mut requests = Vec::new();
+        let (reply, ()) = tokio::join!(client.call::<_, u32>(&address, &1u32, PATIENCE), async {
+            silent.turn(&mut requests).await;
+            assert!(client.disconnect("engine"));
+        });
+        assert_eq!(reply.unwrap_err(), CallError::Lost(Lost::Closed));
+        assert_eq!(monitor.await.node, "engine");
+        client.connect("engine").await.unwrap();
+        assert!(client.find("silent", PATIENCE).await.is_some());
+    });
+}
+
+#[test]
 fn own_names_are_called_as_any_others() {
     local(async {
         let hood = Hood::new();
@@ -283,6 +307,52 @@ fn a_request_that_is_dropped_or_not_flushed_or_not_understood_is_refused_at_once
         let _other = engine.serve("text", |_: u32| "not a number".to_owned()).await.unwrap();
         let error = client.call::<_, bool>("text", &1u32, PATIENCE).await.unwrap_err();
         assert_eq!(error, CallError::BadReply);
+    });
+}
+
+#[test]
+fn two_mailboxes_that_reply_by_turns_to_two_peers_each_let_go_of_their_own_replies() {
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start("engine");
+        let mut mailboxes: [Mailbox<u32, u32>; 2] = [engine.mailbox(), engine.mailbox()];
+        let names = ["first", "second"];
+        for (name, mailbox) in names.iter().zip(&mailboxes) {
+            engine.register(name, mailbox).await.unwrap();
+        }
+        let mut asked = Vec::new();
+        for peer in ["client@1", "client@2"] {
+            let client = hood.hidden(peer);
+            client.connect("engine").await.unwrap();
+            for number in 0..10u32 {
+                for name in names {
+                    let client = client.clone();
+                    asked.push(tokio::task::spawn_local(async move {
+                        (name, number, client.call::<_, u32>(name, &number, PATIENCE).await)
+                    }));
+                }
+            }
+        }
+        let mut held = [Vec::new(), Vec::new()];
+        for (mailbox, held) in mailboxes.iter().zip(&mut held) {
+            while held.len() < 20 {
+                let mut requests = Vec::new();
+                mailbox.turn(&mut requests).await;
+                held.append(&mut requests);
+            }
+        }
+        let [first, second] = &mut mailboxes;
+        let [ones, others] = held;
+        for (one, other) in ones.into_iter().zip(others.into_iter().rev()) {
+            first.reply(one.from, &(one.body + 100));
+            second.reply(other.from, &(other.body + 200));
+        }
+        first.flush();
+        second.flush();
+        for call in asked {
+            let (name, number, reply) = call.await.unwrap();
+            assert_eq!(reply, Ok(number + if name == "first" { 100 } else { 200 }));
+        }
     });
 }
 

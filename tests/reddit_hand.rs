@@ -9,6 +9,8 @@ use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use payload::{BOUND, CLIENT, Place, place};
 use provost::os::command::{self, on_own_terminal};
 use serde_json::Value;
@@ -73,7 +75,7 @@ impl Drop for Person {
 #[test]
 fn two_people_at_two_terminals_see_each_other_s_posts_and_messages() {
     let place = place();
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     let mut ada = Person::sits_down(&place, &[]);
     ada.sees("nobody@engine> ");
     ada.types("register ada");
@@ -120,7 +122,7 @@ fn a_person_at_the_prompt_goes_on_at_the_next_engine() {
     let place = place();
     let store = place.dir.path().join("store");
     let keeping = ["--store", store.to_str().unwrap()];
-    let mut engine = place.engine(&keeping);
+    let mut engine = place.named_engine(&keeping);
     let mut ada = Person::sits_down(&place, &[]);
     ada.sees("nobody@engine> ");
     ada.types("register ada");
@@ -131,11 +133,37 @@ fn a_person_at_the_prompt_goes_on_at_the_next_engine() {
     engine.wait();
     ada.types("post rust 'To nobody'");
     ada.sees("engine not available: connection refused at ");
-    let _engine = place.engine(&keeping);
+    let _engine = place.named_engine(&keeping);
     ada.types("post rust 'To somebody'");
     ada.sees("posted t3_1");
     ada.types("feed");
     ada.sees("To somebody");
+    ada.leaves();
+}
+
+#[test]
+fn what_an_engine_did_not_answer_before_it_died_is_asked_of_the_next_one() {
+    let place = place();
+    let store = place.dir.path().join("store");
+    let keeping = ["--store", store.to_str().unwrap()];
+    let mut engine = place.named_engine(&keeping);
+    let mut ada = Person::sits_down(&place, &["--wait-engine", "60s"]);
+    ada.sees("nobody@engine> ");
+    ada.types("register ada");
+    ada.sees("you are ada");
+    ada.types("create rust");
+    ada.sees("r/rust is open");
+    engine.signal(Signal::SIGSTOP);
+    waitpid(engine.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
+    ada.types("post rust 'Into the void?'");
+    // The line is on the screen; whether the request is already under way makes no difference.
+    ada.sees("void?'");
+    engine.child.kill().unwrap();
+    engine.wait();
+    let _engine = place.named_engine(&keeping);
+    ada.sees("posted t3_1");
+    ada.types("feed --json");
+    ada.sees("Into the void?");
     ada.leaves();
 }
 
@@ -146,7 +174,7 @@ fn json(text: &str) -> Value {
 #[test]
 fn every_verb_does_what_it_says() {
     let place = place();
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     let say = |words: &[&str]| place.said(words);
     assert_eq!(say(&["register", "ada"]), "you are ada\n");
     assert_eq!(say(&["register", "Ada"]), "you are Ada\n", "again, with the same secret");
@@ -194,7 +222,7 @@ fn every_verb_does_what_it_says() {
 #[test]
 fn what_the_engine_refuses_is_code_1_and_the_reason_is_told() {
     let place = place();
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     place.said(&["register", "ada"]);
     for (words, reason) in [
         (&["register", "xy"][..], "the username has fewer than 3 characters"),
@@ -219,13 +247,13 @@ fn what_the_engine_refuses_is_code_1_and_the_reason_is_told() {
 #[test]
 fn secrets_are_for_their_owner_only_and_outlive_the_engine() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.named_engine(&[]);
     place.said(&["register", "ada"]);
     let folder = place.dir.path().join("state/reddit-client");
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&folder.join("ada.secret"))), (0o700, 0o600));
     drop(engine);
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     // An engine without a store has forgotten everybody.
     let (code, told) = place.refused(&["whoami"]);
     assert_eq!((code, told.as_str()), (Some(2), "reddit-client: this engine knows no ada: register ada\n"));
@@ -236,7 +264,7 @@ fn secrets_are_for_their_owner_only_and_outlive_the_engine() {
 #[test]
 fn a_script_ends_at_the_first_line_that_fails() {
     let place = place();
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     let mut script = place.command(CLIENT);
     script.arg("interactive").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut script = script.spawn().unwrap();

@@ -24,7 +24,7 @@ fn json(text: &str) -> Value {
 #[test]
 fn s01_entry_each_program_is_started_alone_and_is_a_process_of_its_own() {
     let place = place();
-    let mut engine = place.engine(&[]);
+    let mut engine = place.named_engine(&[]);
     let mut client =
         Process::start(place.command(CLIENT).args(["simulate", "--name", "client@1", "--users", "50"]));
     let line = client.wait_for("registered at engine");
@@ -41,7 +41,7 @@ fn s01_entry_each_program_is_started_alone_and_is_a_process_of_its_own() {
 #[test]
 fn s03_init_twice_is_told_and_connecting_twice_is_once() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.named_engine(&[]);
     local(async {
         let node = place.node("client@1");
         let again = Node::start_with(
@@ -65,7 +65,7 @@ fn s04_ping_is_pong_with_the_pid_and_pang_when_nobody_answers() {
         assert!(told.starts_with(&format!("reddit-client: engine not available: {why}")), "{told}");
     };
     pang("no socket at ");
-    let engine = place.engine(&[]);
+    let engine = place.named_engine(&[]);
     assert_eq!(place.said(&["ping"]), format!("pong: engine (pid {})\n", engine.pid()));
     assert_eq!(json(&place.said(&["ping", "--json"]))["engine"]["pid"], engine.child.id());
     engine.signal(Signal::SIGSTOP);
@@ -100,7 +100,7 @@ fn s05_noengine_is_code_69_in_words_and_an_engine_that_comes_later_is_waited_for
     }
     let mut early = Process::start(place.command(CLIENT).args(["register", "ada", "--wait-engine", "60s"]));
     early.wait_for("engine not available: no socket at ");
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     assert_eq!(early.wait().code(), Some(0), "{:?}", early.seen);
     assert_eq!(early.seen.last().unwrap(), "you are ada");
 }
@@ -117,7 +117,7 @@ fn script(lines: &str) -> fs::File {
 #[test]
 fn s06_registry_names_of_the_engine_come_and_go_with_it() {
     let place = place();
-    let mut engine = place.engine(&[]);
+    let mut engine = place.named_engine(&[]);
     local(async {
         let node = place.node("looker");
         let _keeper = node.keep_connected("engine");
@@ -146,7 +146,7 @@ fn s06_registry_names_of_the_engine_come_and_go_with_it() {
             tokio::task::spawn_local(async move { node.find("user_registry", BOUND).await })
         };
         tokio::task::yield_now().await;
-        let second = place.engine(&[]);
+        let second = place.named_engine(&[]);
         let found = lookup.await.unwrap().unwrap();
         assert_eq!(found.node().pid, second.child.id());
         assert_ne!(found.node(), first[0].node());
@@ -159,7 +159,7 @@ fn s06_registry_names_of_the_engine_come_and_go_with_it() {
 #[test]
 fn s07_remote_call_is_served_and_has_its_effect_and_what_is_no_request_is_told_and_counted() {
     let place = place();
-    let engine = place.engine(&[]);
+    let engine = place.named_engine(&[]);
     place.said(&["register", "ada"]);
     local(async {
         let node = place.node("other");
@@ -182,7 +182,7 @@ fn s07_remote_call_is_served_and_has_its_effect_and_what_is_no_request_is_told_a
 #[test]
 fn s19_shared_the_feed_of_one_process_shows_what_a_user_of_another_posted() {
     let place = place();
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     for words in [
         &["register", "ada"][..],
         &["create", "rust"],
@@ -208,7 +208,7 @@ fn s23_perm_another_user_is_refused() {
         return;
     }
     let place = place();
-    let _engine = place.engine(&[]);
+    let _engine = place.named_engine(&[]);
     let stranger = || {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", CLIENT, "ping"]);
@@ -241,4 +241,28 @@ fn s23_perm_a_socket_that_is_no_engine_s_is_told() {
     let mut client = client;
     assert_eq!(client.wait().code(), Some(76), "{:?}", client.seen);
     assert_eq!(client.count("the engine cannot be used: "), 1, "{:?}", client.seen);
+}
+
+#[test]
+fn s02_name_an_engine_s_name_is_had_once_and_a_client_without_one_gets_the_next_free_number() {
+    let place = place();
+    let engine = place.named_engine(&[]);
+    let mut second = Process::start(&mut place.command(ENGINE));
+    assert_eq!(second.wait().code(), Some(75));
+    assert_eq!(second.count(&format!("(pid {})", engine.pid())), 1, "{:?}", second.seen);
+
+    let client = |name: &str| {
+        let mut client = Process::start(place.command(CLIENT).args(["simulate", "--users", "5"]));
+        let line = client.wait_for("registered at");
+        assert!(line.starts_with(&format!("{name} ")), "not {name}: {line}");
+        client
+    };
+    let mut first = client("client@1");
+    let _second = client("client@2");
+    let _third = client("client@3");
+    first.child.kill().unwrap();
+    first.wait();
+    let _first = client("client@1");
+    let mut taken = Process::start(place.command(CLIENT).args(["simulate", "--name", "client@2"]));
+    assert_eq!(taken.wait().code(), Some(75), "{:?}", taken.seen);
 }

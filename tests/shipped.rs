@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use support::{Launcher, Project, alive, eventually, kill, read, stat};
 
@@ -73,6 +74,25 @@ fn a_killed_engine_returns_and_the_clients_survive_and_reconnect() {
         let text = log(&launcher, client);
         assert!(!text.contains("engine not available"), "no connection was refused meanwhile: {text}");
     }
+}
+
+#[test]
+fn a_person_uses_the_engine_of_a_running_project_by_its_name() {
+    let launcher = shipped();
+    let engine = launcher.pid_of("engine").unwrap();
+    let by_hand = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reddit-client"));
+        command.args(words).stdin(Stdio::null()).env("PROVOST_RUN_DIR", launcher.project.path("run"));
+        let output = command.env("XDG_STATE_HOME", launcher.project.path("state")).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(by_hand(&["ping"]), format!("pong: engine (pid {engine})\n"));
+    by_hand(&["register", "somebody"]);
+    by_hand(&["create", "by_hand"]);
+    by_hand(&["post", "by_hand", "Among the simulated"]);
+    kill(engine, libc::SIGKILL);
+    assert!(by_hand(&["feed", "--wait-engine", "60s"]).contains("Among the simulated"));
 }
 
 #[test]

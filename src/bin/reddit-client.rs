@@ -1,4 +1,4 @@
-//! `reddit-client`: a process full of simulated users, the reports of such processes, or one person's hand.
+//! `reddit-client`: a process full of simulated users, the reports of such processes, and one person's hand.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -15,9 +15,12 @@ use tracing_subscriber::EnvFilter;
 
 /// Users of a Reddit: many simulated ones, or you.
 ///
-/// Without a verb it simulates. With one it does that one thing, for a user whose secret it keeps for you:
+/// Without a verb it simulates: the users register, join subreddits, post, vote, comment, write to each other and read, and
+/// every second one line tells how many actions the engine answered and how fast; on a terminal, a bar. Without an engine
+/// it says so and tries again until there is one; when the engine is restarted it goes on, and asks again for what was not
+/// answered.
 ///
-///   reddit-client register ada; reddit-client create rust; reddit-client post rust "Hello"
+/// With a verb it does that one thing, for a user whose secret it keeps for you: register ada, create rust, post rust Hello.
 #[derive(Debug, Parser)]
 #[command(name = "reddit-client", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Options {
@@ -30,15 +33,15 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Simulate many users (the same as no verb)
+    /// Simulate users (the same as no verb)
     ///
     /// They register, join subreddits, post, vote, comment, write to each other and read, come and go, and every second
     /// one line tells how many actions the engine answered and how fast; on a terminal, a bar.
     ///
     /// Without an engine it says so and tries again until there is one; when the engine is restarted it goes on, and asks
     /// again for what was not answered.
-    Simulate(Arguments),
-    /// Tell the reports of one simulation or several together, from what they wrote with --report-json
+    Simulate(Box<Arguments>),
+    /// Tell the reports of one client or several together, from what they wrote with --report-json
     Report(Tell),
     #[command(flatten)]
     ByHand(ByHand),
@@ -84,7 +87,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     match options.verb {
         None => simulate(options.simulate),
-        Some(Verb::Simulate(arguments)) => simulate(arguments),
+        Some(Verb::Simulate(arguments)) => simulate(*arguments),
         Some(Verb::Report(told)) => tell(&told),
         Some(Verb::ByHand(by_hand)) => {
             // What goes wrong is told by the verb itself.
@@ -117,8 +120,18 @@ fn simulate(arguments: Arguments) -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Exit {
+    let node = match simulator::start(&arguments.engine, arguments.name.as_deref(), arguments.patience()) {
+        Ok(node) => node,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Exit::of_start(&error);
+        }
+    };
     match Termination::listen() {
-        Ok(termination) => simulator::run(arguments.into(), termination).await,
+        Ok(termination) => {
+            let options = arguments.called(node.identity().node.clone());
+            simulator::run(node, options, termination).await
+        }
         Err(error) => {
             tracing::error!("cannot take over SIGTERM: {error}");
             Exit::System

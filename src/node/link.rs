@@ -100,8 +100,8 @@ pub(super) struct Link {
     took: Cell<u32>,
     /// Bytes of the peer's requests that wait in mailboxes.
     untaken: Cell<usize>,
-    /// Stands in a mailbox's list of links to write to.
-    pub(super) touched: Cell<bool>,
+    /// Where the mailbox that replied to it last has its draft.
+    pub(super) draft: Cell<usize>,
     /// Mailboxes of the peer that have or had a name and are not gone.
     alive: RefCell<BTreeSet<u32>>,
     pub(super) watchers: RefCell<Watchers>,
@@ -158,7 +158,7 @@ impl Link {
             their_casts: Cell::new(0),
             took: Cell::new(0),
             untaken: Cell::new(0),
-            touched: Cell::new(false),
+            draft: Cell::new(0),
             alive: RefCell::default(),
             watchers: RefCell::default(),
             named: Cell::new(false),
@@ -314,25 +314,27 @@ impl Link {
         self.changed.notify_one();
     }
 
-    /// Answers a call of the peer with frames that are encoded already. They leave with the next [`send`](Link::send).
-    pub(super) fn answer(&self, frames: &[u8]) {
-        self.settle();
+    /// Answers `count` calls of the peer with frames that are encoded already. They leave with the next
+    /// [`send`](Link::send). What comes back in `frames` is empty, and kept for the next ones.
+    pub(super) fn answer(&self, frames: &mut Vec<u8>, count: usize) {
+        self.settle(count);
         if self.ended.get().is_none() {
             self.outbox.borrow_mut().add(frames);
         }
+        frames.clear();
     }
 
     /// Answers call `id` of the peer with an encoded body.
     pub(super) fn answer_body(&self, id: u32, body: &[u8]) {
         let mut frame = Vec::new();
         super::frame::append_raw(&mut frame, Kind::Reply, id, body);
-        self.answer(&frame);
+        self.answer(&mut frame, 1);
         self.changed.notify_one();
     }
 
     /// Tells the peer that its call `id` will have no reply.
     pub(super) fn refuse(&self, id: u32, fault: Fault) {
-        self.settle();
+        self.settle(1);
         if self.ended.get().is_none() {
             let appended = self.outbox.borrow_mut().append(Kind::Fault, id, &fault);
             if let Err(error) = appended {
@@ -342,8 +344,9 @@ impl Link {
         }
     }
 
-    fn settle(&self) {
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+    fn settle(&self, count: usize) {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        self.in_flight.set(self.in_flight.get().saturating_sub(count));
     }
 
     /// Writes what waits. What the socket does not take is written later by the driver.

@@ -21,6 +21,7 @@ use super::hello::Identity;
 use super::linger::Linger;
 use super::link::Link;
 use super::local::Node;
+use super::outbox;
 
 /// Who waits for the reply to an idempotent request: a link, and the id the request has there.
 pub(super) type Waiter = (Rc<Link>, u32);
@@ -43,21 +44,24 @@ pub struct Mailbox<Q, R> {
     index: u32,
     node: Node,
     linger: Cell<Linger>,
-    /// Replies of this turn, encoded, one behind the other.
-    staged: Vec<u8>,
-    parts: Vec<Part>,
-    /// Links with something to write, each once.
-    touched: Vec<Rc<Link>>,
+    /// Replies of this turn, for each link that gets any.
+    drafts: Vec<Draft>,
+    /// Those to idempotent requests, whoever waits for them by then.
+    once: Vec<(Key, Answers, Vec<u8>)>,
+    /// Buffers for the next drafts.
+    spare: Vec<Vec<u8>>,
     reply: PhantomData<fn(R)>,
 }
 
-/// One staged reply.
-struct Part {
+/// Buffers that are kept.
+const SPARE: usize = 64;
+
+/// Replies to one link, encoded once, where they are sent from.
+struct Draft {
     link: Rc<Link>,
-    request: u32,
-    /// Where it ends; it begins where the last one ends.
-    end: usize,
-    once: Option<Key>,
+    frames: Vec<u8>,
+    /// What they reply to.
+    requests: Vec<u32>,
 }
 
 /// Requests that were not taken yet.
@@ -116,9 +120,9 @@ impl<Q: DeserializeOwned + 'static, R: Serialize> Mailbox<Q, R> {
             index,
             node,
             linger: Cell::new(Linger::new()),
-            staged: Vec::new(),
-            parts: Vec::new(),
-            touched: Vec::new(),
+            drafts: Vec::new(),
+            once: Vec::new(),
+            spare: Vec::new(),
             reply: PhantomData,
         }
     }
@@ -156,49 +160,60 @@ impl<Q: DeserializeOwned + 'static, R: Serialize> Mailbox<Q, R> {
     /// dropped. Of one that is too large for the caller, the caller is told.
     pub fn reply(&mut self, mut to: Caller, reply: &R) {
         let Some(Open { link, request, manner, .. }) = to.open.take() else { return };
-        let once = match manner {
-            Manner::Cast => return,
-            Manner::Call => None,
-            Manner::Once(key) => Some(key),
-        };
         let limit = link.limit();
-        if frame::append_within(limit, &mut self.staged, Kind::Reply, request, reply).is_err() {
-            let fault = Fault::ReplyTooLarge { limit: limit as u32 };
-            tracing::error!("cannot reply to {}: {fault}", link.peer.identity);
-            match once {
-                None => link.refuse(request, fault),
-                Some(key) => refuse_all(&link.answers, key, fault),
+        let fault = Fault::ReplyTooLarge { limit: limit as u32 };
+        match manner {
+            Manner::Cast => {}
+            Manner::Call => {
+                let draft = self.draft(&link);
+                if frame::append_within(limit, &mut draft.frames, Kind::Reply, request, reply).is_ok() {
+                    draft.requests.push(request);
+                } else {
+                    tracing::error!("cannot reply to {}: {fault}", link.peer.identity);
+                    link.refuse(request, fault);
+                }
             }
-            return;
+            Manner::Once(key) => {
+                let mut frame = Vec::new();
+                if frame::append_within(limit, &mut frame, Kind::Reply, request, reply).is_ok() {
+                    self.once.push((key, Rc::clone(&link.answers), frame));
+                } else {
+                    tracing::error!("cannot reply to {}: {fault}", link.peer.identity);
+                    refuse_all(&link.answers, key, fault);
+                }
+            }
         }
-        self.parts.push(Part { link, request, end: self.staged.len(), once });
+    }
+
+    /// The replies to a link. Where two mailboxes take turns in replying to one link, it has several drafts.
+    fn draft(&mut self, link: &Rc<Link>) -> &mut Draft {
+        let mut at = link.draft.get();
+        if self.drafts.get(at).is_none_or(|draft| !Rc::ptr_eq(&draft.link, link)) {
+            let frames = self.spare.pop().unwrap_or_default();
+            at = self.drafts.len();
+            link.draft.set(at);
+            self.drafts.push(Draft { link: Rc::clone(link), frames, requests: Vec::new() });
+        }
+        &mut self.drafts[at]
     }
 
     /// Lets the replies go, in one write for each peer that gets any. What a slow peer's socket does not take is written
     /// later, by the node.
     pub fn flush(&mut self) {
-        let mut begin = 0;
-        for Part { link, request: _, end, once } in self.parts.drain(..) {
-            let frame = &self.staged[begin..end];
-            begin = end;
-            if let Some(key) = once {
-                let body = &frame[frame::BODY..];
-                let waiters = link.answers.borrow_mut().finish(key, body);
-                for (link, request) in waiters {
-                    link.answer_body(request, body);
-                }
-                continue;
-            }
-            link.answer(frame);
-            if !link.touched.replace(true) {
-                self.touched.push(link);
+        for (key, answers, frame) in self.once.drain(..) {
+            let body = &frame[frame::BODY..];
+            let waiters = answers.borrow_mut().finish(key, body);
+            for (link, request) in waiters {
+                link.answer_body(request, body);
             }
         }
-        self.staged.clear();
-        self.staged.shrink_to(1 << 20);
-        for link in self.touched.drain(..) {
-            link.touched.set(false);
+        for Draft { link, mut frames, requests } in self.drafts.drain(..) {
+            link.answer(&mut frames, requests.len());
             link.send();
+            if self.spare.len() < SPARE {
+                frames.shrink_to(outbox::KEPT);
+                self.spare.push(frames);
+            }
         }
     }
 }
@@ -206,11 +221,11 @@ impl<Q: DeserializeOwned + 'static, R: Serialize> Mailbox<Q, R> {
 impl<Q, R> Drop for Mailbox<Q, R> {
     fn drop(&mut self) {
         // Replies that were not flushed were not to leave.
-        for Part { link, request, once, .. } in self.parts.drain(..) {
-            match once {
-                Some(key) => refuse_all(&link.answers, key, Fault::GivenUp),
-                None => link.refuse(request, Fault::GivenUp),
-            }
+        for (key, answers, _) in self.once.drain(..) {
+            refuse_all(&answers, key, Fault::GivenUp);
+        }
+        for Draft { link, requests, .. } in self.drafts.drain(..) {
+            requests.into_iter().for_each(|request| link.refuse(request, Fault::GivenUp));
         }
         self.node.shared.remove_mailbox(self.index);
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::frame::{self, FrameError, Kind, MAX_FRAME};
 
 /// Kept between turns; a buffer that had to grow past this is given back once it is empty.
-const KEPT: usize = 256 << 10;
+pub(super) const KEPT: usize = 256 << 10;
 
 /// One growing buffer of a connection: a turn's frames go out in one write.
 #[derive(Debug, Default)]
@@ -38,9 +38,13 @@ impl Outbox {
         frame::append_within(limit, &mut self.bytes, kind, request, body)
     }
 
-    /// Adds frames that were encoded before.
-    pub(super) fn add(&mut self, frames: &[u8]) {
-        self.bytes.extend_from_slice(frames);
+    /// Adds frames that were encoded before: where nothing waits, without a copy, by exchanging the buffers.
+    pub(super) fn add(&mut self, frames: &mut Vec<u8>) {
+        if self.bytes.is_empty() {
+            std::mem::swap(&mut self.bytes, frames);
+        } else {
+            self.bytes.extend_from_slice(frames);
+        }
     }
 
     /// Bytes the kernel has not taken yet.

@@ -33,7 +33,8 @@ const DEPTH: usize = 64;
 pub async fn run(engine: Node, clients: Vec<simulator::Options>) -> io::Result<()> {
     let engine = spawn_local(serve(engine, None, Clock::Wall, Termination::listen()?));
     for client in clients {
-        spawn_local(simulator::run(client, Termination::listen()?));
+        let node = simulator::start(&client.engine, Some(&client.name), client.patience);
+        spawn_local(simulator::run(node.map_err(io::Error::other)?, client, Termination::listen()?));
     }
     // It ends when it is asked to stop; a panic of any task has ended the process before.
     let _ = engine.await;

@@ -143,7 +143,7 @@ impl Place {
     }
 
     /// An engine that is found here by its name.
-    pub fn engine(&self, options: &[&str]) -> Process {
+    pub fn named_engine(&self, options: &[&str]) -> Process {
         let mut engine = Process::start(self.command(ENGINE).args(options));
         engine.wait_for("listening on");
         engine

@@ -41,9 +41,10 @@ pub struct Arguments {
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 
-    /// Name of this client: its users are named after it. Without a supervisor it is 'client@' and the process id.
-    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
-    pub name: String,
+    /// Name of this client: its users are named after it [default: the first of client@1, client@2, ... that no other
+    /// process has]
+    #[arg(long, value_name = "NAME", value_parser = Identity::check_name)]
+    pub name: Option<String>,
 
     /// Actions in flight at once.
     #[arg(long, value_name = "D", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
@@ -99,10 +100,6 @@ pub struct Arguments {
     pub once: bool,
 }
 
-fn default_name() -> String {
-    Identity::name_from_env().unwrap_or_else(|| format!("client@{}", std::process::id()))
-}
-
 fn number(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "this is not a number".to_owned())
 }
@@ -121,11 +118,20 @@ fn exponent(text: &str) -> Result<f64, String> {
     }
 }
 
-impl From<Arguments> for Options {
-    fn from(typed: Arguments) -> Options {
+impl Arguments {
+    /// What to do without an engine.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        if self.once { Patience::Once } else { Patience::Endless }
+    }
+
+    /// The options of a client that has this name.
+    #[must_use]
+    pub fn called(self, name: String) -> Options {
+        let (patience, typed) = (self.patience(), self);
         Options {
             engine: typed.engine,
-            name: typed.name,
+            name,
             users: typed.users,
             shape: Shape { subreddits: typed.subreddits, exponent: typed.zipf, joins: typed.joins },
             mix: typed.mix,
@@ -141,7 +147,7 @@ impl From<Arguments> for Options {
             ledger: typed.ledger,
             trace: typed.trace,
             report_json: typed.report_json,
-            patience: if typed.once { Patience::Once } else { Patience::Endless },
+            patience,
         }
     }
 }

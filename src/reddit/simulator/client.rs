@@ -1,11 +1,9 @@
 //! The client process: finds the engine, lets the crowd act, comes back when the engine was away.
 
 use std::cell::RefCell;
-use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -13,14 +11,17 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::crowd::{Crowd, Enrolled};
-use super::kind::Kind;
-use super::report::{self, ClientReport, Latencies, Report, Storm, grouped};
+use super::report::{Storm, grouped};
 use super::stop::Stop;
 use super::usage::Look;
 use super::{Options, Patience, progress};
-use crate::node::{self, Backoff, ConnectError, Identity, Node, Termination};
+use crate::node::{
+    self, Backoff, ConnectError, Identity, Listen, ListenError, Node, StartError, Termination,
+};
 use crate::reddit::protocol::{EngineRequest, Reply, Request};
-use crate::reddit::{Exit, Remote};
+use crate::reddit::{Exit, Remote, Whereabouts};
+
+mod summary;
 
 /// A supervisor that owns the socket lets connections wait while the engine is being restarted.
 const ENDLESS_WELCOME: Duration = Duration::from_secs(10);
@@ -39,14 +40,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs one client until it is asked to stop, its time is over, or there is no engine and it is not to wait for one.
 /// Inside a [`LocalSet`](tokio::task::LocalSet).
-pub async fn run(options: Options, mut termination: Termination) -> Exit {
-    let node = match Node::start_with(&options.name, node_options(&options)) {
-        Ok(node) => node,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "{}: {error}", options.name);
-            return Exit::of_start(&error);
-        }
-    };
+pub async fn run(node: Node, options: Options, mut termination: Termination) -> Exit {
     let stop = Rc::new(Stop::default());
     let on_signal = Rc::clone(&stop);
     tokio::task::spawn_local(async move {
@@ -84,12 +78,29 @@ pub async fn run(options: Options, mut termination: Termination) -> Exit {
     client.tell_all(exit)
 }
 
-fn node_options(options: &Options) -> node::Options {
-    let patience = match options.patience {
+/// Starts the node of a client of that name; without one it is the first of client@1, client@2, ... that no process of
+/// this user has. Inside a [`LocalSet`](tokio::task::LocalSet).
+///
+/// # Errors
+/// [`StartError`].
+pub fn start(engine: &Whereabouts, name: Option<&str>, patience: Patience) -> Result<Node, StartError> {
+    let patience = match patience {
         Patience::Endless => ENDLESS_WELCOME,
         Patience::Once => ONCE_WELCOME,
     };
-    node::Options { patience, ..options.engine.options() }
+    let options = node::Options { patience, ..engine.options() };
+    if let Some(name) = name.map(ToOwned::to_owned).or_else(Identity::name_from_env) {
+        return Node::start_with(&name, options);
+    }
+    // Who listens under a name has it; the others see that.
+    let options = node::Options { listen: Listen::Socket, ..options };
+    let mut number = 1;
+    loop {
+        match Node::start_with(&format!("client@{number}"), options.clone()) {
+            Err(StartError::Listen(ListenError::InUse { .. })) => number += 1,
+            started => return started,
+        }
+    }
 }
 
 /// One client process.
@@ -269,6 +280,7 @@ impl Client {
             }
             if let Some(duration) = duration {
                 tokio::time::sleep(duration).await;
+                crowd.report().borrow_mut().end();
                 stop.want();
             }
         });
@@ -291,85 +303,6 @@ impl Client {
         let request = Request::Engine(EngineRequest::Fingerprint);
         if let Ok(Ok(Reply::Fingerprint(sum))) = engine.call(&request.into(), ENDLESS_WELCOME).await {
             self.fingerprint = Some(format!("{sum:016x}"));
-        }
-    }
-
-    /// Tells what was measured, if anything was.
-    fn tell_all(&self, exit: Exit) -> Exit {
-        let crowd = &self.crowd;
-        let mut kept = Ok(());
-        crowd.report().borrow_mut().end();
-        if progress::is_watched() {
-            progress::clear();
-        }
-        let measured = crowd.report().borrow().measured();
-        if !measured.is_zero() {
-            let report = self.report(measured);
-            if let Some(path) = &self.options.report_json {
-                kept = write_report(path, &report)
-                    .map_err(|error| format!("cannot write the report {}: {error}", path.display()));
-            }
-            // The reader may be gone, and there is nobody else to tell.
-            let _ = write!(io::stdout(), "{}", report::text(&report));
-            let _ = say(&self.options.name, &crowd.report().borrow().totals(measured));
-        }
-        let trace = crowd.finish_trace().transpose();
-        if let Ok(Some(line)) = &trace {
-            let _ = say(&self.options.name, line);
-        }
-        let trace = trace.map_err(|error| format!("cannot write the trace: {error}"));
-        let broken = crowd.broken().map_or(Ok(()), |why| Err(why.to_owned()));
-        for failed in [kept, trace.map(drop), broken] {
-            if let Err(why) = failed {
-                self.tell(&why);
-                return Exit::Storage;
-            }
-        }
-        exit
-    }
-
-    fn report(&self, measured: Duration) -> Report {
-        let recorder = self.crowd.report().borrow();
-        let started = recorder.since.map(|(_, at)| at.duration_since(UNIX_EPOCH).unwrap_or_default());
-        let options = &self.options;
-        let latencies = Kind::ALL.into_iter().zip(&recorder.totals).filter(|(_, us)| !us.is_empty());
-        let first_look = self.first_look.borrow();
-        let engine = self.last_look.as_ref().zip(first_look.as_ref());
-        let engine = engine.and_then(|(last, first)| last.since(first));
-        let client = ClientReport {
-            name: options.name.clone(),
-            pid: std::process::id(),
-            started_ms: started.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
-            seed: options.seed,
-            users: options.users,
-            subreddits: options.shape.subreddits,
-            mix: options.mix,
-            depth: options.depth,
-            rate: options.rate,
-            lockstep: options.lockstep,
-            time_scale: options.time_scale,
-            warm_up_s: options.warm_up.as_secs_f64(),
-            measured_s: measured.as_secs_f64(),
-            acknowledged: recorder.acknowledged(),
-            storm: self.storm,
-            reconnects: recorder.reconnects,
-            outages_ms: recorder.outages_ms.clone(),
-            lost_in_flight: recorder.lost_in_flight,
-            asked_again: recorder.asked_again,
-            missed: self.crowd.pace.missed(),
-            engine,
-            fingerprint: self.fingerprint.clone(),
-            samples: recorder.samples.clone(),
-        };
-        Report {
-            version: report::VERSION,
-            clients: vec![client],
-            actions: latencies.map(|(kind, us)| (kind.name().to_owned(), Latencies::of(us))).collect(),
-            errors: recorder.errors.clone(),
-            exponent: options.shape.exponent,
-            members: self.crowd.members(),
-            posts: recorder.posts.clone(),
-            votes: recorder.votes.clone(),
         }
     }
 
@@ -414,13 +347,6 @@ async fn report_every_second(name: String, whole: Option<Duration>, crowd: Rc<Cr
             return stop.want();
         }
     }
-}
-
-/// All or nothing: whoever reads it never sees a part.
-fn write_report(path: &Path, report: &Report) -> io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    fs::write(&unfinished, serde_json::to_vec(report)?)?;
-    fs::rename(&unfinished, path)
 }
 
 /// A line of output.

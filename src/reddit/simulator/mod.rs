@@ -40,7 +40,7 @@ use std::time::Duration;
 use super::Whereabouts;
 
 pub use arguments::Arguments;
-pub use client::run;
+pub use client::{run, start};
 pub use kind::Mix;
 pub use population::Shape;
 

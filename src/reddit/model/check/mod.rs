@@ -8,12 +8,14 @@
 //! cannot be seen in a store and is proven by tests that run one, as far as the ledgers of its clients ([`Ledgers`]) do not
 //! tell it.
 
-pub use ledger::{Account, Acknowledged, Deed, Ledgers, Sum};
+pub use deed::{Acknowledged, Deed, Sum};
+pub use ledger::{Account, Ledgers};
 
 use std::collections::HashSet;
 
 use super::{Entry, Model, OpId, Record};
 
+mod deed;
 mod ledger;
 mod orders;
 mod tables;
