@@ -6,8 +6,9 @@
 
 mod network;
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -270,6 +271,16 @@ enum Shows {
     Nothing,
 }
 
+impl Shows {
+    fn name(self) -> &'static str {
+        match self {
+            Shows::Ours => "a certificate of the engine's authority",
+            Shows::Another => "a certificate of another authority",
+            Shows::Nothing => "no certificate",
+        }
+    }
+}
+
 /// Processes; they end with this.
 struct Started {
     dir: PathBuf,
@@ -295,7 +306,10 @@ impl Started {
             }
         }
         let log = File::create(self.log(name))?;
-        command.current_dir(&self.dir).env_remove("NOTIFY_SOCKET");
+        // Another machine has other folders too.
+        let own = self.dir.join(name);
+        DirBuilder::new().mode(0o700).create(&own)?;
+        command.current_dir(&self.dir).env_remove("NOTIFY_SOCKET").env("XDG_RUNTIME_DIR", own);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         there.within(|| bound_to_us(&mut command, Signal::SIGKILL))?
     }
@@ -310,18 +324,18 @@ impl Started {
 
     /// Starts one who should not get in, and waits for its end.
     fn refused(&self, there: &Namespace, command: Command, shows: Shows) -> io::Result<Stranger> {
-        let mut child = self.spawn(there, command, "stranger")?;
+        let name = shows.name();
+        let mut child = self.spawn(there, command, name)?;
         let end = wait_for(PATIENCE, || child.try_wait().ok().flatten());
         if end.is_none() {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let shows = match shows {
-            Shows::Ours => "a certificate of the engine's authority".to_owned(),
-            Shows::Another => "a certificate of another authority".to_owned(),
-            Shows::Nothing => "no certificate".to_owned(),
-        };
-        Ok(Stranger { shows, code: end.and_then(|end| end.code()), said: last_line(&self.log("stranger")) })
+        Ok(Stranger {
+            shows: name.to_owned(),
+            code: end.and_then(|end| end.code()),
+            said: last_line(&self.log(name)),
+        })
     }
 }
 

@@ -55,9 +55,20 @@ fn table(grid: &Grid, width: usize) -> String {
     caption + &render(&grid.columns, &rows, &screen).text
 }
 
-/// Words in lines; those after the first begin with `indent`.
+/// Words in lines; those after the first begin with `indent`. A word that is longer than a line is broken.
 fn wrapped(text: &str, indent: &str, width: usize) -> String {
-    broken("", text, indent, width, "")
+    let room = width.saturating_sub(indent.len()).max(1);
+    let mut short = String::new();
+    for (at, word) in text.split(' ').enumerate() {
+        let letters: Vec<char> = word.chars().collect();
+        for (piece, chunk) in letters.chunks(room).enumerate() {
+            if at + piece > 0 {
+                short.push(' ');
+            }
+            short.extend(chunk);
+        }
+    }
+    broken("", &short, indent, width, "")
 }
 
 /// A command, continued in the shell's way where it is too long for a line.

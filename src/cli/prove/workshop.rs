@@ -3,6 +3,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,12 +22,29 @@ const STOP: Duration = Duration::from_secs(15);
 const DIE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 
+/// The folder. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    _dir: TempDir,
+    /// A signal came, and everything is being ended.
+    leaving: Arc<AtomicBool>,
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        // How this process ends is then for that thread to say.
+        while self.leaving.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+}
+
 /// Makes the folder; from here on temporary files of this process are in it. SIGINT, SIGTERM and SIGHUP end this process only
 /// after what it has started and what it has written.
 ///
 /// # Errors
 /// The folder or the thread that waits for signals cannot be made.
-pub(super) fn open() -> io::Result<TempDir> {
+pub(super) fn open() -> io::Result<Workshop> {
     let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir()?;
     // An error means that there is one already: then that is where everything is.
     let _ = tempfile::env::override_temp_dir(dir.path());
@@ -37,6 +56,8 @@ pub(super) fn open() -> io::Result<TempDir> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = if is_ignored(Signal::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
     drop(guard);
+    let leaving = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&leaving);
     thread::Builder::new().name("interrupt".into()).spawn(move || {
         let signal = runtime.block_on(async {
             let hung_up = async {
@@ -51,9 +72,10 @@ pub(super) fn open() -> io::Result<TempDir> {
                 _ = hung_up => Signal::SIGHUP,
             }
         });
+        told.store(true, Ordering::SeqCst);
         leave(&path, signal);
     })?;
-    Ok(dir)
+    Ok(Workshop { _dir: dir, leaving })
 }
 
 /// Ends everything and this process.
