@@ -28,6 +28,7 @@ mod answered;
 mod backoff;
 mod calls;
 mod connection;
+mod decoders;
 mod error;
 mod hello;
 mod inbox;
@@ -52,6 +53,8 @@ mod transport;
 
 pub use backoff::Backoff;
 pub use connection::Connection;
+#[doc(hidden)]
+pub use decoders::decode_anything;
 pub use error::{CallError, ConnectError, Fault, Lost};
 pub use frame::{FrameError, Kind, MAX_FRAME};
 pub use hello::{Identity, NameError, Refusal, Welcome};
