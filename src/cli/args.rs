@@ -143,6 +143,14 @@ pub(super) enum Verb {
     /// two ends of each connection, and what goes over it; whose memory is whose. Prints each piece of evidence with the
     /// command that shows the same from outside. Ends with 0 only if every claim holds, else with 1.
     Prove(ProveArgs),
+    /// Show every name that is registered on the message layer: node, PID, address
+    ///
+    /// Asks each node that has a socket on this machine: those of the project, and unless -f or $PROVOST_CONFIG names one,
+    /// also those that were started by hand without a launcher. No launcher need be running. The PID is that of the process
+    /// which holds the other end of the connection, as the kernel tells it; `-` where it may not be read. A node without
+    /// names has a row too. A node that cannot be asked is told below the table; ends with 1 if one of those seems to be
+    /// alive.
+    Names(NamesArgs),
     /// Make certificates for nodes that talk over TCP
     #[command(subcommand)]
     Certs(CertsVerb),
@@ -197,6 +205,7 @@ impl Verb {
             Verb::Logs(args) => args.output,
             Verb::History(args) => args.output,
             Verb::Prove(args) => args.output,
+            Verb::Names(args) => args.output,
             Verb::Up(_)
             | Verb::Run(_)
             | Verb::Down(_)
@@ -208,6 +217,15 @@ impl Verb {
         };
         args.format()
     }
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct NamesArgs {
+    /// Wait at most so long for a node to answer
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::args::{CertsVerb, InitArgs, IssueArgs};
@@ -29,9 +29,7 @@ const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
 enum Failure {
     #[error("cannot {what} {file}: {error}")]
     File { what: &'static str, file: PathBuf, error: io::Error },
-    #[error(
-        "{0} exists, and keys are never overwritten; nothing was written. To make a new one, remove it first"
-    )]
+    #[error("{0} exists, and is never overwritten; nothing was written. To make a new one, remove it first")]
     Exists(PathBuf),
     #[error("{} can be written by others; chmod 700 it", .0.display())]
     Open(PathBuf),
@@ -48,30 +46,32 @@ enum Failure {
 }
 
 pub(super) fn run(verb: &CertsVerb) -> Exit {
+    let mut told = String::new();
     let done = match verb {
-        CertsVerb::Init(args) => init(args),
-        CertsVerb::Issue(args) => issue(args),
+        CertsVerb::Init(args) => init(args, &mut told),
+        CertsVerb::Issue(args) => issue(args, &mut told),
     };
-    match done {
+    // What was made before something failed is told too.
+    match super::print(&told).map_err(Failure::Output).and(done) {
         Ok(()) => Exit::Ok,
         Err(failure @ Failure::Name { .. }) => tell(&failure, Exit::Usage),
         Err(failure) => tell(&failure, Exit::Failed),
     }
 }
 
-fn init(args: &InitArgs) -> Result<(), Failure> {
-    private(&args.dir)?;
+fn init(args: &InitArgs, told: &mut String) -> Result<(), Failure> {
+    make(&args.dir)?;
+    check(&args.dir, &[AUTHORITY])?;
     let key = KeyPair::generate()?;
     let mut params = authority(&key)?;
     limit(&mut params, args.days);
-    let certificate = params.self_signed(&key)?;
-    let written = write(&args.dir, AUTHORITY, &key, &certificate.pem())?;
+    write(&args.dir, AUTHORITY, &key, &params.self_signed(&key)?, told)?;
     let dir = args.dir.display();
-    super::print(&format!("{written}\nnow: provost certs issue --dir {dir} NAME..., once for each node\n"))?;
+    told.push_str(&format!("now: provost certs issue --dir {dir} NAME..., once for each node\n"));
     Ok(())
 }
 
-fn issue(args: &IssueArgs) -> Result<(), Failure> {
+fn issue(args: &IssueArgs, told: &mut String) -> Result<(), Failure> {
     let hosts: Vec<SanType> = args.hosts.iter().map(|host| host_name(host)).collect::<Result<_, _>>()?;
     for name in &args.names {
         let refused = |why: &dyn ToString| Failure::Name { name: name.clone(), why: why.to_string() };
@@ -81,6 +81,7 @@ fn issue(args: &IssueArgs) -> Result<(), Failure> {
         }
     }
     let issuer = read_authority(&args.dir)?;
+    check(&args.dir, &args.names)?;
     for name in &args.names {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
@@ -92,16 +93,13 @@ fn issue(args: &IssueArgs) -> Result<(), Failure> {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         limit(&mut params, args.days);
-        let certificate = params.signed_by(&key, &issuer)?;
-        let written = write(&args.dir, name, &key, &certificate.pem())?;
-        super::print(&format!("{written}\n"))?;
+        write(&args.dir, name, &key, &params.signed_by(&key, &issuer)?, told)?;
     }
-    let files: Vec<String> = args.names.iter().map(|name| format!("{name}.pem and {name}.key")).collect();
-    super::print(&format!(
-        "on the node's machine: {} beside {AUTHORITY}.pem, and {TLS_DIR}={} (or where they are there)\n",
-        files.join(", "),
-        fs::canonicalize(&args.dir).unwrap_or_else(|_| args.dir.clone()).display()
-    ))?;
+    let dir = fs::canonicalize(&args.dir).unwrap_or_else(|_| args.dir.clone());
+    told.push_str(&format!(
+        "now: on each node's machine, its two files and {AUTHORITY}.pem in one folder, and {TLS_DIR}={}\n",
+        dir.display()
+    ));
     Ok(())
 }
 
@@ -154,31 +152,54 @@ fn limit(params: &mut CertificateParams, days: u32) {
     params.not_after = epoch + now + Duration::from_secs(u64::from(days) * 24 * 60 * 60);
 }
 
-/// Makes the folder, or checks that nobody else can put keys into it.
-fn private(dir: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::File { what: "make", file: dir.to_owned(), error };
+/// Makes the folder, for its owner alone, if it is missing.
+fn make(dir: &Path) -> Result<(), Failure> {
     match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
-        Ok(()) | Err(_) => {
-            let folder = fs::metadata(dir).map_err(failed)?;
-            if folder.mode() & 0o022 != 0 { Err(Failure::Open(dir.to_owned())) } else { Ok(()) }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Failure::File { what: "make", file: dir.to_owned(), error })
         }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Writes a key and its certificate, or neither. Returns what to tell of it.
-fn write(dir: &Path, name: &str, key: &KeyPair, certificate: &str) -> Result<String, Failure> {
-    let place = |ending: &str| dir.join(format!("{name}.{ending}"));
-    let (key_file, certificate_file) = (place("key"), place("pem"));
-    if certificate_file.exists() {
-        return Err(Failure::Exists(certificate_file));
+/// Nobody else may put keys into the folder, and what is to be written must not be there.
+fn check(dir: &Path, names: &[impl AsRef<str>]) -> Result<(), Failure> {
+    let folder =
+        fs::metadata(dir).map_err(|error| Failure::File { what: "read", file: dir.to_owned(), error })?;
+    if folder.mode() & 0o022 != 0 {
+        return Err(Failure::Open(dir.to_owned()));
     }
+    for name in names {
+        for file in files(dir, name.as_ref()) {
+            if file.symlink_metadata().is_ok() {
+                return Err(Failure::Exists(file));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The key of a name, and its certificate.
+fn files(dir: &Path, name: &str) -> [PathBuf; 2] {
+    ["key", "pem"].map(|ending| dir.join(format!("{name}.{ending}")))
+}
+
+/// Writes a key and its certificate, or neither.
+fn write(
+    dir: &Path,
+    name: &str,
+    key: &KeyPair,
+    certificate: &Certificate,
+    told: &mut String,
+) -> Result<(), Failure> {
+    let [key_file, certificate_file] = files(dir, name);
     create(&key_file, &key.serialize_pem(), 0o600)?;
-    create(&certificate_file, certificate, 0o644).inspect_err(|_| {
+    create(&certificate_file, &certificate.pem(), 0o644).inspect_err(|_| {
         // Without its certificate it is of no use, and would be in the way of the next attempt.
         let _ = fs::remove_file(&key_file);
     })?;
-    Ok(format!("{} (secret)\n{}", key_file.display(), certificate_file.display()))
+    told.push_str(&format!("{} (secret)\n{}\n", key_file.display(), certificate_file.display()));
+    Ok(())
 }
 
 fn create(file: &Path, text: &str, mode: u32) -> Result<(), Failure> {
@@ -191,4 +212,85 @@ fn create(file: &Path, text: &str, mode: u32) -> Result<(), Failure> {
         io::ErrorKind::AlreadyExists => Failure::Exists(file.to_owned()),
         _ => Failure::File { what: "write", file: file.to_owned(), error },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn issue_to(dir: &Path, names: &[&str]) -> Result<(), String> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let args =
+            IssueArgs { names, hosts: vec!["10.0.0.1".into(), "a.example".into()], dir: dir.into(), days: 1 };
+        issue(&args, &mut String::new()).map_err(|failure| failure.to_string())
+    }
+
+    fn init_in(dir: &Path) -> Result<(), String> {
+        init(&InitArgs { dir: dir.into(), days: 1 }, &mut String::new())
+            .map_err(|failure| failure.to_string())
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn folder_and_keys_are_private_and_each_name_gets_two_files() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("certs");
+        init_in(&dir).unwrap();
+        issue_to(&dir, &["engine", "client@1"]).unwrap();
+        assert_eq!(mode(&dir), 0o700);
+        for name in [AUTHORITY, "engine", "client@1"] {
+            let [key, certificate] = files(&dir, name);
+            assert_eq!(mode(&key), 0o600, "{name}");
+            assert!(fs::read_to_string(certificate).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+        }
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 6);
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_nothing_is_half_done() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path();
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        init_in(dir).unwrap();
+        issue_to(dir, &["engine"]).unwrap();
+        let read = |name: &str| files(dir, name).map(|file| fs::read_to_string(file).unwrap());
+        let before = [read(AUTHORITY), read("engine")];
+        for (again, file) in
+            [(init_in(dir), "authority.key"), (issue_to(dir, &["new", "engine"]), "engine.key")]
+        {
+            let told =
+                format!("{} exists, and is never overwritten; nothing was written", dir.join(file).display());
+            assert!(again.as_ref().is_err_and(|error| error.starts_with(&told)), "{again:?}");
+        }
+        assert_eq!([read(AUTHORITY), read("engine")], before);
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_to_do() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path();
+        let told = issue_to(dir, &["engine"]).unwrap_err();
+        assert_eq!(
+            told,
+            format!(
+                "there is no authority in {0}; make one with: provost certs init --dir {0}",
+                dir.display()
+            )
+        );
+        init_in(dir).unwrap();
+        assert_eq!(
+            issue_to(dir, &[AUTHORITY]).unwrap_err(),
+            "authority: the files of that name are the authority's"
+        );
+        assert!(issue_to(dir, &["../x"]).unwrap_err().starts_with("../x: a node's name has 1 to 64 letters"));
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(issue_to(dir, &["engine"]).unwrap_err().ends_with("can be written by others; chmod 700 it"));
+        assert!(host_name("a b").is_err() && host_name("").is_err() && host_name("a.b-c").is_ok());
+    }
 }

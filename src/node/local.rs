@@ -7,6 +7,7 @@ mod strangers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -293,6 +294,11 @@ impl Node {
         }
         let link = self.shared.link_to(name, self.shared.options.patience).await?;
         Ok(link.peer.identity.clone())
+    }
+
+    /// The socket of the connection to a node, by which the kernel tells who is at its other end.
+    pub(crate) fn socket_to(&self, name: &str) -> Option<OwnedFd> {
+        self.shared.link(name)?.socket()
     }
 
     /// Stays connected to the node `name`: connects, and connects again whenever the connection is lost, after delays that

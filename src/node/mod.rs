@@ -28,6 +28,7 @@ pub mod frame;
 mod answered;
 mod backoff;
 mod calls;
+mod decoders;
 mod error;
 mod hello;
 mod inbox;
@@ -50,6 +51,8 @@ mod tls;
 mod transport;
 
 pub use backoff::Backoff;
+#[doc(hidden)]
+pub use decoders::decode_anything;
 pub use error::{CallError, ConnectError, Fault, Lost};
 pub use frame::{FrameError, Kind, MAX_FRAME};
 pub use hello::{Identity, NameError, Refusal};

@@ -309,3 +309,99 @@ impl ServerCertVerifier for Expecting {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+
+    use super::*;
+
+    /// A folder with an authority's certificate in it.
+    struct Made {
+        dir: tempfile::TempDir,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    impl Made {
+        fn new() -> Made {
+            let dir = tempfile::tempdir().unwrap();
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, "test authority");
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            let certificate = params.self_signed(&key).unwrap();
+            fs::write(dir.path().join("authority.pem"), certificate.pem()).unwrap();
+            Made { dir, issuer: Issuer::new(params, key) }
+        }
+
+        /// Writes what a node called `node` needs, and returns what is said of it.
+        fn load(&self, change: impl FnOnce(&mut CertificateParams)) -> Result<Badge, String> {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = vec![SanType::URI("provost:node".try_into().unwrap())];
+            change(&mut params);
+            let certificate = params.signed_by(&key, &self.issuer).unwrap();
+            self.write("node.pem", &certificate.pem());
+            self.write("node.key", &key.serialize_pem());
+            self.again()
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let file = self.dir.path().join(file);
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+
+        fn again(&self) -> Result<Badge, String> {
+            let folder = format!("{}/", self.dir.path().display());
+            Badge::load(&Tls::Folder(self.dir.path().to_owned()), "node")
+                .map_err(|error| error.to_string().replace(&folder, ""))
+        }
+    }
+
+    #[test]
+    fn what_peers_would_refuse_is_told_at_the_start() {
+        let made = Made::new();
+        made.load(|_| {}).unwrap();
+        let day = Duration::from_secs(86400);
+        let now = rcgen::date_time_ymd(1970, 1, 1)
+            + std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let told = |loaded: Result<Badge, String>| loaded.unwrap_err();
+        let expired = told(made.load(|params| params.not_after = now - day));
+        assert_eq!(expired, "node.pem cannot be used: it has expired");
+        let early = told(made.load(|params| params.not_before = now + day));
+        assert_eq!(
+            early,
+            "node.pem cannot be used: it is not valid yet; compare the clocks of both machines"
+        );
+        let nobody = told(made.load(|params| params.subject_alt_names.clear()));
+        assert_eq!(nobody, "node.pem cannot be used: it is for no node, not for provost:node");
+        let strange = Made::new();
+        made.load(|_| {}).unwrap();
+        fs::copy(strange.dir.path().join("authority.pem"), made.dir.path().join("authority.pem")).unwrap();
+        assert_eq!(
+            told(made.again()),
+            "node.pem cannot be used: it was not issued by the authority of authority.pem"
+        );
+    }
+
+    #[test]
+    fn files_that_do_not_go_together_are_told() {
+        let made = Made::new();
+        made.load(|_| {}).unwrap();
+        let told = |made: &Made| made.again().unwrap_err();
+        let key = made.dir.path().join("node.key");
+        made.write("node.key", &KeyPair::generate().unwrap().serialize_pem());
+        assert!(told(&made).starts_with("node.key cannot be used: it is not the key of "), "{}", told(&made));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(told(&made), "node.key cannot be used: everybody may use it (mode 644); chmod 600 it");
+        made.write("node.key", "nothing");
+        assert_eq!(told(&made), "node.key cannot be used: there is no key in it");
+        fs::remove_file(&key).unwrap();
+        assert!(told(&made).starts_with("node.key cannot be used: No such file"), "{}", told(&made));
+        made.write("node.pem", "");
+        assert_eq!(told(&made), "node.pem cannot be used: there is no certificate in it");
+    }
+}
