@@ -1,12 +1,13 @@
 //! The message layer: what a process links to have a name and to talk to other named processes.
 //!
-//! The manners are those of distributed Erlang, over Unix sockets and without a daemon:
+//! The manners are those of distributed Erlang, over Unix sockets, between machines over TCP, and without a daemon:
 //!
 //! | here | there |
 //! |---|---|
 //! | [`Identity`]: name, pid, incarnation | node name and creation |
 //! | [`Hello`](Kind::Hello), [`Welcome`], [`Refusal`] | the distribution handshake |
 //! | same user only, told by the kernel (`SO_PEERCRED`) | the cookie |
+//! | over TCP, certificates on both sides ([`Network`]) | `-proto_dist inet_tls` |
 //! | [`Connection::call`] with a timeout | `gen_server:call/3` |
 //! | a late reply is dropped | process aliases (OTP 24) |
 //! | a closed connection fails all waiting calls | `{nodedown, Node}` in the exit reason |
@@ -16,7 +17,7 @@
 //! measurement made here. [`Server`] and [`Connection`] start tasks, so they live inside a
 //! [`LocalSet`](tokio::task::LocalSet).
 //!
-//! It must not know that a supervisor exists beyond its environment variables (`PROVOST_NAME`, and systemd's
+//! It must not know that a supervisor exists beyond its environment variables (`PROVOST_NAME`, `PROVOST_NODE_*`, and systemd's
 //! `LISTEN_FDS` and `NOTIFY_SOCKET`): a node started by hand in a terminal is a whole node.
 //!
 //! Read [`frame`] first (the bytes), then [`Server`], then [`Connection`].

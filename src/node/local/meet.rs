@@ -212,7 +212,7 @@ impl Drop for Dialing<'_> {
 
 /// Lets others in until the node ends.
 pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
-    loop {
+    while !shared.is_stopped() {
         let accepted = tokio::select! {
             biased;
             () = shared.stop.notified() => return,
