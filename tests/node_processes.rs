@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use node_support::{Hood, PATIENCE, local};
 use provost::node::{CallError, Fault, Mailbox, Node, Options, Ping, Reason, Request, blocking};
@@ -182,6 +183,7 @@ fn a_stopped_process_is_a_pang_and_still_there_when_it_goes_on() {
         let engine = Peer::start(&hood, "engine");
         client.connect("engine").await.unwrap();
         engine.signal(Signal::SIGSTOP);
+        waitpid(Pid::from_raw(engine.pid() as i32), Some(WaitPidFlag::WUNTRACED)).unwrap();
         assert!(matches!(client.ping("engine").await, Ping::Pang(_)));
         let stranger = hood.hidden("client@2");
         assert!(matches!(stranger.ping("engine").await, Ping::Pang(_)), "one that was not connected");

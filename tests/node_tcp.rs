@@ -221,11 +221,11 @@ fn large_messages_arrive_whole_both_ways() {
         let _echo = engine.serve("echo", |bytes: Vec<u8>| bytes).await.unwrap();
         let client = certs.client(&hood, "client@1", "engine", at);
         client.connect("engine").await.unwrap();
-        let calls: Vec<_> = (0..40usize)
+        let calls: Vec<_> = (0..12usize)
             .map(|number| {
                 let client = client.clone();
                 tokio::task::spawn_local(async move {
-                    let bytes: Vec<u8> = (0..25_000 * number).map(|at| (at * number) as u8).collect();
+                    let bytes: Vec<u8> = (0..90_000 * number).map(|at| (at * number) as u8).collect();
                     let reply: Vec<u8> = client.call("echo", &bytes, 3 * PATIENCE).await.unwrap();
                     assert!(reply == bytes, "{number} came back changed");
                 })
