@@ -60,6 +60,12 @@ impl Peer {
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
     }
+
+    /// Stops it. The signal alone lets it run on for a moment, long enough to answer.
+    fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        waitpid(Pid::from_raw(self.pid() as i32), Some(WaitPidFlag::WUNTRACED)).unwrap();
+    }
 }
 
 impl Drop for Peer {
@@ -182,8 +188,7 @@ fn a_stopped_process_is_a_pang_and_still_there_when_it_goes_on() {
         let client = hood.start("client@1");
         let engine = Peer::start(&hood, "engine");
         client.connect("engine").await.unwrap();
-        engine.signal(Signal::SIGSTOP);
-        waitpid(Pid::from_raw(engine.pid() as i32), Some(WaitPidFlag::WUNTRACED)).unwrap();
+        engine.stop();
         assert!(matches!(client.ping("engine").await, Ping::Pang(_)));
         let stranger = hood.hidden("client@2");
         assert!(matches!(stranger.ping("engine").await, Ping::Pang(_)), "one that was not connected");

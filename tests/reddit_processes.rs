@@ -49,7 +49,8 @@ fn a_paced_client_does_not_exceed_its_rate() {
     assert_eq!(client.wait().code(), Some(0));
     let totals = client.seen.last().unwrap();
     let actions: u32 = totals.split(' ').nth(1).unwrap().parse().unwrap();
-    assert!((1..=110).contains(&actions), "{totals}");
+    // Coming and going is not paced: a third of the users go at once.
+    assert!((1..=160).contains(&actions), "{totals}");
 }
 
 #[test]
@@ -72,12 +73,12 @@ fn a_client_that_must_not_wait_fails_at_once_and_says_why() {
 }
 
 #[test]
-fn under_provost_the_engine_is_found_in_the_run_directory() {
+fn engine_and_client_find_each_other_by_name_where_nodes_of_one_user_are() {
     let place = place();
-    let _engine = Process::engine(&place.socket);
-    let run_dir = place.socket.parent().unwrap();
+    let mut engine = Process::start(Command::new(ENGINE).env("PROVOST_RUN_DIR", place.dir.path()));
+    engine.wait_for("listening on unix:");
     let mut command = Command::new(CLIENT);
-    command.env("PROVOST_RUN_DIR", run_dir).args(["--once", "--users", "5", "--duration", "100ms"]);
+    command.env("PROVOST_RUN_DIR", place.dir.path()).args(["--once", "--users", "5", "--duration", "100ms"]);
     assert_eq!(Process::start(&mut command).wait().code(), Some(0));
 }
 
@@ -89,7 +90,8 @@ fn a_client_that_must_not_wait_fails_when_the_engine_is_lost() {
     client.wait_for("users");
     engine.child.kill().unwrap();
     assert_eq!(client.wait().code(), Some(69));
-    assert_eq!(client.count("engine not available: the peer closed the connection"), 1);
+    let text = format!("engine not available: engine (pid {}): exited", engine.pid());
+    assert_eq!(client.count(&text), 1, "{:?}", client.seen);
 }
 
 #[test]
@@ -146,13 +148,13 @@ fn two_clients_see_each_others_posts() {
 fn no_connection_is_refused_while_a_killed_engine_is_replaced_on_a_held_socket() {
     let place = place();
     let socket = UnixListener::bind(&place.socket).unwrap();
-    let mut engine = Process::engine_on(&socket);
+    let mut engine = Process::engine_on(&socket, place.dir.path());
     let mut client = Process::client(&place.socket, "client@1", &["--rate", "0"]);
     client.wait_for("ops/s");
     engine.child.kill().unwrap();
     engine.child.wait().unwrap();
-    client.wait_for("lost the engine: the peer closed the connection");
-    let mut second = Process::engine_on(&socket);
+    client.wait_for(&format!("lost the engine: engine (pid {}): exited", engine.pid()));
+    let mut second = Process::engine_on(&socket, place.dir.path());
     second.wait_for("client@1");
     client.wait_for("50 users, 200 subreddits");
     let line = client.wait_for("reconnects 1");
@@ -247,12 +249,19 @@ fn a_client_of_another_build_is_told_and_does_not_try_again() {
         &mut refusal,
         Kind::Refusal,
         0,
-        &Refusal::Protocol { ours: protocol::VERSION + 1, theirs: protocol::VERSION },
+        &Refusal::Messages {
+            ours: (protocol::VERSION + 1, protocol::VERSION + 1),
+            theirs: (protocol::VERSION, protocol::VERSION),
+        },
     )
     .unwrap();
     stream.write_all(&refusal).unwrap();
     assert_eq!(client.wait().code(), Some(76));
-    let text = format!("speaks protocol {} and this side {}", protocol::VERSION + 1, protocol::VERSION);
+    let text = format!(
+        "speaks versions {} of the messages and this side {}",
+        protocol::VERSION + 1,
+        protocol::VERSION
+    );
     assert_eq!(client.count(&text), 1, "{:?}", client.seen);
 }
 
@@ -260,9 +269,8 @@ fn a_client_of_another_build_is_told_and_does_not_try_again() {
 fn wrong_usage_is_code_2() {
     let code = |command: &mut Command| Process::start(command).wait().code();
     assert_eq!(code(Command::new(ENGINE).arg("--bogus")), Some(2));
-    assert_eq!(code(&mut Command::new(ENGINE)), Some(2));
     assert_eq!(code(Command::new(CLIENT).arg("--bogus")), Some(2));
-    assert_eq!(code(Command::new(CLIENT).env_remove("PROVOST_RUN_DIR")), Some(2));
+    assert_eq!(code(Command::new(CLIENT).args(["--engine", "a b"])), Some(2));
     assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--users", "0"])), Some(2));
     assert_eq!(code(Command::new(CLIENT).args(["--engine", "x", "--name", "a b"])), Some(2));
 }

@@ -14,14 +14,13 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use payload::{BOUND, ENGINE, Place, Process, ask, place, stats};
-use provost::node::{CallError, Connection, Identity};
+use provost::node::{CallError, Fault};
+use provost::reddit::Remote;
 use provost::reddit::protocol::{
-    self, Answer, CommentId, EngineRequest, Envelope, Error, OpId, PostId, Reply, Request, Secret, Session,
+    Answer, CommentId, EngineRequest, Envelope, Error, OpId, PostId, Reply, Request, Secret, Session,
     SubredditId, comment_manager, post_manager, subreddit_manager, user_registry,
 };
 use tokio::task::{JoinSet, LocalSet};
-
-type Engine = Connection<Envelope, Answer>;
 
 impl Place {
     fn store(&self) -> std::path::PathBuf {
@@ -59,13 +58,12 @@ fn op(number: u32) -> OpId {
     OpId { stream: 77, number }
 }
 
-async fn connect(socket: &Path) -> Rc<Engine> {
-    let me = Identity::of_this_process("test");
-    Rc::new(Connection::open(socket, &me, protocol::VERSION, BOUND).await.unwrap())
+async fn connect(socket: &Path) -> Rc<Remote> {
+    Rc::new(payload::connect(socket).await)
 }
 
 /// Ada's session at this engine, whatever it remembers.
-async fn log_in(engine: &Engine) -> Session {
+async fn log_in(engine: &Remote) -> Session {
     let secret = Secret([9; 16]);
     let register = user_registry::Request::Register { name: "ada".into(), secret };
     match engine.call(&Request::UserRegistry(register).into(), BOUND).await.unwrap() {
@@ -75,7 +73,7 @@ async fn log_in(engine: &Engine) -> Session {
 }
 
 /// A post to comment on, the first one.
-async fn first_post(engine: &Engine, session: Session) {
+async fn first_post(engine: &Remote, session: Session) {
     let (name, subreddit) = ("rust".into(), SubredditId(1));
     let create = subreddit_manager::Request::Create { session, name, description: "".into() };
     engine.call(&Request::SubredditManager(create).into(), BOUND).await.unwrap().unwrap();
@@ -100,7 +98,7 @@ fn created(answer: &Answer) -> CommentId {
 /// Asks for these comments, all at once, and returns what was acknowledged until the connection ended. `enough`
 /// acknowledgements are answered by `then`.
 async fn comments(
-    engine: &Rc<Engine>,
+    engine: &Rc<Remote>,
     session: Session,
     numbers: impl IntoIterator<Item = u32>,
     enough: usize,
@@ -118,7 +116,8 @@ async fn comments(
             Ok(answer) => {
                 acknowledged.insert(number, created(&answer));
             }
-            Err(CallError::Lost(_)) => {}
+            // The engine is gone, or going because its store failed.
+            Err(CallError::Lost(_) | CallError::Refused(Fault::GivenUp)) => {}
             Err(error) => panic!("{error}"),
         }
         if acknowledged.len() == enough {

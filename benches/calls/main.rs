@@ -1,4 +1,4 @@
-//! Calls between operating-system processes over a Unix socket: nodes and lone connections, beside a bare blocking socket
+//! Calls between operating-system processes over a Unix socket: nodes, beside a bare blocking socket
 //! that carries frames of the same size and, where `erl` is installed, distributed Erlang.
 //!
 //! The bare side is measured twice: parked in read(2) as such programs are, and reading again and again without ever
@@ -11,7 +11,6 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 mod bare;
-mod connection;
 mod erlang;
 mod named;
 #[path = "../support/mod.rs"]
@@ -54,8 +53,6 @@ fn main() {
     match words[..] {
         ["bare", path] => bare::echo(Path::new(path), bare::Wait::Parked),
         ["bare-spinning", path] => bare::echo(Path::new(path), bare::Wait::Spinning),
-        ["connection", path] => connection::serve(Path::new(path)),
-        ["connection-load", path] => connection::load(Path::new(path)),
         ["node", folder] => named::serve(Path::new(folder)),
         ["node-load", folder] => named::load(Path::new(folder)),
         ["burn"] => burn(),
@@ -88,8 +85,6 @@ fn measure() {
     let server = Peer::start(&["bare-spinning", &arg("spinning")]);
     let spinning = row("bare socket, spinning", &bare::ping_pong(&path("spinning"), bare::Wait::Spinning));
     drop(server);
-    let connections = Peer::start(&["connection", &arg("connection")]);
-    row("provost::node::Connection", &connection::one_by_one(&path("connection")));
     let nodes = Peer::start(&["node", &arg("nodes")]);
     let node = row("provost::node::Node, by name", &named::one_by_one(&path("nodes")));
     let other = erlang.as_ref().map(|erlang| {
@@ -113,8 +108,6 @@ fn measure() {
         println!("{name:<32}{:>12.0}{:>14.0}", sums[0], sums[1]);
         sums
     };
-    rates("provost::node::Connection", &|| spawn(&["connection-load", &arg("connection")]));
-    drop(connections);
     let ours = rates("provost::node::Node, by name", &|| spawn(&["node-load", &arg("nodes")]));
     drop(nodes);
     match &erlang {

@@ -1,93 +1,111 @@
-//! `reddit-client`: a process full of simulated users.
+//! `reddit-client`: a process full of simulated users, the reports of such processes, or one person's hand.
 
-use std::env;
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
-use provost::node::{Identity, Termination};
-use provost::reddit::{Exit, simulator};
+use clap::{Args, Parser, Subcommand};
+use provost::node::Termination;
+use provost::reddit::Exit;
+use provost::reddit::hand::{self, ByHand};
+use provost::reddit::simulator::{self, Arguments, report};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
-/// Simulated users of a Reddit: they register, join subreddits, post, vote and read their feeds, and every second
-/// one line tells how many actions the engine answered and how fast.
+/// Users of a Reddit: many simulated ones, or you.
 ///
-/// Without an engine it says so and tries again until there is one; when the engine is restarted it goes on.
+/// Without a verb it simulates. With one it does that one thing, for a user whose secret it keeps for you:
+///
+///   reddit-client register ada; reddit-client create rust; reddit-client post rust "Hello"
 #[derive(Debug, Parser)]
-#[command(name = "reddit-client", version, after_help = AFTER_HELP)]
+#[command(name = "reddit-client", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Options {
-    /// The engine's socket. Under provost the one called engine.sock in the run directory, unless another is given.
-    #[arg(long, value_name = "PATH")]
-    engine: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
 
-    /// How many users to simulate.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    users: u32,
+    #[command(flatten)]
+    simulate: Arguments,
+}
 
-    /// Chooses what the users do; the same seed and name do the same.
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    seed: u64,
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Simulate many users (the same as no verb)
+    ///
+    /// They register, join subreddits, post, vote, comment, write to each other and read, come and go, and every second
+    /// one line tells how many actions the engine answered and how fast; on a terminal, a bar.
+    ///
+    /// Without an engine it says so and tries again until there is one; when the engine is restarted it goes on, and asks
+    /// again for what was not answered.
+    Simulate(Arguments),
+    /// Tell the reports of one simulation or several together, from what they wrote with --report-json
+    Report(Tell),
+    #[command(flatten)]
+    ByHand(ByHand),
+}
 
-    /// Name of this client: its users are named after it. Without a supervisor it is 'client@' and the process id.
-    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
-    name: String,
+#[derive(Debug, Args)]
+struct Tell {
+    /// The reports; nothing is lost in adding them up.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
 
-    /// Actions in flight at once.
-    #[arg(long, value_name = "D", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
-    depth: u16,
+    /// Write a page with plots into this file too; it needs no other file and no network.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 
-    /// Actions a second at most; 0 for as many as the engine answers. The default leaves the machine to others.
-    #[arg(long, value_name = "R", default_value_t = 500)]
-    rate: u32,
-
-    /// Stop after this much activity ("30s", "5min"); registering and waiting for an engine before it do not count.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    duration: Option<Duration>,
-
-    /// Do not wait for an engine: fail with code 69 when there is none, or when it is lost.
+    /// Print JSON, in the form of the files.
     #[arg(long)]
-    once: bool,
+    json: bool,
 }
 
 const AFTER_HELP: &str = "\
 Environment:
   PROVOST_NAME, PROVOST_INSTANCE   default of --name (client@1)
-  PROVOST_RUN_DIR                  default of --engine (PROVOST_RUN_DIR/engine.sock)
-  RUST_LOG                         what is logged to standard error (default: info)
+  PROVOST_RUN_DIR                  nodes of this user have their sockets in PROVOST_RUN_DIR/nodes; without it in
+                                   XDG_RUNTIME_DIR/provost/nodes, else in /tmp/provost-UID/nodes
+  REDDIT_USER                      default of --as
+  XDG_STATE_HOME                   the secrets of registered users are in XDG_STATE_HOME/reddit-client, without it in
+                                   ~/.local/state/reddit-client, one file a name, for their owner only
+  RUST_LOG                         what is logged to standard error (default: info; off for verbs)
 
 Exit codes:
-  0   the time was over, or stopped as asked by SIGTERM or SIGINT
+  0   done; of a simulation: the time was over, or stopped as asked by SIGTERM or SIGINT
+  1   the engine refused it, and the reason is told; the reports cannot be told together
   2   wrong usage
-  69  with --once: the engine is not available
+  69  the engine is not available (of a simulation only with --once)
   71  the system refused something essential
-  76  the engine refuses this client: another build, another user";
-
-fn default_name() -> String {
-    Identity::name_from_env().unwrap_or_else(|| format!("client@{}", std::process::id()))
-}
-
-fn engine_of(options: &Options) -> PathBuf {
-    let of_run_dir = || Some(PathBuf::from(env::var_os("PROVOST_RUN_DIR")?).join("engine.sock"));
-    options.engine.clone().or_else(of_run_dir).unwrap_or_else(|| {
-        Options::command()
-            .error(ErrorKind::MissingRequiredArgument, "say where the engine is: --engine PATH")
-            .exit()
-    })
-}
+  73  cannot listen
+  74  the ledger, the trace or the report cannot be written
+  75  another process has this client's name
+  76  the engine and this client do not fit together: another build, another user";
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let engine = engine_of(&options);
+    match options.verb {
+        None => simulate(options.simulate),
+        Some(Verb::Simulate(arguments)) => simulate(arguments),
+        Some(Verb::Report(told)) => tell(&told),
+        Some(Verb::ByHand(by_hand)) => {
+            // What goes wrong is told by the verb itself.
+            log("off");
+            hand::run(by_hand).into()
+        }
+    }
+}
+
+/// Logs to standard error what `RUST_LOG` says, or `level`.
+fn log(level: &str) {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
         .init();
+}
+
+fn simulate(arguments: Arguments) -> ExitCode {
+    log("info");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -95,26 +113,37 @@ fn main() -> ExitCode {
             return Exit::System.into();
         }
     };
-    LocalSet::new().block_on(&runtime, run(engine, options)).into()
+    LocalSet::new().block_on(&runtime, run(arguments)).into()
 }
 
-async fn run(engine: PathBuf, options: Options) -> Exit {
-    let termination = match Termination::listen() {
-        Ok(termination) => termination,
+async fn run(arguments: Arguments) -> Exit {
+    match Termination::listen() {
+        Ok(termination) => simulator::run(arguments.into(), termination).await,
         Err(error) => {
             tracing::error!("cannot take over SIGTERM: {error}");
-            return Exit::System;
+            Exit::System
+        }
+    }
+}
+
+fn tell(told: &Tell) -> ExitCode {
+    let all = match report::Report::read(&told.files) {
+        Ok(all) => all,
+        Err(error) => {
+            eprintln!("reddit-client: {error}");
+            return Exit::Failed.into();
         }
     };
-    let options = simulator::Options {
-        engine,
-        name: options.name,
-        users: options.users,
-        seed: options.seed,
-        depth: options.depth,
-        rate: (options.rate > 0).then_some(options.rate),
-        duration: options.duration,
-        patience: if options.once { simulator::Patience::Once } else { simulator::Patience::Endless },
-    };
-    simulator::run(options, termination).await
+    if told.json {
+        println!("{}", serde_json::to_string(&all).expect("numbers and texts are always JSON"));
+    } else {
+        print!("{}", report::text(&all));
+    }
+    match told.html.as_ref().map(|path| (path, fs::write(path, report::page(&all)))) {
+        Some((path, Err(error))) => {
+            eprintln!("reddit-client: cannot write {}: {error}", path.display());
+            Exit::Storage.into()
+        }
+        Some((_, Ok(()))) | None => Exit::Done.into(),
+    }
 }

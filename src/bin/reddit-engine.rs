@@ -4,12 +4,11 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use provost::node::{Identity, ListenError, Listener, Termination};
-use provost::reddit::engine::{self, Keeping};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use provost::node::{Identity, Node, Termination};
+use provost::reddit::engine::{self, Clock, Keeping};
 use provost::reddit::inspect::{self, CheckError, ExportError, Summary};
-use provost::reddit::{Exit, store::Durability};
+use provost::reddit::{Exit, Whereabouts, store::Durability};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
@@ -32,7 +31,7 @@ enum Verb {
     /// Serve (the same as no verb)
     Serve(Serve),
     /// Check that a store holds what it must: votes and karma, trees, listings and feeds, memberships, times, sums
-    Check(Look),
+    Check(Check),
     /// Count what is in a store
     Stats(Look),
     /// Write the tables of a store into a new SQLite database
@@ -41,14 +40,14 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Serve {
-    /// Listen on this Unix socket, made for this user only. Not needed when a supervisor hands a socket down
-    /// (LISTEN_FDS), which then is used instead.
+    /// Listen on this Unix socket, made for this user only, instead of the one where this user's nodes have theirs. When
+    /// a supervisor hands a socket down (LISTEN_FDS), that is used.
     #[arg(long, value_name = "PATH")]
     listen: Option<PathBuf>,
 
-    /// Name shown in logs and to clients.
-    #[arg(long, value_name = "NAME", default_value_t = default_name(), value_parser = Identity::check_name)]
-    name: String,
+    /// Name of its node, under which clients find it [default: engine]
+    #[arg(long, value_name = "NAME", value_parser = Identity::check_name)]
+    name: Option<String>,
 
     /// Keep everything in this folder, made if it is missing. Without it everything is forgotten at the end.
     #[arg(long, value_name = "DIR")]
@@ -57,6 +56,11 @@ struct Serve {
     /// What an acknowledged write survives: the end of any process, or of the power supply too.
     #[arg(long, value_name = "WHAT", default_value = "process", requires = "store")]
     durability: Survives,
+
+    /// Let time pass with requests only, a millisecond each: a client that runs in lockstep (reddit-client --lockstep)
+    /// makes the same tables every time.
+    #[arg(long)]
+    lockstep: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -79,6 +83,17 @@ struct Look {
 }
 
 #[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    look: Look,
+
+    /// Check also that everything is there that clients were told, from what they wrote down (reddit-client --ledger);
+    /// those of one client in the order of its lives.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    ledger: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Export {
     /// The folder of the store. Its engine may be running.
     #[arg(long, value_name = "DIR")]
@@ -91,9 +106,11 @@ struct Export {
 
 const AFTER_HELP: &str = "\
 Environment:
-  LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES   a listening socket from a supervisor; the one called 'engine', or the only one
+  LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES   a listening socket from a supervisor; the one called as the node, or the only one
   NOTIFY_SOCKET                            is told READY=1 once requests are served, and STOPPING=1
   PROVOST_NAME                             default of --name
+  PROVOST_RUN_DIR                          nodes of this user have their sockets in PROVOST_RUN_DIR/nodes; without it in
+                                           XDG_RUNTIME_DIR/provost/nodes, else in /tmp/provost-UID/nodes
   RUST_LOG                                 what is logged to standard error (default: info)
 
 Exit codes:
@@ -102,16 +119,9 @@ Exit codes:
   2   wrong usage
   65  the store is damaged: it says where, and nothing is changed
   71  the system refused something essential
-  73  cannot listen at PATH
-  74  the store cannot be read or written; what was acknowledged is in it
-  75  another process listens at PATH or uses the store already";
-
-/// What the engine's socket is called in `LISTEN_FDNAMES`.
-const SOCKET_NAME: &str = "engine";
-
-fn default_name() -> String {
-    Identity::name_from_env().unwrap_or_else(|| "engine".to_owned())
-}
+  73  cannot listen
+  74  the store, or a ledger, cannot be read or written; what was acknowledged is in the store
+  75  another process listens there or uses the store already";
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -133,10 +143,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(options: &Look) -> ExitCode {
-    match inspect::check(&options.store) {
-        Ok(summary) => print(&summary, options.json),
+fn check(options: &Check) -> ExitCode {
+    match inspect::check(&options.look.store, &options.ledger) {
+        Ok(summary) => print(&summary, options.look.json),
         Err(CheckError::Open(error)) => fail(&error, Exit::of(&error)),
+        Err(error @ CheckError::Ledger { .. }) => fail(&error, Exit::Storage),
         Err(CheckError::Violation(violation)) => {
             println!("{violation}");
             Exit::Failed.into()
@@ -188,15 +199,12 @@ async fn run(options: Serve) -> Exit {
             return Exit::System;
         }
     };
-    let listener = match listener(options.listen) {
-        Ok(listener) => listener,
-        Err(error @ ListenError::InUse { .. }) => {
-            tracing::error!("{error}");
-            return Exit::InUse;
-        }
+    let place = whereabouts(&options);
+    let node = match Node::start_with(place.node(), place.engine_options()) {
+        Ok(node) => node,
         Err(error) => {
             tracing::error!("{error}");
-            return Exit::CannotListen;
+            return Exit::of_start(&error);
         }
     };
     let durability = match options.durability {
@@ -204,17 +212,14 @@ async fn run(options: Serve) -> Exit {
         Survives::Power => Durability::Power,
     };
     let keeping = options.store.map(|dir| Keeping { dir, durability });
-    engine::serve(listener, Identity::of_this_process(&options.name), keeping, termination).await
+    let clock = if options.lockstep { Clock::Lockstep { requests: 0 } } else { Clock::Wall };
+    engine::serve(node, keeping, clock, termination).await
 }
 
-fn listener(path: Option<PathBuf>) -> Result<Listener, ListenError> {
-    if let Some(inherited) = Listener::inherited(SOCKET_NAME)? {
-        return Ok(inherited);
-    }
-    match path {
-        Some(path) => Listener::bind(&path),
-        None => Options::command()
-            .error(ErrorKind::MissingRequiredArgument, "say where to listen: --listen PATH")
-            .exit(),
+fn whereabouts(options: &Serve) -> Whereabouts {
+    let place = options.listen.as_deref().map(Whereabouts::from).unwrap_or_default();
+    match options.name.clone().or_else(Identity::name_from_env) {
+        Some(name) => place.called(name),
+        None => place,
     }
 }

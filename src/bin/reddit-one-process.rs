@@ -1,13 +1,12 @@
 //! `reddit-one-process`: the contrast to separate processes.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use provost::node::Listener;
-use provost::reddit::simulator::{Options as Client, Patience};
-use provost::reddit::{Exit, one_process};
+use provost::node::Node;
+use provost::reddit::simulator::Options as Client;
+use provost::reddit::{Exit, Whereabouts, one_process};
 use tokio::task::LocalSet;
 
 /// An engine and its clients as tasks of one process: the same programs without the borders between them.
@@ -28,9 +27,9 @@ struct Options {
     #[arg(long, value_name = "N")]
     calls: Option<u64>,
 
-    /// With --calls: of the engine that listens on this socket.
-    #[arg(long, value_name = "PATH", requires = "calls")]
-    engine: Option<PathBuf>,
+    /// With --calls: of this engine, by its name or the path of its socket.
+    #[arg(long, value_name = "ENGINE", requires = "calls")]
+    engine: Option<Whereabouts>,
 }
 
 fn main() -> ExitCode {
@@ -51,25 +50,17 @@ fn failed(error: &io::Error) -> ExitCode {
     Exit::System.into()
 }
 
-async fn measure(calls: u64, engine: Option<PathBuf>) -> io::Result<()> {
-    let calls = one_process::calls(calls, engine.as_deref()).await?;
+async fn measure(calls: u64, engine: Option<Whereabouts>) -> io::Result<()> {
+    let calls = one_process::calls(calls, engine.as_ref()).await?;
     println!("{}", serde_json::to_string(&calls)?);
     Ok(())
 }
 
 async fn run(options: &Options) -> io::Result<()> {
     let dir = tempfile::Builder::new().prefix("reddit-one-process-").tempdir()?;
-    let socket = dir.path().join("engine.sock");
-    let listener = Listener::bind(&socket).map_err(io::Error::other)?;
-    let client = |number| Client {
-        engine: socket.clone(),
-        name: format!("client@{number}"),
-        users: options.users,
-        seed: 1,
-        depth: 16,
-        rate: Some(500),
-        duration: None,
-        patience: Patience::Endless,
-    };
-    one_process::run(listener, (1..=options.clients).map(client).collect()).await
+    let place = Whereabouts::from(&*dir.path().join("engine.sock"));
+    let engine = Node::start_with(place.node(), place.engine_options()).map_err(io::Error::other)?;
+    let client =
+        |number| Client { users: options.users, ..Client::new(place.clone(), format!("client@{number}")) };
+    one_process::run(engine, (1..=options.clients).map(client).collect()).await
 }

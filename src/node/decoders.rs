@@ -2,7 +2,7 @@
 
 use super::error::Fault;
 use super::frame::{Frame, FrameError, Kind, MAX_FRAME};
-use super::hello::{self, Credentials, Refusal, Welcome};
+use super::hello::Refusal;
 use super::inbox::Inbox;
 use super::introduction::{self, Accepted, Door};
 use super::link::Notice;
@@ -42,13 +42,9 @@ fn decode(frame: &Frame<'_>) {
         Kind::Hello => {
             let door = Door { own_uid: 0, uids: &[], wire: &introduction::WIRE, messages: (0, u16::MAX) };
             let _ = introduction::judge(Ok(*frame), None, door);
-            let _ = hello::judge(Ok(*frame), Credentials { uid: 0, pid: None }, 0, 1);
             Ok(())
         }
-        Kind::Welcome => {
-            let _ = frame.decode::<Welcome>();
-            frame.decode::<Accepted>().map(|accepted| _ = introduction::is_sound(&accepted.by))
-        }
+        Kind::Welcome => frame.decode::<Accepted>().map(|accepted| _ = introduction::is_sound(&accepted.by)),
         Kind::Refusal => frame.decode::<Refusal>().map(|refusal| _ = refusal.to_string()),
         Kind::Fault => frame.decode::<Fault>().map(|fault| _ = fault.to_string()),
         Kind::Notice => frame.decode::<Notice>().map(drop),

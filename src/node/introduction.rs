@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{self, Frame, FrameError, Kind};
 use super::hello::{Credentials, Identity, Refusal};
 
-/// Tells a node's hello from that of a lone [`Connection`](super::Connection), and from strangers.
+/// Tells a node's hello from that of strangers.
 const MAGIC: [u8; 4] = *b"PRVL";
 
 /// Versions of the wire that this build speaks: kinds of frames and what is in them.

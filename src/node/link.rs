@@ -112,6 +112,8 @@ pub(super) struct Link {
     ended: Cell<Option<Lost>>,
     /// `named` or `ended` was set.
     news: Notify,
+    /// Everything was written.
+    empty: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +166,7 @@ impl Link {
             conflict: RefCell::default(),
             ended: Cell::new(None),
             news: Notify::new(),
+            empty: Notify::new(),
         }
     }
 
@@ -222,6 +225,17 @@ impl Link {
             match self.ended.get() {
                 Some(lost) => return lost,
                 None => self.news.notified().await,
+            }
+        }
+    }
+
+    /// Waits until everything is written, or never will be. Safe to cancel.
+    pub(super) async fn drained(&self) {
+        self.send();
+        while self.ended.get().is_none() && self.outbox.borrow().unsent() > 0 {
+            tokio::select! {
+                () = self.empty.notified() => {}
+                _ = self.ended() => {}
             }
         }
     }

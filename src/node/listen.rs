@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 /// A listening socket. If this process made the socket file it removes it again; one that was handed down belongs to
 /// the supervisor and stays, so that no client is refused while this process is replaced.
 #[derive(Debug)]
-pub struct Listener {
+pub(super) struct Listener {
     socket: UnixListener,
     path: Option<PathBuf>,
     /// Device and inode of the socket file this process bound.
@@ -75,7 +75,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`ListenError::Inherited`] when the descriptors are not listening Unix sockets or none has that name.
-    pub fn inherited(name: &str) -> Result<Option<Listener>, ListenError> {
+    pub(super) fn inherited(name: &str) -> Result<Option<Listener>, ListenError> {
         let names = env::var("LISTEN_FDNAMES").ok();
         let mut handed = ListenFd::from_env();
         if handed.len() == 0 {
@@ -100,7 +100,7 @@ impl Listener {
     ///
     /// # Errors
     /// Every case of [`ListenError`] except `Inherited`.
-    pub fn bind(path: &Path) -> Result<Listener, ListenError> {
+    pub(super) fn bind(path: &Path) -> Result<Listener, ListenError> {
         let failed = |error: io::Error| ListenError::Bind { path: path.to_owned(), error };
         let address = UnixAddr::new(path).map_err(|errno| match errno {
             Errno::ENAMETOOLONG => ListenError::TooLong { path: path.to_owned() },
@@ -124,7 +124,7 @@ impl Listener {
 
     /// Where it can be reached.
     #[must_use]
-    pub fn path(&self) -> Option<&Path> {
+    pub(super) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 

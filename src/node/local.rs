@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::backoff::Backoff;
-use super::error::{CallError, ConnectError};
+use super::error::{CallError, ConnectError, Lost};
 use super::frame::Kind;
 use super::hello::{Identity, NameError};
 use super::link::{AskError, Link, Notice};
@@ -27,7 +27,7 @@ use super::location::Location;
 use super::mailbox::{Mailbox, Request};
 use super::monitor::{self, Monitor, Reason};
 use super::names::{self, Holder, Place};
-use super::network::{Network, NetworkError};
+use super::network::{self, Network, NetworkError};
 use super::options::{Listen, Options};
 use super::tcp::Manner;
 
@@ -206,12 +206,16 @@ impl Node {
         if !(super::introduction::SMALLEST_LIMIT..=super::frame::MAX_FRAME).contains(&options.frame) {
             return Err(StartError::Frame(options.frame));
         }
-        let network = options.network.clone().map_or_else(Network::from_env, Ok)?;
+        let (options, network) = configured(options)?;
         let manner = Manner::new(&network, &name)?;
         let port = network.listen.as_deref().map(|place| manner.listen(place)).transpose()?;
-        let listener = match options.listen {
+        let listener = match &options.listen {
             Listen::Nowhere => None,
             Listen::Socket => Some(listen(&name, &options)?),
+            Listen::At(path) => Some(match Listener::inherited(&name)? {
+                Some(handed) => handed,
+                None => Listener::bind(path)?,
+            }),
         };
         let location = match (listener.as_ref().map(Listener::path), &port) {
             (Some(Some(path)), _) => Location::Unix(path.to_owned()).to_string(),
@@ -220,7 +224,7 @@ impl Node {
             (None, None) => "nowhere".to_owned(),
         };
         let identity = Identity::of_this_process(&name);
-        let shared = Rc::new(Shared::new(identity, location, options, network, manner));
+        let shared = Rc::new(Shared::new(identity, location, options, manner));
         if let Some(listener) = listener {
             shared.listen(listener);
         }
@@ -303,6 +307,24 @@ impl Node {
     #[must_use]
     pub fn keep_connected(&self, name: &str) -> Keeper {
         Keeper::start(self.clone(), name)
+    }
+
+    /// Ends the connection to the node `name`; `false` where there is none (`disconnect_node/1`). Calls that are under way
+    /// on it fail. Either side may connect again.
+    pub fn disconnect(&self, name: &str) -> bool {
+        let link = self.shared.link(name);
+        link.inspect(|link| link.end(Lost::Closed)).is_some()
+    }
+
+    /// Waits until the kernel has taken everything that was sent, replies too, at most `patience`. The last step of an
+    /// orderly end; `false` says that some peers do not read.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        let all = async {
+            for link in self.shared.all_links() {
+                link.drained().await;
+            }
+        };
+        tokio::time::timeout(patience, all).await.is_ok()
     }
 
     /// A new mailbox, which nobody can find before it is registered (`spawn/1`, `self/0`).
@@ -554,6 +576,17 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// What was not said is taken from the environment.
+fn configured(mut options: Options) -> Result<(Options, Network), NetworkError> {
+    if let Some(network) = options.network.take() {
+        return Ok((options, network));
+    }
+    for (name, location) in network::peers_from_env()? {
+        options.elsewhere.entry(name).or_insert(location);
+    }
+    Ok((options, Network::from_env()?))
 }
 
 fn listen(name: &str, options: &Options) -> Result<Listener, StartError> {

@@ -66,6 +66,7 @@ struct Queue<Q> {
     wake: Notify,
     /// The mailbox is gone.
     closed: Cell<bool>,
+    misunderstood: Cell<u64>,
 }
 
 /// What a link knows of a mailbox.
@@ -83,6 +84,7 @@ impl<Q: DeserializeOwned> Sink for Queue<Q> {
             return caller.refuse(Fault::NoMailbox);
         }
         let Ok((body, [])) = postcard::take_from_bytes(body) else {
+            self.misunderstood.set(self.misunderstood.get() + 1);
             return caller.refuse(Fault::BadRequest);
         };
         let mut arrived = self.arrived.borrow_mut();
@@ -102,8 +104,12 @@ impl<Q: DeserializeOwned> Sink for Queue<Q> {
 
 impl<Q: DeserializeOwned + 'static, R: Serialize> Mailbox<Q, R> {
     pub(super) fn new(node: Node) -> Mailbox<Q, R> {
-        let queue =
-            Rc::new(Queue { arrived: RefCell::default(), wake: Notify::new(), closed: Cell::new(false) });
+        let queue = Rc::new(Queue {
+            arrived: RefCell::default(),
+            wake: Notify::new(),
+            closed: Cell::new(false),
+            misunderstood: Cell::new(0),
+        });
         let index = node.shared.add_mailbox(Rc::<Queue<Q>>::clone(&queue));
         Mailbox {
             queue,
@@ -119,6 +125,12 @@ impl<Q: DeserializeOwned + 'static, R: Serialize> Mailbox<Q, R> {
 
     pub(super) fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Requests that came and are none of type `Q`. Each was refused, with [`Fault::BadRequest`].
+    #[must_use]
+    pub fn misunderstood(&self) -> u64 {
+        self.queue.misunderstood.get()
     }
 
     /// Waits until there are requests and moves all of them into `requests`, which must be empty. Safe to cancel.

@@ -4,23 +4,24 @@
 //!
 //! | here | there |
 //! |---|---|
+//! | [`Node::start`]; its socket file | `net_kernel:start/2`; epmd |
 //! | [`Identity`]: name, pid, incarnation | node name and creation |
-//! | [`Hello`](Kind::Hello), [`Welcome`], [`Refusal`] | the distribution handshake |
+//! | [`Hello`](Kind::Hello), [`Refusal`] | the distribution handshake |
 //! | same user only, told by the kernel (`SO_PEERCRED`) | the cookie |
 //! | over TCP, certificates on both sides ([`Network`]) | `-proto_dist inet_tls` |
-//! | [`Connection::call`] with a timeout | `gen_server:call/3` |
+//! | [`Mailbox`], [`Node::register`], [`Node::whereis`] | a process, `global:register_name/2`, `global:whereis_name/1` |
+//! | [`Node::call`] with a timeout, [`Node::cast`] | `gen_server:call/3`, `gen_server:cast/2` |
 //! | a late reply is dropped | process aliases (OTP 24) |
 //! | a closed connection fails all waiting calls | `{nodedown, Node}` in the exit reason |
-//! | [`Listener`], socket file | epmd |
+//! | [`Node::monitor`] | `erlang:monitor/2` |
 //!
 //! Everything runs on one thread: batches of frames on a current-thread runtime beat several threads in every
-//! measurement made here. [`Server`] and [`Connection`] start tasks, so they live inside a
-//! [`LocalSet`](tokio::task::LocalSet).
+//! measurement made here. A [`Node`] starts tasks, so it lives inside a [`LocalSet`](tokio::task::LocalSet).
 //!
 //! It must not know that a supervisor exists beyond its environment variables (`PROVOST_NAME`, `PROVOST_NODE_*`, and systemd's
 //! `LISTEN_FDS` and `NOTIFY_SOCKET`): a node started by hand in a terminal is a whole node.
 //!
-//! Read [`frame`] first (the bytes), then [`Server`], then [`Connection`].
+//! Read [`frame`] first (the bytes), then [`Node`], then [`Mailbox`].
 
 pub mod blocking;
 pub mod frame;
@@ -28,7 +29,6 @@ pub mod frame;
 mod answered;
 mod backoff;
 mod calls;
-mod connection;
 mod decoders;
 mod error;
 mod hello;
@@ -46,28 +46,25 @@ mod network;
 mod notify;
 mod options;
 mod outbox;
-mod server;
 mod tcp;
 mod termination;
 mod tls;
 mod transport;
 
 pub use backoff::Backoff;
-pub use connection::Connection;
 #[doc(hidden)]
 pub use decoders::decode_anything;
 pub use error::{CallError, ConnectError, Fault, Lost};
 pub use frame::{FrameError, Kind, MAX_FRAME};
-pub use hello::{Identity, NameError, Refusal, Welcome};
-pub use listen::{ListenError, Listener};
+pub use hello::{Identity, NameError, Refusal};
+pub use listen::ListenError;
 pub use local::{Address, Keeper, Node, Ping, RegisterError, Registered, Service, StartError, To};
 pub use location::{Location, LocationError};
 pub use mailbox::{Caller, Mailbox, Request};
 pub use monitor::{Down, Monitor, Reason};
 pub use network::{Network, NetworkError, Tls};
 pub use notify::Notifier;
-pub use options::{Listen, Options};
-pub use server::{Call, Limits, ReplyTo, Server};
+pub use options::{Limits, Listen, Options};
 pub use termination::Termination;
 
 /// What `provost certs` has to know.

@@ -2,12 +2,15 @@
 //! system process of its own.
 //!
 //! [`model`] is the domain and nothing else: pure tables, one function that changes them. [`store`] keeps what
-//! happened on a disk, [`inspect`] looks at that. [`protocol`] is what can be asked. [`engine`] answers it, [`simulator`] asks it. They meet only
-//! over a socket, through [`node`](crate::node).
+//! happened on a disk, [`inspect`] looks at that. [`protocol`] is what can be asked. [`engine`] answers it, [`simulator`] asks it, and [`hand`]
+//! for people. They
+//! meet only through [`node`](crate::node): the engine registers its actors there, and whoever asks has it as a
+//! [`Remote`].
 //!
 //! It must not know who supervises it: both programs run under any supervisor, or by hand in two terminals.
 
 pub mod engine;
+pub mod hand;
 pub mod inspect;
 pub mod model;
 pub mod one_process;
@@ -16,5 +19,9 @@ pub mod simulator;
 pub mod store;
 
 mod exit;
+mod remote;
+mod whereabouts;
 
 pub use exit::Exit;
+pub use remote::Remote;
+pub use whereabouts::Whereabouts;

@@ -4,7 +4,6 @@
 //! takes them all. [`calls`] measures what a call costs when it crosses no border between processes.
 
 use std::io;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +12,10 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
 
-use super::engine::{Engine, serve};
-use super::protocol::{self, Answer, EngineRequest, Envelope, Request};
-use super::simulator;
-use crate::node::{Connection, Identity, Listener, Termination};
+use super::engine::{Clock, Engine, serve};
+use super::protocol::{Answer, EngineRequest, Request};
+use super::{Remote, Whereabouts, simulator};
+use crate::node::{Listen, Node, Options, Termination};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,9 +30,8 @@ const DEPTH: usize = 64;
 ///
 /// # Errors
 /// SIGTERM cannot be taken over.
-pub async fn run(listener: Listener, clients: Vec<simulator::Options>) -> io::Result<()> {
-    let me = Identity::of_this_process("engine");
-    let engine = spawn_local(serve(listener, me, None, Termination::listen()?));
+pub async fn run(engine: Node, clients: Vec<simulator::Options>) -> io::Result<()> {
+    let engine = spawn_local(serve(engine, None, Clock::Wall, Termination::listen()?));
     for client in clients {
         spawn_local(simulator::run(client, Termination::listen()?));
     }
@@ -59,17 +57,18 @@ pub struct Calls {
     pub task_ns: u64,
 }
 
-/// Measures calls of the engine's mailbox in this process, or of the engine that listens at `engine`. Inside a
+/// Measures calls of the engine's mailbox in this process, or of the `engine` that is another one. Inside a
 /// [`LocalSet`](tokio::task::LocalSet).
 ///
 /// # Errors
 /// The engine cannot be reached, or does not answer.
-pub async fn calls(number: u64, engine: Option<&Path>) -> io::Result<Calls> {
+pub async fn calls(number: u64, engine: Option<&Whereabouts>) -> io::Result<Calls> {
     match engine {
-        Some(path) => {
-            let me = Identity::of_this_process("measure");
-            let open = Connection::<Envelope, Answer>::open(path, &me, protocol::VERSION, PATIENCE).await;
-            let engine = Rc::new(open.map_err(io::Error::other)?);
+        Some(engine) => {
+            let options = Options { listen: Listen::Nowhere, patience: PATIENCE, ..engine.options() };
+            let me = Node::start_with("measure", options).map_err(io::Error::other)?;
+            let found = Remote::find(&me, engine.node(), PATIENCE).await;
+            let engine = Rc::new(found.map_err(io::Error::other)?);
             measure(number, || {
                 let engine = Rc::clone(&engine);
                 async move { engine.call(&REQUEST.into(), PATIENCE).await.map(drop).map_err(io::Error::other) }

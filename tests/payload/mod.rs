@@ -6,14 +6,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use provost::node::{Connection, Identity};
-use provost::reddit::protocol::{self, Answer, EngineRequest, Envelope, Reply, Request, Stats};
+use provost::node::{self, Node};
+use provost::reddit::protocol::{EngineRequest, Reply, Request, Stats};
+use provost::reddit::{Remote, Whereabouts};
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
@@ -60,12 +62,14 @@ impl Process {
         engine
     }
 
-    /// An engine on a socket that the test holds, as a supervisor would.
-    pub fn engine_on(listener: &UnixListener) -> Process {
+    /// An engine on a socket that the test holds, as a supervisor would, in a run directory of the test's.
+    pub fn engine_on(listener: &UnixListener, run_dir: &Path) -> Process {
         let socket = OwnedFd::from(listener.try_clone().unwrap());
         let script =
             "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=engine LISTEN_PID=$$; exec \"$0\"";
-        Process::start(Command::new("sh").arg("-c").arg(script).arg(ENGINE).stdin(Stdio::from(socket)))
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg(ENGINE).stdin(Stdio::from(socket)).env("PROVOST_RUN_DIR", run_dir);
+        Process::start(&mut command)
     }
 
     pub fn client(socket: &Path, name: &str, options: &[&str]) -> Process {
@@ -127,22 +131,81 @@ pub struct Place {
     pub socket: PathBuf,
 }
 
+impl Place {
+    /// A command in whose eyes this place is where nodes and secrets are.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("PROVOST_RUN_DIR", self.dir.path()).env("XDG_STATE_HOME", self.dir.path().join("state"));
+        for name in ["LISTEN_FDS", "PROVOST_NAME", "PROVOST_INSTANCE", "REDDIT_USER", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// An engine that is found here by its name.
+    pub fn engine(&self, options: &[&str]) -> Process {
+        let mut engine = Process::start(self.command(ENGINE).args(options));
+        engine.wait_for("listening on");
+        engine
+    }
+
+    /// `reddit-client WORDS`, to its end.
+    pub fn hand(&self, words: &[&str]) -> Output {
+        self.command(CLIENT).args(words).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The same where it must succeed: what it printed.
+    pub fn said(&self, words: &[&str]) -> String {
+        let output = self.hand(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same where it must fail: the exit code, and why.
+    pub fn refused(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = self.hand(words);
+        assert!(output.stdout.is_empty(), "{words:?}: {}", String::from_utf8_lossy(&output.stdout));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// A node of this process that knows where the others here are.
+    pub fn node(&self, name: &str) -> Node {
+        let folder = self.dir.path().join("nodes");
+        let options = node::Options { folder, patience: BOUND, ..Whereabouts::default().options() };
+        Node::start_with(name, options).unwrap()
+    }
+}
+
+/// Runs a test on the runtime that nodes are made for, with a bound on all its waits.
+pub fn local<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bounded = async { tokio::time::timeout(3 * BOUND, test).await.expect("the test did not end") };
+    LocalSet::new().block_on(&runtime, bounded)
+}
+
 pub fn place() -> Place {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("engine.sock");
     Place { dir, socket }
 }
 
-/// Asks an engine from this process, on a connection of its own.
-pub fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Connection<Envelope, Answer>) -> T) -> T {
+/// Asks an engine from this process, as a node of its own.
+pub fn ask<T>(socket: &Path, test: impl AsyncFnOnce(Remote) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let me = Identity::of_this_process("test");
-        test(Connection::open(socket, &me, protocol::VERSION, BOUND).await.unwrap()).await
-    })
+    LocalSet::new().block_on(&runtime, async { test(connect(socket).await).await })
 }
 
-pub async fn stats(engine: &Connection<Envelope, Answer>) -> Stats {
+/// The engine that listens on `socket`, for a node of its own.
+pub async fn connect(socket: &Path) -> Remote {
+    static NODES: AtomicU32 = AtomicU32::new(1);
+    let name = format!("test{}-{}", NODES.fetch_add(1, Ordering::Relaxed), std::process::id());
+    let engine = Whereabouts::from(socket);
+    let options = node::Options { patience: BOUND, ..engine.options() };
+    let node = Node::start_with(&name, options).unwrap();
+    Remote::find(&node, engine.node(), BOUND).await.unwrap()
+}
+
+pub async fn stats(engine: &Remote) -> Stats {
     match engine.call(&Request::Engine(EngineRequest::Stats).into(), BOUND).await.unwrap() {
         Ok(Reply::Engine(stats)) => stats,
         other => panic!("{other:?}"),

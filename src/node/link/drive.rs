@@ -58,6 +58,9 @@ async fn run(
         if was > UNSENT && unsent <= UNSENT {
             link.room.notify_waiters();
         }
+        if was > 0 && unsent == 0 {
+            link.empty.notify_waiters();
+        }
         if watched != link.next_deadline.get() {
             watched = link.next_deadline.get();
             if let Some(deadline) = watched {

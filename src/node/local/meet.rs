@@ -37,7 +37,8 @@ impl Shared {
         node: &str,
         patience: Duration,
     ) -> Result<Rc<Link>, ConnectError> {
-        let location = self.network.find(node, &self.options.folder);
+        let elsewhere = self.options.elsewhere.get(node).cloned();
+        let location = elsewhere.unwrap_or_else(|| Location::in_folder(&self.options.folder, node));
         let found = tokio::time::timeout(patience, self.find_or_dial(node, &location)).await;
         found.map_err(|_| ConnectError::NoAnswer { path: place(&location), patience })?
     }

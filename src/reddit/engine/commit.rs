@@ -14,11 +14,12 @@ pub(super) struct Commit {
     /// The store could not be written. Nothing that came after may be acknowledged.
     failed: Option<io::Error>,
     records: u64,
+    repeated: u64,
 }
 
 impl Commit {
     pub(super) fn new(model: Model, store: Option<Store>) -> Commit {
-        Commit { model, store, failed: None, records: 0 }
+        Commit { model, store, failed: None, records: 0, repeated: 0 }
     }
 
     pub(super) fn model(&self) -> &Model {
@@ -34,6 +35,11 @@ impl Commit {
         self.records
     }
 
+    /// Operations since the start that had been carried out when they were asked for.
+    pub(super) fn repeated(&self) -> u64 {
+        self.repeated
+    }
+
     /// Decides a command and applies what it comes to. Asked again under the same name, it only says what it did.
     pub(super) fn carry_out(
         &mut self,
@@ -43,6 +49,7 @@ impl Commit {
     ) -> Result<Effect, Error> {
         let done = op.map(|op| self.model.operations().done(op, command.actor())).transpose()?.flatten();
         if let Some(effect) = done {
+            self.repeated += 1;
             return Ok(effect);
         }
         match self.model.decide(command, now_ms)? {

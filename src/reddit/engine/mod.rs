@@ -12,7 +12,7 @@
 //! another one can make the first answer untrue. Here every command is decided and applied in one step, against all
 //! tables, in one order. That order is the log: replaying the records gives the same engine.
 //!
-//! Why the actors are not tasks: requests come in turns of many (see [`Server`](crate::node::Server)). A turn is
+//! Why the actors are not tasks: requests come in turns of many (see [`Mailbox`](crate::node::Mailbox)). A turn is
 //! delivered to the mailboxes, each mailbox is emptied once, and the replies leave together; passing a request to an
 //! actor costs a push instead of a wake-up. The mailboxes are emptied in the order in which requests build on each
 //! other: users, subreddits, posts, comments,
@@ -37,6 +37,7 @@ use super::protocol::{Answer, EngineRequest, Envelope, Reply, Request, Stats};
 use super::store::{self, Store};
 
 mod actor;
+mod clock;
 mod comment_manager;
 mod commit;
 mod dm_manager;
@@ -51,6 +52,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use clock::Clock;
 pub use service::{Keeping, serve};
 
 /// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
@@ -65,6 +67,7 @@ pub struct Engine<A> {
     dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
     requests: u64,
+    misunderstood: u64,
     turns: u64,
 }
 
@@ -88,6 +91,7 @@ impl<A> Engine<A> {
             dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             requests: 0,
+            misunderstood: 0,
             turns: 0,
         }
     }
@@ -125,6 +129,11 @@ impl<A> Engine<A> {
         self.feed_generator.empty(desk, &mut reply);
     }
 
+    /// So many messages so far were no requests, and did not come to a turn.
+    pub fn misunderstood(&mut self, count: u64) {
+        self.misunderstood = count;
+    }
+
     /// Makes the turn durable.
     ///
     /// # Errors
@@ -146,8 +155,10 @@ impl<A> Engine<A> {
             messages: model.messages().count() as u64,
             sessions: self.sessions.count(),
             requests: self.requests,
+            misunderstood: self.misunderstood,
             records: self.commit.records(),
             turns: self.turns,
+            repeated: self.commit.repeated(),
             position: self.commit.store().map_or(0, Store::next),
         }
     }

@@ -1,13 +1,13 @@
-//! The engine behind its socket: one thread, one loop, one turn at a time.
+//! The engine as a node: one thread, one loop, one turn at a time.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::Engine;
-use crate::node::{Call, Identity, Limits, Listener, Notifier, Server, Termination};
+use super::{Clock, Engine};
+use crate::node::{Node, Notifier, Request, Termination};
 use crate::reddit::Exit;
 use crate::reddit::model::Model;
-use crate::reddit::protocol;
+use crate::reddit::protocol::{Actor, Answer, Envelope};
 use crate::reddit::store::{Durability, OpenError, Store};
 
 /// How long clients may take to read their last replies.
@@ -24,11 +24,13 @@ pub struct Keeping {
 
 /// Serves until it is asked to stop, then finishes the turn at hand. Inside a [`LocalSet`](tokio::task::LocalSet).
 ///
-/// Connections wait in the listener's queue until the store is read; then a supervisor is told that it is ready.
+/// All actors have one mailbox, each under its name, so that everything that is there is one turn whomever it is for: it is
+/// answered together, kept together, and acknowledged together. Connections wait in the node's queue until the store is
+/// read; then a supervisor is told that it is ready.
 pub async fn serve(
-    listener: Listener,
-    identity: Identity,
+    node: Node,
     keeping: Option<Keeping>,
+    mut clock: Clock,
     mut termination: Termination,
 ) -> Exit {
     let mut engine = match keeping.map(|keeping| open(&keeping)).transpose() {
@@ -40,35 +42,41 @@ pub async fn serve(
         }
     };
     let notifier = Notifier::from_env();
-    let place = listener
-        .path()
-        .map_or_else(|| "a socket without a path".to_owned(), |path| path.display().to_string());
-    tracing::info!("{identity} listening on {place}");
-    let mut server = Server::start(listener, identity, protocol::VERSION, Limits::default());
-    notifier.ready(&format!("serving {place}"));
+    let mut mailbox = node.mailbox::<Envelope, Answer>();
+    for actor in Actor::ALL {
+        if let Err(error) = node.register(actor.name(), &mailbox).await {
+            tracing::error!("{error}");
+            return Exit::InUse;
+        }
+    }
+    tracing::info!("{} listening on {}", node.identity(), node.location());
+    notifier.ready(&format!("serving {}", node.location()));
 
-    let mut calls = Vec::new();
+    let mut arrived = Vec::new();
     let signal = loop {
         tokio::select! {
             biased;
             signal = termination.requested() => break signal,
-            () = server.turn(&mut calls) => {}
+            () = mailbox.turn(&mut arrived) => {}
         }
-        let requests = calls.drain(..).map(|Call { from, request }| (from, request));
-        engine.turn(requests, now_ms(), |to, answer| server.reply(to, answer));
+        engine.misunderstood(mailbox.misunderstood());
+        let now_ms = clock.now_ms(arrived.len());
+        let requests = arrived.drain(..).map(|Request { from, body }| (from, body));
+        engine.turn(requests, now_ms, |to, answer| mailbox.reply(to, answer));
         if let Err(error) = engine.settle() {
             // Not even the replies of this turn that changed nothing: what they say may be of what is lost.
             tracing::error!("the store cannot be written, nothing more is acknowledged: {error}");
             return Exit::Storage;
         }
-        server.flush();
+        mailbox.flush();
     };
 
     notifier.stopping();
     let stats = engine.stats();
     tracing::info!(
-        connections = server.connections(),
+        nodes = node.nodes().len(),
         requests = stats.requests,
+        misunderstood = stats.misunderstood,
         turns = stats.turns,
         records = stats.records,
         users = stats.users,
@@ -79,7 +87,9 @@ pub async fn serve(
         votes = stats.votes,
         "stopping on {signal}"
     );
-    server.drain(LAST_REPLIES).await;
+    if !node.drain(LAST_REPLIES).await {
+        tracing::warn!("some clients did not read their last replies within {LAST_REPLIES:?}");
+    }
     Exit::Done
 }
 
@@ -98,10 +108,4 @@ fn open(keeping: &Keeping) -> Result<(Model, Store), OpenError> {
         begun.elapsed().as_secs_f64()
     );
     Ok((model, store))
-}
-
-/// The wall clock. It may jump; the model keeps the times of its records in order.
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }

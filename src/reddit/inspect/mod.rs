@@ -3,13 +3,14 @@
 //! All of it only reads. A store in use may be read too: what its engine writes meanwhile is seen as far as it is
 //! finished.
 
-use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
-use super::model::check::{Checker, Violation};
+use super::model::check::{Account, Checker, Ledgers, Violation};
 use super::model::{Entry, Model};
 use super::store::{self, Contents, OpenError, Reading};
 
+mod ledger;
 mod sqlite;
 
 pub use sqlite::{ExportError, export};
@@ -39,6 +40,9 @@ pub struct Summary {
     pub messages: usize,
     /// Equal for equal tables; of a running engine too.
     pub fingerprint: String,
+    /// What the ledgers of clients came to, where some were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledgers: Option<Account>,
 }
 
 impl Summary {
@@ -55,6 +59,7 @@ impl Summary {
             votes: model.posts().votes() + model.comments().votes(),
             messages: model.messages().count(),
             fingerprint: format!("{:016x}", store::fingerprint(model)),
+            ledgers: None,
         }
     }
 }
@@ -70,6 +75,15 @@ impl fmt::Display for Summary {
             f,
             "{} records in all, {} of them after the snapshot ({} bytes, {} unfinished); fingerprint {}",
             self.position, self.entries, self.log_bytes, self.unfinished_bytes, self.fingerprint
+        )?;
+        let Some(Account { acknowledged, in_log, unchanged, in_snapshot, unread }) = self.ledgers else {
+            return Ok(());
+        };
+        write!(
+            f,
+            "\n{acknowledged} acknowledged operations, each there once and as it was acknowledged: {in_log} in the log, \
+             {in_snapshot} in the snapshot, {unchanged} that changed nothing; {unread} more were carried out and their \
+             answers not read"
         )
     }
 }
@@ -83,18 +97,30 @@ pub enum CheckError {
     /// The store cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A ledger cannot be read.
+    #[error("cannot read the ledger {}: {error}", .path.display())]
+    Ledger {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
 }
 
 /// A checker that reads a store, and the first thing it found.
 #[derive(Default)]
 struct Judging {
     checker: Checker,
+    ledgers: Option<Ledgers>,
     found: Option<Violation>,
 }
 
 impl Reading for Judging {
     fn begin(&mut self, model: Model) {
-        self.checker = Checker::new(model);
+        self.checker = match self.ledgers.take() {
+            Some(ledgers) => Checker::with_ledgers(model, ledgers),
+            None => Checker::new(model),
+        };
     }
 
     fn entry(&mut self, entry: Entry) -> Result<(), String> {
@@ -102,19 +128,21 @@ impl Reading for Judging {
     }
 }
 
-/// Checks every invariant that can be seen in a store.
+/// Checks every invariant that can be seen in a store, and that it holds what its clients wrote into these ledgers.
+/// Those of one client come in the order of its lives.
 ///
 /// # Errors
-/// The first one that does not hold, or why the store cannot be read.
-pub fn check(dir: &Path) -> Result<Summary, CheckError> {
-    let mut judging = Judging::default();
+/// The first one that does not hold, or why the store or a ledger cannot be read.
+pub fn check(dir: &Path, ledgers: &[PathBuf]) -> Result<Summary, CheckError> {
+    let ledgers = (!ledgers.is_empty()).then(|| ledger::read(ledgers)).transpose()?;
+    let mut judging = Judging { ledgers, ..Judging::default() };
     let read = store::read(dir, &mut judging);
     if let Some(violation) = judging.found {
         return Err(violation.into());
     }
     let contents = read?;
-    let model = judging.checker.finish()?;
-    Ok(Summary::new(&model, &contents))
+    let (model, account) = judging.checker.finish_with_account()?;
+    Ok(Summary { ledgers: account, ..Summary::new(&model, &contents) })
 }
 
 /// Counts what is in a store.

@@ -63,6 +63,13 @@ impl Operations {
         }
     }
 
+    /// Everything that is remembered, and who did it.
+    pub(super) fn all(&self) -> impl Iterator<Item = (OpId, Option<UserId>)> + '_ {
+        self.streams.iter().flat_map(|(&stream, window)| {
+            window.done.iter().map(move |(&number, done)| (OpId { stream, number }, done.by))
+        })
+    }
+
     pub(super) fn remember(&mut self, op: OpId, by: Option<UserId>, effect: Effect) {
         self.uses += 1;
         if !self.streams.contains_key(&op.stream) && self.streams.len() == STREAMS {

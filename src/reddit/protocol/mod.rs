@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod actor;
 pub mod comment_manager;
 pub mod dm_manager;
 pub mod feed_generator;
@@ -19,13 +20,15 @@ pub mod post_manager;
 pub mod subreddit_manager;
 pub mod user_registry;
 
+pub use actor::Actor;
+
 pub use super::model::{
     CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, Secret, Sort,
     SubredditId, Tally, Text, UserId, Window,
 };
 
 /// Sides with different versions refuse each other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A request on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,10 +124,14 @@ pub struct Stats {
     pub sessions: u64,
     /// Requests answered since it started.
     pub requests: u64,
+    /// Messages to its actors that are no requests. Each was refused.
+    pub misunderstood: u64,
     /// Records applied since it started.
     pub records: u64,
     /// Turns taken since it started.
     pub turns: u64,
+    /// Operations that were asked for again and had been carried out.
+    pub repeated: u64,
     /// Records in its store since that was made; 0 without a store.
     pub position: u64,
 }

@@ -1,21 +1,26 @@
 //! The client process: finds the engine, lets the crowd act, comes back when the engine was away.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::crowd::{Crowd, Engine, Enrolled};
-use super::report::grouped;
+use super::crowd::{Crowd, Enrolled};
+use super::kind::Kind;
+use super::report::{self, ClientReport, Latencies, Report, Storm, grouped};
 use super::stop::Stop;
-use super::{Options, Patience};
-use crate::node::{Backoff, CallError, ConnectError, Connection, Identity, Termination};
-use crate::reddit::Exit;
-use crate::reddit::protocol;
+use super::usage::Look;
+use super::{Options, Patience, progress};
+use crate::node::{self, Backoff, ConnectError, Identity, Node, Termination};
+use crate::reddit::protocol::{EngineRequest, Reply, Request};
+use crate::reddit::{Exit, Remote};
 
 /// A supervisor that owns the socket lets connections wait while the engine is being restarted.
 const ENDLESS_WELCOME: Duration = Duration::from_secs(10);
@@ -35,69 +40,72 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Runs one client until it is asked to stop, its time is over, or there is no engine and it is not to wait for one.
 /// Inside a [`LocalSet`](tokio::task::LocalSet).
 pub async fn run(options: Options, mut termination: Termination) -> Exit {
+    let node = match Node::start_with(&options.name, node_options(&options)) {
+        Ok(node) => node,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{}: {error}", options.name);
+            return Exit::of_start(&error);
+        }
+    };
     let stop = Rc::new(Stop::default());
     let on_signal = Rc::clone(&stop);
     tokio::task::spawn_local(async move {
         termination.requested().await;
         on_signal.want();
     });
-    let crowd = Rc::new(Crowd::new(&options, Rc::clone(&stop)));
-    let acting = Rc::new(Acting::default());
+    let crowd = match Crowd::new(&options, Rc::clone(&stop)) {
+        Ok(crowd) => Rc::new(crowd),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{}: {error}", options.name);
+            return Exit::Storage;
+        }
+    };
     let reporter = tokio::task::spawn_local(report_every_second(
         options.name.clone(),
+        options.duration.map(|duration| options.warm_up + duration),
         Rc::clone(&crowd),
-        Rc::clone(&acting),
         Rc::clone(&stop),
     ));
-    let me = Identity::of_this_process(&options.name);
     let backoff = Backoff::new(FIRST_DELAY, LARGEST_DELAY);
-    let mut client = Client { options, me, crowd, acting, stop, backoff, random: ChaCha8Rng::from_os_rng() };
+    let mut client = Client {
+        options,
+        node,
+        crowd,
+        stop,
+        backoff,
+        random: ChaCha8Rng::from_os_rng(),
+        storm: None,
+        first_look: Rc::default(),
+        last_look: None,
+        fingerprint: None,
+    };
     let exit = client.live().await;
     reporter.abort();
-    let acted = client.acting.so_far();
-    if !acted.is_zero() {
-        let totals = client.crowd.report().borrow_mut().totals(acted);
-        // The reader may be gone, and there is nobody else to tell.
-        let _ = say(&client.options.name, &totals);
-    }
-    exit
+    client.tell_all(exit)
+}
+
+fn node_options(options: &Options) -> node::Options {
+    let patience = match options.patience {
+        Patience::Endless => ENDLESS_WELCOME,
+        Patience::Once => ONCE_WELCOME,
+    };
+    node::Options { patience, ..options.engine.options() }
 }
 
 /// One client process.
 struct Client {
     options: Options,
-    me: Identity,
+    node: Node,
     crowd: Rc<Crowd>,
-    acting: Rc<Acting>,
     stop: Rc<Stop>,
     backoff: Backoff,
     random: ChaCha8Rng,
-}
-
-/// The time in which users act, without the gaps between two engines.
-#[derive(Debug, Default)]
-struct Acting {
-    before: Cell<Duration>,
-    since: Cell<Option<Instant>>,
-}
-
-impl Acting {
-    fn begin(&self) {
-        self.since.set(Some(Instant::now()));
-    }
-
-    fn end(&self) {
-        self.before.set(self.so_far());
-        self.since.set(None);
-    }
-
-    fn now(&self) -> bool {
-        self.since.get().is_some()
-    }
-
-    fn so_far(&self) -> Duration {
-        self.before.get() + self.since.get().map_or(Duration::ZERO, |since| since.elapsed())
-    }
+    /// The first registration of everybody.
+    storm: Option<Storm>,
+    /// The engine when the measured window began, or when a later one was met in it.
+    first_look: Rc<RefCell<Option<Look>>>,
+    last_look: Option<Look>,
+    fingerprint: Option<String>,
 }
 
 impl Client {
@@ -119,7 +127,7 @@ impl Client {
                 }
             };
             if std::mem::replace(&mut met, true) {
-                self.crowd.report().borrow_mut().reconnected();
+                self.crowd.report().borrow_mut().reconnects += 1;
             }
             let Left::Lost(why) = self.stay(&engine).await else { break };
             match self.options.patience {
@@ -134,23 +142,19 @@ impl Client {
     }
 
     /// Tries until the engine answers. Why it does not is told when it changes, not for every attempt.
-    async fn find_engine(&mut self) -> Result<Engine, ConnectError> {
-        let welcome = match self.options.patience {
-            Patience::Endless => ENDLESS_WELCOME,
-            Patience::Once => ONCE_WELCOME,
-        };
+    async fn find_engine(&mut self) -> Result<Remote, ConnectError> {
+        let (node, engine) = (self.node.clone(), self.options.engine.clone());
         let mut told = None;
         loop {
-            let error =
-                match Connection::open(&self.options.engine, &self.me, protocol::VERSION, welcome).await {
-                    Ok(engine) => {
-                        if told.is_some() {
-                            self.tell(&format!("engine available: {}", engine.server()));
-                        }
-                        return Ok(engine);
+            let error = match Remote::find(&node, engine.node(), LAST_ANSWERS).await {
+                Ok(engine) => {
+                    if told.is_some() {
+                        self.tell(&format!("engine available: {}", engine.identity()));
                     }
-                    Err(error) => error,
-                };
+                    return Ok(engine);
+                }
+                Err(error) => error,
+            };
             if self.options.patience == Patience::Once || !error.is_temporary() {
                 return Err(error);
             }
@@ -163,7 +167,7 @@ impl Client {
     }
 
     /// Registers the crowd and lets it act for as long as there is this engine and nobody asks to stop.
-    async fn stay(&mut self, engine: &Rc<Engine>) -> Left {
+    async fn stay(&mut self, engine: &Rc<Remote>) -> Left {
         let stop = Rc::clone(&self.stop);
         let begun = Instant::now();
         let enrolled = tokio::select! {
@@ -173,43 +177,67 @@ impl Client {
         };
         match enrolled {
             Ok(None) => {}
-            Ok(Some(enrolled)) => self.announce(enrolled, engine.server(), begun.elapsed()),
+            Ok(Some(enrolled)) => self.announce(enrolled, engine.identity(), begun.elapsed()),
             Err(error) => {
                 // An engine that dies of being asked is not to be asked again as fast as it comes back.
                 let delay = self.backoff.next(&mut self.random);
                 return tokio::select! {
                     () = stop.wanted() => Left::Stopping,
-                    () = tokio::time::sleep(delay) => Left::Lost(error),
+                    () = tokio::time::sleep(delay) => Left::Lost(error.to_string()),
                 };
             }
         }
         self.backoff.reset();
+        let dropper = self.options.drop_every.map(|every| self.drop_after(every));
         self.act(engine).await;
-        if stop.is_wanted() { Left::Stopping } else { Left::Lost(engine.ended().await.into()) }
+        dropper.inspect(JoinHandle::abort);
+        if self.crowd.is_over() {
+            stop.want();
+        }
+        if stop.is_wanted() {
+            self.crowd.report().borrow_mut().end();
+            self.look_once_more(engine).await;
+            return Left::Stopping;
+        }
+        let reason = engine.ended().await;
+        Left::Lost(format!("{}: {reason}", engine.identity()))
     }
 
-    fn announce(&self, enrolled: Enrolled, server: &Identity, took: Duration) {
+    fn announce(&mut self, enrolled: Enrolled, server: &Identity, took: Duration) {
+        let seconds = took.as_secs_f64();
         let text = format!(
-            "{} users, {} subreddits, {} memberships registered at {server} in {:.2} s",
+            "{} users, {} subreddits, {} memberships registered at {server} in {seconds:.2} s",
             grouped(enrolled.users),
             grouped(enrolled.subreddits),
             grouped(enrolled.memberships),
-            took.as_secs_f64(),
         );
+        let Enrolled { users, subreddits, memberships } = enrolled;
+        self.storm.get_or_insert(Storm { users, subreddits, memberships, seconds });
         if say(&self.options.name, &text).is_err() {
             self.stop.want();
         }
     }
 
-    async fn act(&self, engine: &Rc<Engine>) {
-        if let (Some(duration), true) = (self.options.duration, self.acting.so_far().is_zero()) {
-            let stop = Rc::clone(&self.stop);
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep(duration).await;
-                stop.want();
-            });
+    /// Closes the connection in about that time, somewhere from half of it to one and a half.
+    fn drop_after(&mut self, every: Duration) -> JoinHandle<()> {
+        let after = every.mul_f64(0.5 + f64::from(self.random.next_u32()) / f64::from(u32::MAX));
+        let (node, engine) = (self.node.clone(), self.options.engine.node().to_owned());
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(after).await;
+            node.disconnect(&engine);
+        })
+    }
+
+    async fn act(&self, engine: &Rc<Remote>) {
+        let is_measuring = self.crowd.report().borrow().since.is_some();
+        if is_measuring {
+            let is_known = self.first_look.borrow().as_ref().is_some_and(|look| look.is_of(engine));
+            if !is_known && !self.options.lockstep {
+                self.look_first(engine);
+            }
+        } else {
+            self.measure_after_warm_up(engine);
         }
-        self.acting.begin();
         let grace = async {
             self.stop.wanted().await;
             tokio::time::sleep(LAST_ANSWERS).await;
@@ -218,7 +246,131 @@ impl Client {
             () = self.crowd.act(engine) => {}
             () = grace => self.tell("stopping without the last answers: the engine does not give them"),
         }
-        self.acting.end();
+    }
+
+    /// Begins the measured window when it is time, and asks to stop at its end.
+    fn measure_after_warm_up(&self, engine: &Rc<Remote>) {
+        let (crowd, stop) = (Rc::clone(&self.crowd), Rc::clone(&self.stop));
+        let Options { warm_up, duration, lockstep, .. } = self.options;
+        if warm_up.is_zero() {
+            crowd.report().borrow_mut().begin();
+            if !lockstep {
+                self.look_first(engine);
+            }
+        }
+        let (engine, first_look) = (Rc::clone(engine), Rc::clone(&self.first_look));
+        tokio::task::spawn_local(async move {
+            if !warm_up.is_zero() {
+                tokio::time::sleep(warm_up).await;
+                crowd.report().borrow_mut().begin();
+                if !lockstep {
+                    first_look.replace(Look::at(&engine).await);
+                }
+            }
+            if let Some(duration) = duration {
+                tokio::time::sleep(duration).await;
+                stop.want();
+            }
+        });
+    }
+
+    fn look_first(&self, engine: &Rc<Remote>) {
+        let (engine, first_look) = (Rc::clone(engine), Rc::clone(&self.first_look));
+        tokio::task::spawn_local(async move { first_look.replace(Look::at(&engine).await) });
+    }
+
+    /// What there is to be learnt from an engine before it is left.
+    async fn look_once_more(&mut self, engine: &Remote) {
+        if engine.lost().is_some() || self.crowd.report().borrow().since.is_none() {
+            return;
+        }
+        if !self.options.lockstep {
+            self.last_look = Look::at(engine).await;
+            return;
+        }
+        let request = Request::Engine(EngineRequest::Fingerprint);
+        if let Ok(Ok(Reply::Fingerprint(sum))) = engine.call(&request.into(), ENDLESS_WELCOME).await {
+            self.fingerprint = Some(format!("{sum:016x}"));
+        }
+    }
+
+    /// Tells what was measured, if anything was.
+    fn tell_all(&self, exit: Exit) -> Exit {
+        let crowd = &self.crowd;
+        let mut kept = Ok(());
+        crowd.report().borrow_mut().end();
+        if progress::is_watched() {
+            progress::clear();
+        }
+        let measured = crowd.report().borrow().measured();
+        if !measured.is_zero() {
+            let report = self.report(measured);
+            if let Some(path) = &self.options.report_json {
+                kept = write_report(path, &report)
+                    .map_err(|error| format!("cannot write the report {}: {error}", path.display()));
+            }
+            // The reader may be gone, and there is nobody else to tell.
+            let _ = write!(io::stdout(), "{}", report::text(&report));
+            let _ = say(&self.options.name, &crowd.report().borrow().totals(measured));
+        }
+        let trace = crowd.finish_trace().transpose();
+        if let Ok(Some(line)) = &trace {
+            let _ = say(&self.options.name, line);
+        }
+        let trace = trace.map_err(|error| format!("cannot write the trace: {error}"));
+        let broken = crowd.broken().map_or(Ok(()), |why| Err(why.to_owned()));
+        for failed in [kept, trace.map(drop), broken] {
+            if let Err(why) = failed {
+                self.tell(&why);
+                return Exit::Storage;
+            }
+        }
+        exit
+    }
+
+    fn report(&self, measured: Duration) -> Report {
+        let recorder = self.crowd.report().borrow();
+        let started = recorder.since.map(|(_, at)| at.duration_since(UNIX_EPOCH).unwrap_or_default());
+        let options = &self.options;
+        let latencies = Kind::ALL.into_iter().zip(&recorder.totals).filter(|(_, us)| !us.is_empty());
+        let first_look = self.first_look.borrow();
+        let engine = self.last_look.as_ref().zip(first_look.as_ref());
+        let engine = engine.and_then(|(last, first)| last.since(first));
+        let client = ClientReport {
+            name: options.name.clone(),
+            pid: std::process::id(),
+            started_ms: started.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+            seed: options.seed,
+            users: options.users,
+            subreddits: options.shape.subreddits,
+            mix: options.mix,
+            depth: options.depth,
+            rate: options.rate,
+            lockstep: options.lockstep,
+            time_scale: options.time_scale,
+            warm_up_s: options.warm_up.as_secs_f64(),
+            measured_s: measured.as_secs_f64(),
+            acknowledged: recorder.acknowledged(),
+            storm: self.storm,
+            reconnects: recorder.reconnects,
+            outages_ms: recorder.outages_ms.clone(),
+            lost_in_flight: recorder.lost_in_flight,
+            asked_again: recorder.asked_again,
+            missed: self.crowd.pace.missed(),
+            engine,
+            fingerprint: self.fingerprint.clone(),
+            samples: recorder.samples.clone(),
+        };
+        Report {
+            version: report::VERSION,
+            clients: vec![client],
+            actions: latencies.map(|(kind, us)| (kind.name().to_owned(), Latencies::of(us))).collect(),
+            errors: recorder.errors.clone(),
+            exponent: options.shape.exponent,
+            members: self.crowd.members(),
+            posts: recorder.posts.clone(),
+            votes: recorder.votes.clone(),
+        }
     }
 
     /// A sentence for people, on standard error.
@@ -229,27 +381,46 @@ impl Client {
 
 /// Why the client left an engine.
 enum Left {
-    Lost(CallError),
+    Lost(String),
     Stopping,
 }
 
-/// Prints one line a second while the crowd is acting. When nobody reads the lines any more the client stops.
-async fn report_every_second(name: String, crowd: Rc<Crowd>, acting: Rc<Acting>, stop: Rc<Stop>) {
+/// Prints one line a second while the crowd is acting, or draws a bar for whoever watches. When nobody reads the lines
+/// any more the client stops.
+async fn report_every_second(name: String, whole: Option<Duration>, crowd: Rc<Crowd>, stop: Rc<Stop>) {
     let mut ticks = tokio::time::interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut told = acting.so_far();
+    let watched = progress::is_watched();
+    let mut begun = None;
+    let mut told = Instant::now();
     loop {
         ticks.tick().await;
-        let elapsed = acting.so_far() - told;
-        if !acting.now() || elapsed < REPORT_EVERY / 2 {
+        let elapsed = told.elapsed();
+        if !crowd.is_acting() {
+            told = Instant::now();
             continue;
         }
-        told = acting.so_far();
-        let line = crowd.report().borrow_mut().line(elapsed);
-        if say(&name, &line).is_err() {
+        if elapsed < REPORT_EVERY / 2 {
+            continue;
+        }
+        told = Instant::now();
+        let begun = *begun.get_or_insert_with(|| Instant::now() - elapsed);
+        let mut report = crowd.report().borrow_mut();
+        report.sample(crowd.online());
+        let line = report.line(elapsed);
+        if watched {
+            progress::draw(begun.elapsed(), whole, &line);
+        } else if say(&name, &line).is_err() {
             return stop.want();
         }
     }
+}
+
+/// All or nothing: whoever reads it never sees a part.
+fn write_report(path: &Path, report: &Report) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, serde_json::to_vec(report)?)?;
+    fs::rename(&unfinished, path)
 }
 
 /// A line of output.

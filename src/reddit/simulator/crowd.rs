@@ -1,34 +1,48 @@
 //! The users of one client, and what they do at an engine.
+//!
+//! In a closed loop a number of lanes take turns: each lets the next user act and waits for the answer. With a rate the
+//! lanes begin at given moments instead, and an action that begins late is late ([`Pace`]). In lockstep there is one
+//! lane and a clock that counts turns, so that nothing depends on how fast anything is.
+//!
+//! A write is remembered by its user ([`Open`]) before it is sent and until it is answered. When the answer is lost, or
+//! late, the same user asks again under the same name before doing anything else.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_distr::{Distribution, Zipf};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Options;
+use super::kind::Kind;
+use super::ledger::Ledger;
 use super::name;
+use super::names::Names;
 use super::pace::Pace;
-use super::plan::{Kind, Plan};
-use super::population::Shape;
-use super::report::Report;
+use super::plan::Plan;
+use super::population::Topics;
+use super::presence::Presence;
+use super::report::Recorder;
 use super::stop::Stop;
-use super::user::{Action, User};
-use crate::node::{CallError, Connection, Identity};
-use crate::reddit::model::{Error, PostId, Sort, SubredditId};
-use crate::reddit::protocol::{
-    Answer, Envelope, Page, PostView, Reply, Request, Session, Window, feed_generator, post_manager,
-    subreddit_manager,
-};
+use super::trace::Trace;
+use super::user::{Action, Open, User};
+use crate::node::{CallError, Fault, Identity};
+use crate::reddit::Remote;
+use crate::reddit::model::{Error, SubredditId, UserId};
+use crate::reddit::protocol::{Answer, Envelope, Reply, Request, Session, user_registry};
 
+mod door;
 mod enrol;
+mod request;
 
 pub(super) use enrol::Enrolled;
-
-/// A connection to the engine.
-pub(super) type Engine = Connection<Envelope, Answer>;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,197 +54,482 @@ const ACTIVITY: f64 = 0.8;
 #[derive(Debug)]
 pub(super) struct Crowd {
     depth: usize,
-    shape: Shape,
+    pub(super) topics: Topics,
     plan: Plan,
-    pace: Pace,
+    pub(super) pace: Pace,
     stop: Rc<Stop>,
     users: RefCell<Vec<User>>,
-    /// Who opens the subreddit of each rank.
-    founders: Vec<usize>,
-    /// Identities by rank, as the present engine gave them.
-    subreddits: RefCell<Vec<Option<SubredditId>>>,
+    /// Who opens which subreddits, by their ranks.
+    founders: BTreeMap<usize, Vec<u16>>,
+    places: RefCell<Places>,
     turns: RefCell<ChaCha8Rng>,
     activity: Zipf<f64>,
-    /// The life of the engine that knows the crowd.
-    known_by: RefCell<Option<Identity>>,
-    report: RefCell<Report>,
+    clock: Clock,
+    presence: RefCell<Presence>,
+    /// Users who are coming or going just now.
+    moving: RefCell<BTreeSet<usize>>,
+    online: Cell<u32>,
+    /// Users with a write whose answer is lost, or late.
+    owed: RefCell<VecDeque<usize>>,
+    /// Somebody can act who could not before.
+    freed: Notify,
+    names: Names,
+    /// Actions that are still to be begun, where that is limited.
+    left: Cell<Option<u64>>,
+    ledger: Option<Ledger>,
+    trace: Option<Trace>,
+    /// The life of the engine that knows the crowd, and who the first user is there.
+    known_by: RefCell<Option<(Identity, Option<UserId>)>>,
+    report: RefCell<Recorder>,
+    acting: Cell<bool>,
+    broken: OnceCell<String>,
+}
+
+/// The subreddits of the ranks, as the present engine names them.
+#[derive(Debug)]
+struct Places {
+    ids: Vec<Option<SubredditId>>,
+    ranks: BTreeMap<SubredditId, u16>,
+    /// Those that were opened by their founders just now.
+    opened: BTreeSet<u16>,
+}
+
+/// The time by which users come and go.
+#[derive(Debug)]
+enum Clock {
+    /// Since the first action.
+    Wall(OnceCell<Instant>),
+    /// So many turns, each this long.
+    Turns(Cell<u32>, Duration),
+}
+
+impl Clock {
+    fn now(&self) -> Duration {
+        match self {
+            Clock::Wall(begun) => begun.get_or_init(Instant::now).elapsed(),
+            Clock::Turns(turns, each) => *each * turns.get(),
+        }
+    }
+}
+
+/// How an action ended.
+enum End {
+    Done,
+    Refused(Error),
+    /// The session was not valid. A write is still to be carried out.
+    LoggedOut,
+    /// The engine answered another question.
+    Odd,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// Somebody who asks again.
+    Owed(usize),
+    Next(usize),
+    /// Everybody is away or busy.
+    Nobody,
+    /// All actions were begun.
+    Over,
 }
 
 impl Crowd {
-    pub(super) fn new(options: &Options, stop: Rc<Stop>) -> Crowd {
-        let shape = Shape::default();
-        let plan = Plan::new(options.seed, &options.name, shape);
+    /// # Errors
+    /// The files of the ledger or the trace cannot be opened; says which.
+    pub(super) fn new(options: &Options, stop: Rc<Stop>) -> io::Result<Crowd> {
+        let plan = Plan::new(options.seed, &options.name, options.mix);
         let count = options.users.max(1);
-        let homes = shape.memberships(count, &mut plan.population());
-        let founders = founders(shape, &homes);
+        let homes = options.shape.memberships(count, &mut plan.population());
+        let founders = founders(options.shape.subreddits, &homes);
         let users: Vec<_> = (0..count)
             .zip(homes)
             .map(|(user, home)| User::new(name::of_user(&options.name, user).into(), plan.secret(user), home))
             .collect();
-        Crowd {
-            depth: usize::from(options.depth.max(1)).min(users.len()),
-            shape,
-            pace: Pace::new(options.rate, tokio::time::Instant::now()),
+        let named = |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+        let ledger = options.ledger.as_deref().map(Ledger::open).transpose();
+        let trace = options.trace.as_deref().map(Trace::create).transpose();
+        let subreddits = usize::from(options.shape.subreddits);
+        let pace = Pace::new(options.rate.filter(|_| !options.lockstep));
+        let gap = Pace::new(options.rate).gap().unwrap_or(Duration::from_millis(1));
+        Ok(Crowd {
+            depth: if options.lockstep { 1 } else { usize::from(options.depth.max(1)).min(users.len()) },
+            topics: Topics::new(options.shape, count),
+            pace,
             stop,
             founders,
-            subreddits: RefCell::new(vec![None; shape.subreddits as usize]),
+            places: RefCell::new(Places {
+                ids: vec![None; subreddits],
+                ranks: BTreeMap::new(),
+                opened: BTreeSet::new(),
+            }),
             turns: RefCell::new(plan.turns()),
             activity: Zipf::new(f64::from(count), ACTIVITY).expect("there is at least one user"),
+            clock: match options.lockstep {
+                true => Clock::Turns(Cell::new(0), gap),
+                false => Clock::Wall(OnceCell::new()),
+            },
+            presence: RefCell::new(Presence::new(users.len(), options.time_scale, plan.presence())),
+            moving: RefCell::default(),
+            online: Cell::new(count),
+            owed: RefCell::default(),
+            freed: Notify::new(),
+            names: Names::new(if options.lockstep {
+                plan.operations()
+            } else {
+                ChaCha8Rng::from_os_rng().next_u64()
+            }),
+            left: Cell::new(options.actions),
+            ledger: ledger.map_err(|error| named("the ledger cannot be opened", error))?,
+            trace: trace.map_err(|error| named("the trace cannot be written", error))?,
             known_by: RefCell::new(None),
-            report: RefCell::new(Report::new()),
+            report: RefCell::new(Recorder::new(subreddits)),
             users: RefCell::new(users),
             plan,
-        }
+            acting: Cell::new(false),
+            broken: OnceCell::new(),
+        })
     }
 
-    pub(super) fn report(&self) -> &RefCell<Report> {
+    pub(super) fn report(&self) -> &RefCell<Recorder> {
         &self.report
     }
 
-    /// Lets the users act until the connection ends or the client is asked to stop.
-    pub(super) async fn act(self: &Rc<Crowd>, engine: &Rc<Engine>) {
-        self.users.borrow_mut().iter_mut().for_each(|user| user.busy = false);
+    /// Users who are there.
+    pub(super) fn online(&self) -> u32 {
+        self.online.get()
+    }
+
+    /// Users act just now.
+    pub(super) fn is_acting(&self) -> bool {
+        self.acting.get()
+    }
+
+    /// All actions were begun, and nothing is owed.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.get() == Some(0) && self.users.borrow().iter().all(|user| user.open.is_none())
+    }
+
+    /// Why the client must not go on.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+
+    /// Members by the rank of the subreddit.
+    pub(super) fn members(&self) -> Vec<u64> {
+        let mut members = vec![0; self.topics.count()];
+        let users = self.users.borrow();
+        users.iter().flat_map(|user| &user.joined).for_each(|&rank| members[usize::from(rank)] += 1);
+        members
+    }
+
+    /// Ends the trace; a line about it.
+    pub(super) fn finish_trace(&self) -> Option<io::Result<String>> {
+        self.trace.as_ref().map(Trace::finish)
+    }
+
+    /// Lets the users act until the connection ends, all actions are done, or the client is asked to stop.
+    pub(super) async fn act(self: &Rc<Crowd>, engine: &Rc<Remote>) {
+        self.resume();
+        self.report.borrow_mut().connected();
+        self.acting.set(true);
+        let lockstep = matches!(self.clock, Clock::Turns(..));
         let mut lanes = JoinSet::new();
         for _ in 0..self.depth {
             let (crowd, engine) = (Rc::clone(self), Rc::clone(engine));
-            lanes.spawn_local(async move { crowd.lane(&engine).await });
+            lanes.spawn_local(async move {
+                if lockstep { crowd.march(&engine).await } else { crowd.lane(&engine).await }
+            });
         }
-        while lanes.join_next().await.is_some() {}
+        // Dropped, they are over.
+        let mut doors = JoinSet::new();
+        if !lockstep {
+            let (crowd, engine) = (Rc::clone(self), Rc::clone(engine));
+            doors.spawn_local(async move { crowd.doors(&engine).await });
+        }
+        while let Some(lane) = lanes.join_next().await {
+            // A lane that panicked takes the client with it.
+            lane.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        }
+        self.acting.set(false);
+    }
+
+    /// Takes up what an earlier connection left.
+    fn resume(&self) {
+        let now = self.clock.now();
+        std::mem::take(&mut *self.moving.borrow_mut())
+            .into_iter()
+            .for_each(|user| self.presence.borrow_mut().postpone(user, now));
+        let mut owed = self.owed.borrow_mut();
+        owed.clear();
+        for (index, user) in self.users.borrow_mut().iter_mut().enumerate() {
+            user.busy = false;
+            let Some(open) = &mut user.open else { continue };
+            self.report.borrow_mut().lost_in_flight += 1;
+            if open.action.is_read() {
+                user.open = None;
+            } else {
+                open.asked = true;
+                owed.push_back(index);
+            }
+        }
     }
 
     /// One action after the other, each of the next user who has nothing under way.
-    async fn lane(self: &Rc<Crowd>, engine: &Rc<Engine>) {
-        while !self.stop.is_wanted() && engine.lost().is_none() {
-            if let Some(moment) = self.pace.take(tokio::time::Instant::now()) {
-                tokio::select! {
-                    () = tokio::time::sleep_until(moment) => {}
-                    () = self.stop.wanted() => return,
-                    _ = engine.ended() => return,
+    async fn lane(&self, engine: &Remote) {
+        while !self.is_at_end(engine) {
+            let due = tokio::select! {
+                biased;
+                moment = self.pace.moment() => moment,
+                () = self.stop.wanted() => return,
+                _ = engine.ended() => return,
+            };
+            let turn = loop {
+                match self.turn() {
+                    Turn::Nobody => tokio::select! {
+                        () = self.freed.notified() => {}
+                        () = self.stop.wanted() => return,
+                        _ = engine.ended() => return,
+                    },
+                    turn => break turn,
                 }
-            }
-            let user = self.take_turn();
-            let result = self.one_action(engine, user).await;
-            self.users.borrow_mut()[user].busy = false;
-            match result {
-                Ok(()) => {}
-                Err(CallError::Lost(_)) => {
-                    self.report.borrow_mut().lost_in_flight();
-                    return;
-                }
-                Err(error) => self.complain(&error.to_string()),
+            };
+            let (Turn::Owed(index) | Turn::Next(index)) = turn else { return };
+            let late = self.pace.is_set().then_some(due);
+            if !self.take_turn(engine, turn, index, late).await {
+                return;
             }
         }
     }
 
-    /// Who acts next. There are at least as many users as lanes, so one is always free.
-    fn take_turn(&self) -> usize {
+    /// One turn after the other, and who comes or goes in between.
+    async fn march(&self, engine: &Remote) {
+        let Clock::Turns(turns, _) = &self.clock else { return };
+        while !self.is_at_end(engine) {
+            turns.set(turns.get() + 1);
+            while let Some(index) = self.next_to_move() {
+                self.pass_door(engine, index).await;
+            }
+            let turn = self.turn();
+            match turn {
+                Turn::Over => return,
+                Turn::Nobody => {}
+                Turn::Owed(index) | Turn::Next(index) => {
+                    if !self.take_turn(engine, turn, index, None).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_at_end(&self, engine: &Remote) -> bool {
+        self.stop.is_wanted() || engine.lost().is_some()
+    }
+
+    /// Who acts next.
+    fn turn(&self) -> Turn {
         let mut users = self.users.borrow_mut();
+        if let Some(index) = self.owed.borrow_mut().pop_front() {
+            users[index].busy = true;
+            return Turn::Owed(index);
+        }
+        if self.left.get() == Some(0) {
+            return Turn::Over;
+        }
         let drawn = self.activity.sample(&mut *self.turns.borrow_mut()) as usize - 1;
         let count = users.len();
-        let free = (drawn..count).chain(0..drawn).find(|&user| !users[user].busy).unwrap_or(drawn);
-        users[free].busy = true;
-        free
+        let Some(index) = (drawn..count).chain(0..drawn).find(|&index| users[index].is_free()) else {
+            return Turn::Nobody;
+        };
+        self.left.set(self.left.get().map(|left| left - 1));
+        users[index].busy = true;
+        Turn::Next(index)
     }
 
-    async fn one_action(self: &Rc<Crowd>, engine: &Rc<Engine>, index: usize) -> Result<(), CallError> {
-        if self.session(index).is_none() {
-            Rc::clone(self).register(Rc::clone(engine), index).await?;
-            Rc::clone(self).join_all(Rc::clone(engine), index).await?;
-        }
-        let Some(session) = self.session(index) else { return Ok(()) };
-        let action = {
-            let user = &mut self.users.borrow_mut()[index];
-            let number = user.actions;
-            user.actions = number.wrapping_add(1);
-            user.resolve(self.plan.intent(index as u32, number), self.shape)
+    /// Lets a user act. `false` when the engine is gone. `due` is when it should have begun, if not now.
+    async fn take_turn(&self, engine: &Remote, turn: Turn, index: usize, due: Option<Instant>) -> bool {
+        let ended = match turn {
+            Turn::Owed(_) => self.ask(engine, index).await,
+            Turn::Next(_) | Turn::Nobody | Turn::Over => {
+                let action = self.wish(index);
+                self.undertake(engine, index, action, due).await
+            }
         };
-        let (request, outcome) = self.request(session, action);
-        let begun = Instant::now();
-        let answer = engine.call(&request.into(), PATIENCE).await?;
-        let latency = begun.elapsed();
+        self.rest(index);
+        match ended {
+            Ok(_) => true,
+            Err(error) if is_lost(&error) => {
+                self.report.borrow_mut().lost();
+                false
+            }
+            Err(error) => {
+                self.complain(&error.to_string());
+                true
+            }
+        }
+    }
+
+    /// The user is free again. Who has not got an answer to a write asks again before anything else.
+    fn rest(&self, index: usize) {
+        let user = &mut self.users.borrow_mut()[index];
+        match &mut user.open {
+            Some(open) if open.action.is_read() => user.open = None,
+            Some(open) => {
+                open.asked = true;
+                self.owed.borrow_mut().push_back(index);
+                return;
+            }
+            None => {}
+        }
+        user.busy = false;
+        self.freed.notify_one();
+    }
+
+    /// What the user wants to do now.
+    fn wish(&self, index: usize) -> Action {
+        let user = &mut self.users.borrow_mut()[index];
+        let number = user.actions;
+        user.actions = number.wrapping_add(1);
+        let action = user.resolve(self.plan.intent(index as u32, number), &self.topics);
+        // Where this engine has no such subreddit the user reads instead.
+        match action {
+            Action::Post { rank, .. }
+            | Action::Repost { rank, .. }
+            | Action::Join { rank }
+            | Action::Leave { rank }
+                if self.subreddit(rank).is_none() =>
+            {
+                Action::ReadFeed
+            }
+            action => action,
+        }
+    }
+
+    /// Begins an action, and sees it through as far as this engine does.
+    async fn undertake(
+        &self,
+        engine: &Remote,
+        index: usize,
+        action: Action,
+        due: Option<Instant>,
+    ) -> Result<End, CallError> {
+        let op = match action.is_read() {
+            true => None,
+            false => Some(self.names.open().await),
+        };
+        if let Some(trace) = &self.trace {
+            trace.add(&self.users.borrow()[index].name, &action);
+        }
+        let due = due.unwrap_or_else(Instant::now);
+        self.users.borrow_mut()[index].open = Some(Open { op, action, due, asked: false });
+        self.ask(engine, index).await
+    }
+
+    /// Asks for what the user has begun.
+    async fn ask(&self, engine: &Remote, index: usize) -> Result<End, CallError> {
+        let Some(open) = self.users.borrow()[index].open.clone() else { return Ok(End::Odd) };
+        if !matches!(open.action, Action::Register) && self.session(index).is_none() {
+            self.log_in(engine, index).await?;
+        }
+        let Some(request) = self.request(index, &open.action) else {
+            // Who cannot log in cannot ask.
+            self.abandon(index);
+            return Ok(End::Odd);
+        };
+        let answer = engine.call(&Envelope { op: open.op, request }, PATIENCE).await?;
         if answer == Err(Error::BadSession) {
-            // The engine forgot this user; the next action begins with registering again.
             self.users.borrow_mut()[index].session = None;
-        } else if self.learn(index, outcome, &answer) {
-            self.report.borrow_mut().answered(outcome.kind(), latency);
-        } else {
-            self.unexpected(outcome.kind().name(), &answer);
+            return Ok(End::LoggedOut);
+        }
+        Ok(self.conclude(index, &open, answer))
+    }
+
+    /// Nobody will ask for it again.
+    fn abandon(&self, index: usize) {
+        if let Some(open) = self.users.borrow_mut()[index].open.take() {
+            open.op.into_iter().for_each(|op| self.names.close(op));
+        }
+    }
+
+    /// The action is answered.
+    fn conclude(&self, index: usize, open: &Open, answer: Answer) -> End {
+        self.abandon(index);
+        self.report.borrow_mut().asked_again += u64::from(open.asked);
+        let kind = open.action.kind();
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.refused(index, &open.action, error);
+                return End::Refused(error);
+            }
+        };
+        let learnt = self.learn(index, &open.action, &reply);
+        let Some(effect) = learnt else {
+            self.complain(&format!("{}: the engine answered something else", name_of(kind)));
+            return End::Odd;
+        };
+        let kept = match (open.op, effect) {
+            (Some(op), Some(effect)) => self.write_down(index, op, &open.action, effect),
+            _ => Ok(()),
+        };
+        if let Err(error) = kept {
+            self.give_up(format!("the ledger cannot be written: {error}"));
+            return End::Odd;
+        }
+        if let (Some(kind), true) = (kind, self.is_enrolled()) {
+            self.count(kind, &open.action, open.due.elapsed());
+        }
+        End::Done
+    }
+
+    fn count(&self, kind: Kind, action: &Action, latency: Duration) {
+        let mut report = self.report.borrow_mut();
+        report.answered(kind, latency);
+        match *action {
+            Action::Post { rank, .. } | Action::Repost { rank, .. } => report.posted(rank),
+            Action::Vote { place, .. } | Action::VoteComment { place, .. } => report.voted(place),
+            _ => {}
+        }
+    }
+
+    /// Logs a user in that the engine knows, or should.
+    async fn log_in(&self, engine: &Remote, index: usize) -> Result<(), CallError> {
+        let (name, secret) = {
+            let user = &self.users.borrow()[index];
+            (user.name.clone(), user.secret)
+        };
+        let login = Request::UserRegistry(user_registry::Request::Login { name, secret });
+        let begun = Instant::now();
+        match engine.call(&login.into(), PATIENCE).await? {
+            Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) => {
+                self.users.borrow_mut()[index].session = Some(session);
+                if self.is_enrolled() {
+                    self.report.borrow_mut().answered(Kind::Login, begun.elapsed());
+                }
+            }
+            answer => self.unexpected("login", &answer),
         }
         Ok(())
     }
 
-    /// The request that carries an action out, and what it leaves behind when it succeeds. Where this engine has no
-    /// such subreddit the user reads instead.
-    fn request(&self, session: Session, action: Action) -> (Request, Outcome) {
-        match action {
-            Action::ReadFeed => read_feed(session),
-            Action::Vote { post, direction } => {
-                let vote = post_manager::Request::Vote { session, post, direction };
-                (Request::PostManager(vote), Outcome::Voted)
-            }
-            Action::Post { rank, title, body } => match self.subreddit(rank) {
-                Some(subreddit) => {
-                    let create = post_manager::Request::Create { session, subreddit, title, body };
-                    (Request::PostManager(create), Outcome::Posted)
-                }
-                None => read_feed(session),
-            },
-            Action::Join { rank } => match self.subreddit(rank) {
-                Some(subreddit) => {
-                    let join = subreddit_manager::Request::Join { session, subreddit };
-                    (Request::SubredditManager(join), Outcome::Joined(rank))
-                }
-                None => read_feed(session),
-            },
-            Action::Leave { rank } => match self.subreddit(rank) {
-                Some(subreddit) => {
-                    let leave = subreddit_manager::Request::Leave { session, subreddit };
-                    (Request::SubredditManager(leave), Outcome::Left(rank))
-                }
-                None => read_feed(session),
-            },
-        }
-    }
-
-    /// Remembers what an answer says; `false` when it is not the answer that was asked for.
-    fn learn(&self, index: usize, outcome: Outcome, answer: &Answer) -> bool {
-        match (outcome, answer) {
-            (Outcome::Seen, Ok(Reply::FeedGenerator(feed_generator::Reply::Posts(posts)))) => {
-                self.saw(index, posts);
-            }
-            (Outcome::Voted, Ok(Reply::PostManager(post_manager::Reply::Voted(_))))
-            | (Outcome::Posted, Ok(Reply::PostManager(post_manager::Reply::Created(_)))) => {}
-            (
-                Outcome::Joined(rank),
-                Ok(Reply::SubredditManager(subreddit_manager::Reply::Members { .. })),
-            ) => self.joined(index, rank),
-            (Outcome::Left(rank), Ok(Reply::SubredditManager(subreddit_manager::Reply::Members { .. }))) => {
-                self.users.borrow_mut()[index].joined.retain(|&joined| joined != rank);
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    fn saw(&self, index: usize, posts: &[PostView]) {
-        let seen: &mut Vec<PostId> = &mut self.users.borrow_mut()[index].seen;
-        seen.clear();
-        seen.extend(posts.iter().map(|post| post.id));
-    }
-
-    fn joined(&self, index: usize, rank: usize) {
-        let joined = &mut self.users.borrow_mut()[index].joined;
-        if !joined.contains(&rank) {
-            joined.push(rank);
-        }
+    /// Everybody is registered at this engine; what they do from now on counts.
+    fn is_enrolled(&self) -> bool {
+        self.known_by.borrow().is_some()
     }
 
     fn session(&self, index: usize) -> Option<Session> {
         self.users.borrow()[index].session
     }
 
-    fn subreddit(&self, rank: usize) -> Option<SubredditId> {
-        self.subreddits.borrow()[rank]
+    fn subreddit(&self, rank: u16) -> Option<SubredditId> {
+        self.places.borrow().ids[usize::from(rank)]
+    }
+
+    /// Nothing can be acknowledged any more.
+    fn give_up(&self, why: String) {
+        let _ = self.broken.set(why);
+        self.stop.want();
     }
 
     fn unexpected(&self, what: &str, answer: &Answer) {
@@ -248,39 +547,24 @@ impl Crowd {
     }
 }
 
-/// What an action that succeeds leaves behind.
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    Seen,
-    Voted,
-    Posted,
-    Joined(usize),
-    Left(usize),
+fn name_of(kind: Option<Kind>) -> &'static str {
+    kind.map_or("registration", Kind::name)
 }
 
-impl Outcome {
-    fn kind(self) -> Kind {
-        match self {
-            Outcome::Seen => Kind::Feed,
-            Outcome::Voted => Kind::Vote,
-            Outcome::Posted => Kind::Post,
-            Outcome::Joined(_) => Kind::Join,
-            Outcome::Left(_) => Kind::Leave,
-        }
-    }
-}
-
-fn read_feed(session: Session) -> (Request, Outcome) {
-    let get =
-        feed_generator::Request::Get { session, sort: Sort::Hot, window: Window::All, page: Page::FIRST };
-    (Request::FeedGenerator(get), Outcome::Seen)
+/// The engine is gone, or going because its store failed.
+fn is_lost(error: &CallError) -> bool {
+    matches!(error, CallError::Lost(_) | CallError::Refused(Fault::GivenUp | Fault::NoMailbox))
 }
 
 /// For each subreddit somebody who belongs there anyway; anybody where nobody does.
-fn founders(shape: Shape, homes: &[Vec<usize>]) -> Vec<usize> {
-    let mut founders: Vec<_> = (0..shape.subreddits as usize).map(|rank| rank % homes.len()).collect();
+fn founders(subreddits: u16, homes: &[Vec<u16>]) -> BTreeMap<usize, Vec<u16>> {
+    let mut founders: Vec<_> = (0..usize::from(subreddits)).map(|rank| rank % homes.len()).collect();
     for (user, home) in homes.iter().enumerate().rev() {
-        home.iter().for_each(|&rank| founders[rank] = user);
+        home.iter().for_each(|&rank| founders[usize::from(rank)] = user);
     }
-    founders
+    let mut founded: BTreeMap<usize, Vec<u16>> = BTreeMap::new();
+    for (rank, user) in (0..).zip(founders) {
+        founded.entry(user).or_default().push(rank);
+    }
+    founded
 }

@@ -2,9 +2,8 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Zipf};
 
-use super::population::Shape;
+use super::kind::{Kind, Mix};
 use super::{name, text};
 use crate::reddit::model::{Direction, Secret, Text};
 
@@ -15,46 +14,12 @@ const WORDS_OF_ACTION: u128 = 1 << 10;
 const POPULATION: u64 = u64::MAX;
 const TURNS: u64 = u64::MAX - 1;
 const SECRETS: u64 = u64::MAX - 2;
+const PRESENCE: u64 = u64::MAX - 3;
+const OPERATIONS: u64 = u64::MAX - 4;
 
 /// Out of this many upvotes, downvotes and withdrawn votes.
 const UP_PERCENT: u32 = 80;
 const DOWN_PERCENT: u32 = 16;
-
-/// What a user does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Feed,
-    Vote,
-    Post,
-    Join,
-    Leave,
-}
-
-impl Kind {
-    pub(super) const ALL: [Kind; 5] = [Kind::Feed, Kind::Vote, Kind::Post, Kind::Join, Kind::Leave];
-
-    /// How many of a hundred actions in the full mix `read-heavy`. What is missing from the hundred are comments,
-    /// threads and messages; the shares of the others keep their proportions.
-    fn weight(self) -> u32 {
-        match self {
-            Kind::Feed => 35,
-            Kind::Vote => 25,
-            Kind::Post => 9,
-            Kind::Join => 2,
-            Kind::Leave => 1,
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::Feed => "feed",
-            Kind::Vote => "vote",
-            Kind::Post => "post",
-            Kind::Join => "join",
-            Kind::Leave => "leave",
-        }
-    }
-}
 
 /// A wish, before it is known what there is to choose from. A `pick` is a place in 0..1 among whatever there is.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,49 +27,94 @@ pub(super) enum Intent {
     ReadFeed,
     Vote {
         pick: f64,
+        on: Target,
         direction: Direction,
     },
+    Comment {
+        pick: f64,
+        on: Target,
+        body: Text,
+    },
+    Repost {
+        pick: f64,
+        place: f64,
+        title: Text,
+    },
+    ReadThread {
+        pick: f64,
+    },
+    /// To the author of something seen.
+    SendMessage {
+        pick: f64,
+        subject: Text,
+        body: Text,
+    },
+    Answer {
+        pick: f64,
+        body: Text,
+    },
+    ReadMail,
     Post {
         pick: f64,
         title: Text,
         body: Text,
     },
-    /// The subreddit of this popularity rank, from 0.
     Join {
-        rank: usize,
+        pick: f64,
     },
     Leave {
         pick: f64,
     },
 }
 
+/// What a vote or a comment is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Post,
+    Comment,
+}
+
 /// Every wish of every user of one client, computed when it is asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     base: ChaCha8Rng,
-    popularity: Zipf<f64>,
+    mix: Mix,
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, client: &str, shape: Shape) -> Plan {
-        let base = ChaCha8Rng::seed_from_u64(seed ^ name::fnv1a(client.as_bytes()));
-        let popularity = Zipf::new(f64::from(shape.subreddits), shape.exponent)
-            .expect("there is at least one subreddit and the exponent is not negative");
-        Plan { base, popularity }
+    pub(super) fn new(seed: u64, client: &str, mix: Mix) -> Plan {
+        Plan { base: ChaCha8Rng::seed_from_u64(seed ^ name::fnv1a(client.as_bytes())), mix }
     }
 
     /// What `user` wants to do as its action number `action`.
     pub(super) fn intent(&self, user: u32, action: u32) -> Intent {
         let random = &mut self.stream(user.into());
         random.set_word_pos(u128::from(action) * WORDS_OF_ACTION);
-        match kind(random) {
+        match kind(self.mix, random) {
             Kind::Feed => Intent::ReadFeed,
-            Kind::Vote => Intent::Vote { pick: random.random(), direction: direction(random) },
+            Kind::Vote => {
+                Intent::Vote { pick: random.random(), on: target(random), direction: direction(random) }
+            }
+            Kind::Comment => {
+                Intent::Comment { pick: random.random(), on: target(random), body: text::remark(random) }
+            }
+            Kind::Repost => {
+                Intent::Repost { pick: random.random(), place: random.random(), title: text::title(random) }
+            }
+            Kind::Thread => Intent::ReadThread { pick: random.random() },
+            Kind::Message => Intent::SendMessage {
+                pick: random.random(),
+                subject: text::title(random),
+                body: text::remark(random),
+            },
+            Kind::Reply => Intent::Answer { pick: random.random(), body: text::remark(random) },
+            Kind::Mail => Intent::ReadMail,
             Kind::Post => {
                 Intent::Post { pick: random.random(), title: text::title(random), body: text::body(random) }
             }
-            Kind::Join => Intent::Join { rank: self.popularity.sample(random) as usize - 1 },
+            Kind::Join => Intent::Join { pick: random.random() },
             Kind::Leave => Intent::Leave { pick: random.random() },
+            Kind::Login | Kind::Logout => unreachable!("no mix has them"),
         }
     }
 
@@ -120,9 +130,19 @@ impl Plan {
         self.stream(POPULATION)
     }
 
+    /// Decides when users come and go.
+    pub(super) fn presence(&self) -> ChaCha8Rng {
+        self.stream(PRESENCE)
+    }
+
     /// Decides whose turn it is.
     pub(super) fn turns(&self) -> ChaCha8Rng {
         self.stream(TURNS)
+    }
+
+    /// Names the stream of operations where it must be the same in every run.
+    pub(super) fn operations(&self) -> u64 {
+        self.stream(OPERATIONS).random()
     }
 
     fn stream(&self, number: u64) -> ChaCha8Rng {
@@ -132,16 +152,21 @@ impl Plan {
     }
 }
 
-fn kind(random: &mut ChaCha8Rng) -> Kind {
-    let total = Kind::ALL.iter().map(|kind| kind.weight()).sum();
+fn kind(mix: Mix, random: &mut ChaCha8Rng) -> Kind {
+    let total = Kind::ALL.iter().map(|&kind| mix.weight(kind)).sum();
     let mut drawn = random.random_range(0..total);
     for kind in Kind::ALL {
-        match drawn.checked_sub(kind.weight()) {
+        match drawn.checked_sub(mix.weight(kind)) {
             Some(rest) => drawn = rest,
             None => return kind,
         }
     }
     unreachable!("what was drawn is below the sum of all weights")
+}
+
+/// One half each.
+fn target(random: &mut ChaCha8Rng) -> Target {
+    if random.random_bool(0.5) { Target::Post } else { Target::Comment }
 }
 
 fn direction(random: &mut ChaCha8Rng) -> Direction {
@@ -157,7 +182,7 @@ mod tests {
     use super::*;
 
     fn plan(seed: u64, client: &str) -> Plan {
-        Plan::new(seed, client, Shape::default())
+        Plan::new(seed, client, Mix::ReadHeavy)
     }
 
     fn wishes(plan: &Plan, user: u32) -> Vec<Intent> {
@@ -183,10 +208,16 @@ mod tests {
     fn wishes_have_the_proportions_of_the_mix() {
         let plan = plan(7, "client@1");
         let mut counts = [0u32; Kind::ALL.len()];
-        for action in 0..72_000 {
+        for action in 0..100_000 {
             let kind = match plan.intent(0, action) {
                 Intent::ReadFeed => Kind::Feed,
                 Intent::Vote { .. } => Kind::Vote,
+                Intent::Comment { .. } => Kind::Comment,
+                Intent::Repost { .. } => Kind::Repost,
+                Intent::ReadThread { .. } => Kind::Thread,
+                Intent::SendMessage { .. } => Kind::Message,
+                Intent::Answer { .. } => Kind::Reply,
+                Intent::ReadMail => Kind::Mail,
                 Intent::Post { .. } => Kind::Post,
                 Intent::Join { .. } => Kind::Join,
                 Intent::Leave { .. } => Kind::Leave,
@@ -194,8 +225,8 @@ mod tests {
             counts[kind as usize] += 1;
         }
         for (kind, count) in Kind::ALL.into_iter().zip(counts) {
-            let expected = kind.weight() * 1000;
-            assert!(count.abs_diff(expected) < expected / 10, "{}: {count}, not {expected}", kind.name());
+            let expected = Mix::ReadHeavy.weight(kind) * 1000;
+            assert!(count.abs_diff(expected) <= expected / 10, "{}: {count}, not {expected}", kind.name());
         }
     }
 

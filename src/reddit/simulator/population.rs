@@ -5,14 +5,14 @@ use rand::seq::index;
 
 /// The shape of a population.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Shape {
+pub struct Shape {
     /// How many subreddits, ranked by popularity. All clients share them.
-    pub(super) subreddits: u32,
+    pub subreddits: u16,
     /// The exponent of Zipf's law: the subreddit of rank r has r to the power of minus this times as many members as
     /// the first.
-    pub(super) exponent: f64,
+    pub exponent: f64,
     /// Subreddits a user joins on average.
-    pub(super) joins: f64,
+    pub joins: f64,
 }
 
 impl Default for Shape {
@@ -23,21 +23,19 @@ impl Default for Shape {
 
 impl Shape {
     /// The name of the subreddit of this rank, from 0.
-    pub(super) fn subreddit_name(self, rank: usize) -> String {
+    pub(super) fn subreddit_name(self, rank: u16) -> String {
         format!("topic_{}", rank + 1)
     }
 
-    /// How strongly posts are drawn to the subreddit of this rank: activity grows faster than membership, with its
-    /// power 1.27 (arXiv:2503.02661).
-    pub(super) fn attraction(self, rank: usize) -> f64 {
-        (rank as f64 + 1.0).powf(-1.27 * self.exponent)
+    fn ranks(self) -> impl Iterator<Item = u16> {
+        1..=self.subreddits
     }
 
     /// Members of each subreddit among `users` users.
     fn sizes(self, users: u32) -> Vec<usize> {
         let all = f64::from(users);
-        let size = |first: f64, rank: u32| (first / f64::from(rank).powf(self.exponent)).min(all);
-        let total = |first: f64| (1..=self.subreddits).map(|rank| size(first, rank)).sum::<f64>();
+        let size = |first: f64, rank: u16| (first / f64::from(rank).powf(self.exponent)).min(all);
+        let total = |first: f64| self.ranks().map(|rank| size(first, rank)).sum::<f64>();
         // Where the largest would have more members than there are users, the others take what is left over.
         let wanted = (self.joins * all).min(f64::from(self.subreddits) * all);
         let (mut low, mut high) = (0.0, all * f64::from(self.subreddits).powf(self.exponent.max(1.0)));
@@ -45,19 +43,74 @@ impl Shape {
             let middle = f64::midpoint(low, high);
             if total(middle) < wanted { low = middle } else { high = middle }
         }
-        (1..=self.subreddits).map(|rank| size(high, rank).round() as usize).collect()
+        self.ranks().map(|rank| size(high, rank).round() as usize).collect()
     }
 
     /// The ranks that each user joins. Members are drawn without replacement, so that the sizes come out exactly.
-    pub(super) fn memberships(self, users: u32, random: &mut impl Rng) -> Vec<Vec<usize>> {
+    pub(super) fn memberships(self, users: u32, random: &mut impl Rng) -> Vec<Vec<u16>> {
         let mut joined = vec![Vec::new(); users as usize];
-        for (rank, size) in self.sizes(users).into_iter().enumerate() {
+        for (rank, size) in (0..).zip(self.sizes(users)) {
             for user in index::sample(random, users as usize, size) {
                 joined[user].push(rank);
             }
         }
         joined
     }
+}
+
+/// The subreddits of a shape as users choose among them, by rank.
+#[derive(Clone, Debug)]
+pub(super) struct Topics {
+    pub(super) shape: Shape,
+    /// How strongly posts are drawn there: activity grows faster than membership, with its power 1.27
+    /// (arXiv:2503.02661).
+    pull: Vec<f64>,
+    /// How likely somebody who does not belong there joins. Where more belong already, fewer are left to join, so
+    /// these get a larger weight each: as many join as it takes to keep the sizes what they are.
+    welcome: Vec<f64>,
+}
+
+impl Topics {
+    pub(super) fn new(shape: Shape, users: u32) -> Topics {
+        let sizes = shape.sizes(users);
+        let left = |size: usize| (users as usize).saturating_sub(size).max(1) as f64;
+        Topics {
+            shape,
+            pull: sizes.iter().map(|&size| (size as f64).powf(1.27).max(f64::MIN_POSITIVE)).collect(),
+            welcome: sizes.iter().map(|&size| size.max(1) as f64 / left(size)).collect(),
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.pull.len()
+    }
+
+    /// One of these for a post.
+    pub(super) fn to_post_in(&self, pick: f64, among: impl Iterator<Item = u16> + Clone) -> Option<u16> {
+        weighted(pick, among, &self.pull)
+    }
+
+    /// One to join, for somebody who belongs to those already.
+    pub(super) fn to_join(&self, pick: f64, joined: &[u16]) -> Option<u16> {
+        let all = 0..self.count() as u16;
+        weighted(pick, all.filter(|rank| !joined.contains(rank)), &self.welcome)
+    }
+}
+
+/// The place of `pick` among those, each as wide as its weight.
+fn weighted(pick: f64, among: impl Iterator<Item = u16> + Clone, weights: &[f64]) -> Option<u16> {
+    let weight = |rank: u16| weights[usize::from(rank)];
+    let mut left = pick * among.clone().map(weight).sum::<f64>();
+    let mut last = None;
+    for rank in among {
+        left -= weight(rank);
+        last = Some(rank);
+        if left < 0.0 {
+            break;
+        }
+    }
+    // The sums of floating point may leave a little over behind the last one.
+    last
 }
 
 #[cfg(test)]
@@ -69,8 +122,8 @@ mod tests {
 
     fn sizes_of(shape: Shape, users: u32) -> Vec<usize> {
         let memberships = shape.memberships(users, &mut ChaCha8Rng::seed_from_u64(1));
-        let mut sizes = vec![0; shape.subreddits as usize];
-        memberships.iter().flatten().for_each(|&rank| sizes[rank] += 1);
+        let mut sizes = vec![0; shape.subreddits.into()];
+        memberships.iter().flatten().for_each(|&rank| sizes[usize::from(rank)] += 1);
         sizes
     }
 
@@ -112,5 +165,34 @@ mod tests {
         }
         let small = Shape { subreddits: 2, ..shape }.memberships(3, &mut ChaCha8Rng::seed_from_u64(1));
         assert!(small.iter().all(|ranks| ranks == &[0, 1]), "fewer subreddits than joins");
+    }
+
+    #[test]
+    fn coming_and_going_keeps_the_sizes() {
+        let (shape, users) = (Shape::default(), 2_000);
+        let topics = Topics::new(shape, users);
+        let random = &mut ChaCha8Rng::seed_from_u64(5);
+        let mut homes = shape.memberships(users, random);
+        // Everybody leaves one and joins one, ten times.
+        for turn in 0..10 * users as usize {
+            let joined = &mut homes[turn % users as usize];
+            if !joined.is_empty() {
+                joined.remove(random.random_range(0..joined.len()));
+            }
+            joined.extend(topics.to_join(random.random(), joined));
+        }
+        let mut sizes = vec![0; topics.count()];
+        homes.iter().flatten().for_each(|&rank| sizes[usize::from(rank)] += 1);
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        let fitted = slope(&sizes);
+        assert!((fitted + 1.0).abs() <= 0.05, "slope {fitted}");
+    }
+
+    #[test]
+    fn a_pick_falls_on_one_of_those_in_proportion_to_its_weight() {
+        let weights = [1.0, 5.0, 3.0];
+        let picked = |pick| weighted(pick, [0, 2].into_iter(), &weights);
+        assert_eq!([0.0, 0.24, 0.26, 0.999].map(picked), [Some(0), Some(0), Some(2), Some(2)]);
+        assert_eq!(weighted(0.5, [].into_iter(), &weights), None);
     }
 }

@@ -67,6 +67,12 @@ pub(super) fn body(random: &mut impl Rng) -> Text {
     words(random, count).into()
 }
 
+/// 3 to 20 words, about 70 bytes.
+pub(super) fn remark(random: &mut impl Rng) -> Text {
+    let count = random.random_range(3..=20);
+    words(random, count).into()
+}
+
 fn words(random: &mut impl Rng, count: usize) -> String {
     let mut text = String::with_capacity(count * 8);
     for index in 0..count {

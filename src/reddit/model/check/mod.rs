@@ -5,12 +5,16 @@
 //! derives: counts are counted again, orders sorted again, feeds merged again from all posts.
 //!
 //! The names are those of the project's list of invariants. What that list says about a running system (I15, I17, I18)
-//! cannot be seen in a store and is proven by tests that run one.
+//! cannot be seen in a store and is proven by tests that run one, as far as the ledgers of its clients ([`Ledgers`]) do not
+//! tell it.
+
+pub use ledger::{Account, Acknowledged, Deed, Ledgers, Sum};
 
 use std::collections::HashSet;
 
 use super::{Entry, Model, OpId, Record};
 
+mod ledger;
 mod orders;
 mod tables;
 
@@ -49,13 +53,21 @@ pub struct Checker {
     model: Model,
     named: HashSet<OpId>,
     lines: u64,
+    ledgers: Option<Ledgers>,
 }
 
 impl Checker {
     /// Begins with tables that were made by everything before the first line.
     #[must_use]
     pub fn new(model: Model) -> Checker {
-        Checker { model, named: HashSet::new(), lines: 0 }
+        Checker { model, named: HashSet::new(), lines: 0, ledgers: None }
+    }
+
+    /// The same, with what clients were told.
+    #[must_use]
+    pub fn with_ledgers(model: Model, mut ledgers: Ledgers) -> Checker {
+        ledgers.begin(&model);
+        Checker { ledgers: Some(ledgers), ..Checker::new(model) }
     }
 
     /// Judges the next line and applies it.
@@ -79,8 +91,14 @@ impl Checker {
             must!(at_ms >= last_ms, "I13", "line {line} is of {at_ms} ms, the one before of {last_ms} ms");
         }
         self.possible(&entry.record)?;
-        self.model.apply_entry(entry);
-        Ok(())
+        let Some(ledgers) = &mut self.ledgers else {
+            self.model.apply_entry(entry);
+            return Ok(());
+        };
+        ledgers.before(&self.model, &entry)?;
+        let (op, by, deed) = (entry.op, entry.record.actor(), Deed::of(&entry.record));
+        let effect = self.model.apply_entry(entry);
+        ledgers.after(op, by, &deed, effect)
     }
 
     /// Whether what a record names exists, and its author might write it.
@@ -169,9 +187,18 @@ impl Checker {
     /// # Errors
     /// The first invariant that does not hold.
     pub fn finish(self) -> Result<Model, Violation> {
+        self.finish_with_account().map(|(model, _)| model)
+    }
+
+    /// The same, with what the ledgers came to, if there are any.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn finish_with_account(self) -> Result<(Model, Option<Account>), Violation> {
         tables::check(&self.model)?;
         orders::check(&self.model)?;
-        Ok(self.model)
+        let account = self.ledgers.map(|ledgers| ledgers.finish(&self.model)).transpose()?;
+        Ok((self.model, account))
     }
 
     /// Lines read so far.

@@ -1,0 +1,230 @@
+//! Getting an answer out of the engine, also when it is restarted in between.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::failure::Failure;
+use super::people::Person;
+use crate::node::{Backoff, CallError, Fault, Identity, Listen, Options, Ping, blocking};
+use crate::reddit::Whereabouts;
+use crate::reddit::model::{Error, OpId};
+use crate::reddit::protocol::{Answer, Envelope, Reply, Request, Session, user_registry};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an engine that went away while it was asked may take to come back.
+const RETURN: Duration = Duration::from_secs(5);
+
+/// Delays between attempts.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LARGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// The engine, and who asks it.
+#[derive(Debug)]
+pub(super) struct Contact {
+    node: blocking::Node,
+    engine: Whereabouts,
+    wait: Duration,
+    random: ChaCha8Rng,
+    /// Names of operations: drawn for this process, and counted.
+    stream: u64,
+    operations: u32,
+    speaker: Option<Person>,
+    session: Option<Session>,
+}
+
+/// What became of one attempt.
+enum Attempt {
+    /// Asking again is of no use.
+    Over(Failure),
+    /// There is no engine now.
+    Absent(Failure),
+    /// It went away before its answer came. Whether it did what it was asked is unknown.
+    Lost(Failure),
+}
+
+impl From<Failure> for Attempt {
+    fn from(failure: Failure) -> Attempt {
+        match failure {
+            Failure::NoEngine(_) => Attempt::Absent(failure),
+            other => Attempt::Over(other),
+        }
+    }
+}
+
+impl Contact {
+    /// Nothing is asked yet. `wait` is for an engine that is not there.
+    pub(super) fn new(engine: Whereabouts, wait: Duration) -> Result<Contact, Failure> {
+        // Nobody calls it, so it needs no place and no name that others could know.
+        let options = Options { listen: Listen::Nowhere, ..engine.options() };
+        let node = blocking::Node::start_with(&format!("hand@{}", std::process::id()), options)?;
+        let mut random = ChaCha8Rng::from_os_rng();
+        let stream = random.random();
+        Ok(Contact { node, engine, wait, random, stream, operations: 0, speaker: None, session: None })
+    }
+
+    /// The engine's name.
+    pub(super) fn engine(&self) -> &str {
+        self.engine.node()
+    }
+
+    /// Whether the engine is there.
+    pub(super) fn ping(&mut self) -> Result<Identity, Failure> {
+        self.persist(|contact| match contact.node.ping(contact.engine.node()) {
+            Ping::Pong(engine) => Ok(engine),
+            Ping::Pang(error) => Err(Failure::from(error).into()),
+        })
+    }
+
+    /// From now on `person` speaks.
+    pub(super) fn speak_for(&mut self, person: Person) {
+        self.session = None;
+        self.speaker = Some(person);
+    }
+
+    /// Who speaks.
+    pub(super) fn speaker(&self) -> Option<&Person> {
+        self.speaker.as_ref()
+    }
+
+    /// Makes the one who speaks a user of the engine.
+    pub(super) fn register(&mut self, person: Person) -> Result<(), Failure> {
+        let operation = self.operation();
+        let session = self.persist(|contact| {
+            let Person { name, secret } = person.clone();
+            let register = user_registry::Request::Register { name, secret };
+            contact.ask(&Request::UserRegistry(register).once(operation)).and_then(logged_in)
+        })?;
+        self.speak_for(person);
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// Asks what anybody may ask.
+    pub(super) fn look(&mut self, request: Request) -> Result<Reply, Failure> {
+        let envelope = request.into();
+        self.persist(|contact| contact.ask(&envelope))
+    }
+
+    /// Asks for the one who speaks. Whatever it changes happens once, however often it has to be asked.
+    pub(super) fn act(&mut self, make: impl Fn(Session) -> Request) -> Result<Reply, Failure> {
+        let operation = self.operation();
+        self.persist(|contact| {
+            let session = contact.session()?;
+            match contact.ask(&make(session).once(operation)) {
+                // Logged out elsewhere, or this is another engine.
+                Err(Attempt::Over(Failure::Refused(Error::BadSession))) => {
+                    contact.session = None;
+                    let session = contact.session()?;
+                    contact.ask(&make(session).once(operation))
+                }
+                answered => answered,
+            }
+        })
+    }
+
+    fn operation(&mut self) -> OpId {
+        self.operations += 1;
+        OpId { stream: self.stream, number: self.operations }
+    }
+
+    fn session(&mut self) -> Result<Session, Attempt> {
+        if let Some(session) = self.session {
+            return Ok(session);
+        }
+        let nobody = || Failure::Usage("say who you are: register NAME".to_owned());
+        let Person { name, secret } = self.speaker.clone().ok_or_else(nobody)?;
+        let text = name.to_string();
+        let login = user_registry::Request::Login { name, secret };
+        let session = self.ask(&Request::UserRegistry(login).into()).and_then(logged_in);
+        let session = session.map_err(|attempt| match attempt {
+            Attempt::Over(Failure::Refused(Error::NotFound(_))) => {
+                Failure::Usage(format!("this engine knows no {text}: register {text}")).into()
+            }
+            other => other,
+        })?;
+        self.session = Some(session);
+        Ok(session)
+    }
+
+    /// One question, one answer.
+    fn ask(&mut self, envelope: &Envelope) -> Result<Reply, Attempt> {
+        let connected = self.node.connect(self.engine.node());
+        connected.map_err(|error| Attempt::from(Failure::from(error)))?;
+        let actor = envelope.request.actor().name();
+        let answer: Answer = self.node.call(actor, envelope.clone(), PATIENCE).map_err(unanswered)?;
+        answer.map_err(|error| Attempt::Over(error.into()))
+    }
+
+    /// Tries until there is an answer, for as long as there is patience.
+    fn persist<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Contact) -> Result<T, Attempt>,
+    ) -> Result<T, Failure> {
+        let mut backoff = Backoff::new(FIRST_DELAY, LARGEST_DELAY);
+        let mut until = Instant::now() + self.wait;
+        let mut lost = false;
+        let mut told = false;
+        loop {
+            let mut failure = match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(Attempt::Over(failure)) => return Err(failure),
+                Err(Attempt::Absent(failure)) => failure,
+                Err(Attempt::Lost(failure)) => {
+                    self.session = None;
+                    if !std::mem::replace(&mut lost, true) {
+                        until = until.max(Instant::now() + RETURN);
+                    }
+                    failure
+                }
+            };
+            if let (true, Failure::NoEngine(why)) = (lost, &failure) {
+                failure = Failure::NoAnswer(why.clone());
+            }
+            let delay = backoff.next(&mut self.random);
+            if Instant::now() + delay > until {
+                return Err(failure);
+            }
+            if !std::mem::replace(&mut told, true) {
+                let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
+                // Whether this is read changes nothing.
+                let _ = writeln!(io::stderr(), "{failure}; trying again for {left:.0} s");
+            }
+            std::thread::sleep(delay);
+        }
+    }
+}
+
+fn unanswered(error: CallError) -> Attempt {
+    match error {
+        CallError::Lost(_)
+        | CallError::NoName(_)
+        | CallError::Unreachable { .. }
+        | CallError::Refused(Fault::GivenUp | Fault::NoMailbox) => {
+            Attempt::Lost(Failure::NoAnswer(error.to_string()))
+        }
+        CallError::TimedOut { .. } => Attempt::Over(Failure::NoAnswer(error.to_string())),
+        CallError::BadReply | CallError::Refused(Fault::BadRequest) => {
+            Attempt::Over(Failure::Incompatible(error.to_string()))
+        }
+        CallError::TooLarge { .. } | CallError::Refused(Fault::ReplyTooLarge { .. }) => {
+            Attempt::Over(Failure::Impossible(error))
+        }
+    }
+}
+
+fn logged_in(reply: Reply) -> Result<Session, Attempt> {
+    match reply {
+        Reply::UserRegistry(user_registry::Reply::LoggedIn(session)) => Ok(session),
+        _ => Err(Attempt::Over(other_answer())),
+    }
+}
+
+/// The engine answered what was not asked.
+pub(super) fn other_answer() -> Failure {
+    Failure::Incompatible("it answered something else than was asked".to_owned())
+}

@@ -1,0 +1,62 @@
+//! The system in a person's hands: one verb a command, or a prompt that takes one after the other.
+//!
+//! A plain program: it asks, waits and prints, through the blocking face of [`node`](crate::node). `verb` is what can be
+//! typed, `act` turns a verb into requests, `contact` gets them answered over restarts of the engine, `people` keeps who one is
+//! from one command to the next, `show` is how answers look, for people and as JSON.
+
+mod act;
+mod contact;
+mod failure;
+mod fullname;
+mod people;
+mod prompt;
+mod show;
+mod told;
+mod verb;
+
+use std::io::{self, Write};
+
+pub use failure::Failure;
+pub use verb::ByHand;
+
+use self::contact::Contact;
+use self::people::People;
+use self::verb::{Common, Errand};
+use super::Exit;
+
+/// Does what was typed on the command line and says how it ended.
+#[must_use]
+pub fn run(by_hand: ByHand) -> Exit {
+    match attempt(by_hand) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            // Nobody may be there to read it; the exit code says it too.
+            let _ = writeln!(io::stderr(), "reddit-client: {failure}");
+            failure.exit()
+        }
+    }
+}
+
+fn attempt(ByHand { common, errand }: ByHand) -> Result<(), Failure> {
+    let Common { engine, user, json, wait_engine } = common;
+    let people = People::at_home()?;
+    let contact = Contact::new(engine, wait_engine)?;
+    let mut desk = act::Desk::new(contact, people, user);
+    match errand {
+        Errand::Verb(verb) => {
+            let told = desk.carry_out(verb)?;
+            print(&show::show(&told, json))
+        }
+        Errand::Interactive => prompt::run(&mut desk, json),
+    }
+}
+
+/// Prints an answer. Whoever stopped reading wants no more of it.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::File { what: "cannot print".to_owned(), error })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
