@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use node_support::{Hood, Raw, local};
 use provost::node::{Identity, Kind, Mailbox, Node, Options};
@@ -73,6 +74,12 @@ fn plays_a_role() {
         println!("ready");
         std::future::pending::<()>().await;
     });
+}
+
+/// Stops a child of this process, and waits until it has stopped.
+fn stop(child: Pid) {
+    kill(child, Signal::SIGSTOP).unwrap();
+    waitpid(child, Some(WaitPidFlag::WUNTRACED)).unwrap();
 }
 
 fn run_dir(hood: &Hood) -> PathBuf {
@@ -211,7 +218,7 @@ fn a_node_that_cannot_be_asked_is_told_and_hides_nobody() {
     assert_eq!(output.status.code(), Some(0), "a dead node has no names");
 
     let stopped = Peer::start(&hood, "stopped", "asleep");
-    kill(Pid::from_raw(stopped.pid().cast_signed()), Signal::SIGSTOP).unwrap();
+    stop(Pid::from_raw(stopped.pid().cast_signed()));
     let output = by_hand(&hood, &["--timeout", "1s"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("stopped not available: timed out: no answer at "), "{text}");

@@ -17,9 +17,7 @@ fn good_frames() -> Vec<Vec<u8>> {
     let names: Vec<(String, u32)> = (0..5).map(|number| (format!("name {number}"), number)).collect();
     vec![
         framed(Kind::Hello, 0, &((*b"PRVL", 1u16, 1u16), introduction.clone())),
-        framed(Kind::Hello, 0, &((*b"PRVN", 1u16), me.clone())),
         framed(Kind::Welcome, 0, &(1u16, 1u16, introduction)),
-        framed(Kind::Welcome, 0, &(me.clone(), 64u16)),
         framed(Kind::Refusal, 0, &Refusal::Full { limit: 7 }),
         framed(Kind::Refusal, 0, &Refusal::Certificate { of: "a".into(), claimed: "b".into() }),
         framed(Kind::Call, 1, &(3u32, vec![("request".to_owned(), Some(9u64))])),

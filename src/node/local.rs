@@ -27,7 +27,7 @@ use super::location::Location;
 use super::mailbox::{Mailbox, Request};
 use super::monitor::{self, Monitor, Reason};
 use super::names::{self, Holder, Place};
-use super::network::{Network, NetworkError};
+use super::network::{self, Network, NetworkError};
 use super::options::{Listen, Options};
 use super::tcp::Manner;
 
@@ -206,7 +206,7 @@ impl Node {
         if !(super::introduction::SMALLEST_LIMIT..=super::frame::MAX_FRAME).contains(&options.frame) {
             return Err(StartError::Frame(options.frame));
         }
-        let network = options.network.clone().map_or_else(Network::from_env, Ok)?;
+        let (options, network) = configured(options)?;
         let manner = Manner::new(&network, &name)?;
         let port = network.listen.as_deref().map(|place| manner.listen(place)).transpose()?;
         let listener = match &options.listen {
@@ -224,7 +224,7 @@ impl Node {
             (None, None) => "nowhere".to_owned(),
         };
         let identity = Identity::of_this_process(&name);
-        let shared = Rc::new(Shared::new(identity, location, options, network, manner));
+        let shared = Rc::new(Shared::new(identity, location, options, manner));
         if let Some(listener) = listener {
             shared.listen(listener);
         }
@@ -576,6 +576,17 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// What was not said is taken from the environment.
+fn configured(mut options: Options) -> Result<(Options, Network), NetworkError> {
+    if let Some(network) = options.network.take() {
+        return Ok((options, network));
+    }
+    for (name, location) in network::peers_from_env()? {
+        options.elsewhere.entry(name).or_insert(location);
+    }
+    Ok((options, Network::from_env()?))
 }
 
 fn listen(name: &str, options: &Options) -> Result<Listener, StartError> {

@@ -1,6 +1,6 @@
 //! The message layer: what a process links to have a name and to talk to other named processes.
 //!
-//! The manners are those of distributed Erlang, over Unix sockets and without a daemon:
+//! The manners are those of distributed Erlang, over Unix sockets, between machines over TCP, and without a daemon:
 //!
 //! | here | there |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`Identity`]: name, pid, incarnation | node name and creation |
 //! | [`Hello`](Kind::Hello), [`Refusal`] | the distribution handshake |
 //! | same user only, told by the kernel (`SO_PEERCRED`) | the cookie |
+//! | over TCP, certificates on both sides ([`Network`]) | `-proto_dist inet_tls` |
 //! | [`Mailbox`], [`Node::register`], [`Node::whereis`] | a process, `global:register_name/2`, `global:whereis_name/1` |
 //! | [`Node::call`] with a timeout, [`Node::cast`] | `gen_server:call/3`, `gen_server:cast/2` |
 //! | a late reply is dropped | process aliases (OTP 24) |
@@ -17,7 +18,7 @@
 //! Everything runs on one thread: batches of frames on a current-thread runtime beat several threads in every
 //! measurement made here. A [`Node`] starts tasks, so it lives inside a [`LocalSet`](tokio::task::LocalSet).
 //!
-//! It must not know that a supervisor exists beyond its environment variables (`PROVOST_NAME`, and systemd's
+//! It must not know that a supervisor exists beyond its environment variables (`PROVOST_NAME`, `PROVOST_NODE_*`, and systemd's
 //! `LISTEN_FDS` and `NOTIFY_SOCKET`): a node started by hand in a terminal is a whole node.
 //!
 //! Read [`frame`] first (the bytes), then [`Node`], then [`Mailbox`].

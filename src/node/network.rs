@@ -1,9 +1,9 @@
-//! How a node is reached from other machines, and where it finds nodes there.
+//! How a node is reached from other machines, and how it connects to them.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::location::Location;
 
@@ -22,7 +22,7 @@ const TLS_AUTHORITY: &str = "PROVOST_NODE_TLS_AUTHORITY";
 /// `1`: TCP without certificates, on loopback addresses only.
 const PLAIN_LOOPBACK: &str = "PROVOST_NODE_PLAIN_LOOPBACK";
 
-/// How a node is reached from other machines, and where it finds nodes there. [`Network::default`]: not at all.
+/// How a node is reached from other machines, and how it connects to them. [`Network::default`]: not at all.
 ///
 /// Everything that goes over TCP is TLS 1.3, and both sides show a certificate. What counts in a certificate is the name of
 /// the node (a URI, `provost:engine`), not that of its machine, so a node may move.
@@ -30,8 +30,6 @@ const PLAIN_LOOPBACK: &str = "PROVOST_NODE_PLAIN_LOOPBACK";
 pub struct Network {
     /// `HOST:PORT` on which it also listens; port 0 lets the kernel choose. Its Unix socket stays.
     pub listen: Option<String>,
-    /// Where nodes are that have no socket in [`Options::folder`](super::Options::folder), by name.
-    pub peers: BTreeMap<String, Location>,
     /// Its certificate.
     pub tls: Option<Tls>,
     /// Without certificates, use TCP all the same, but only on loopback addresses. Nobody is identified then: every user of
@@ -99,7 +97,7 @@ impl Network {
     /// | variable | example | is |
     /// |---|---|---|
     /// | `PROVOST_NODE_LISTEN` | `tcp:0.0.0.0:4000` | [`listen`](Network::listen) |
-    /// | `PROVOST_NODE_PEERS` | `engine=tcp:10.0.0.1:4000,other=tcp:host:4000` | [`peers`](Network::peers) |
+    /// | `PROVOST_NODE_PEERS` | `engine=tcp:10.0.0.1:4000,other=tcp:host:4000` | [`Options::elsewhere`](super::Options::elsewhere) |
     /// | `PROVOST_NODE_TLS_DIR` | `certs` | [`Tls::Folder`] |
     /// | `PROVOST_NODE_TLS_CERTIFICATE`, `_KEY`, `_AUTHORITY` | `/etc/x/tls.crt` | [`Tls::Files`], all three |
     /// | `PROVOST_NODE_PLAIN_LOOPBACK` | `1` | [`plain_loopback`](Network::plain_loopback) |
@@ -112,11 +110,6 @@ impl Network {
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Network, NetworkError> {
         let given = |name: &'static str| variable(name).filter(|value| !value.is_empty());
-        let wrong = |name, value: &str, why: &str| NetworkError::Variable {
-            name,
-            value: value.to_owned(),
-            why: why.to_owned(),
-        };
         let listen = match given(LISTEN) {
             None => None,
             Some(value) => match value.parse() {
@@ -129,15 +122,6 @@ impl Network {
             Some("1") => true,
             Some(value) => return Err(wrong(PLAIN_LOOPBACK, value, "write 1 or 0")),
         };
-        let mut peers = BTreeMap::new();
-        let value = given(PEERS).unwrap_or_default();
-        for peer in value.split(',').map(str::trim).filter(|peer| !peer.is_empty()) {
-            let read = peer.split_once('=').and_then(|(name, place)| Some((name, place.parse().ok()?)));
-            let Some((name, location)) = read else {
-                return Err(wrong(PEERS, &value, &format!("{peer} is not NAME=tcp:HOST:PORT")));
-            };
-            peers.insert(name.to_owned(), location);
-        }
         let path = |name| given(name).map(PathBuf::from);
         let tls = match (path(TLS_CERTIFICATE), path(TLS_KEY), path(TLS_AUTHORITY)) {
             (Some(certificate), Some(key), Some(authority)) => {
@@ -153,13 +137,29 @@ impl Network {
                 return Err(wrong(missing, "", &format!("give all three files, or only {TLS_DIR}")));
             }
         };
-        Ok(Network { listen, peers, tls, plain_loopback })
+        Ok(Network { listen, tls, plain_loopback })
     }
+}
 
-    /// Where the node `name` is; as a rule its socket is in `folder`.
-    pub(super) fn find(&self, name: &str, folder: &Path) -> Location {
-        self.peers.get(name).cloned().unwrap_or_else(|| Location::in_folder(folder, name))
+/// Where other nodes are, as the environment variable says.
+pub(super) fn peers_from_env() -> Result<BTreeMap<String, Location>, NetworkError> {
+    read_peers(&env::var(PEERS).unwrap_or_default())
+}
+
+fn read_peers(value: &str) -> Result<BTreeMap<String, Location>, NetworkError> {
+    let mut peers = BTreeMap::new();
+    for peer in value.split(',').map(str::trim).filter(|peer| !peer.is_empty()) {
+        let read = peer.split_once('=').and_then(|(name, place)| Some((name, place.parse().ok()?)));
+        let Some((name, location)) = read else {
+            return Err(wrong(PEERS, value, &format!("{peer} is not NAME=tcp:HOST:PORT")));
+        };
+        peers.insert(name.to_owned(), location);
     }
+    Ok(peers)
+}
+
+fn wrong(name: &'static str, value: &str, why: &str) -> NetworkError {
+    NetworkError::Variable { name, value: value.to_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -175,26 +175,20 @@ mod tests {
     #[test]
     fn nothing_set_means_no_network() {
         assert_eq!(read(&[]).unwrap(), Network::default());
-        assert_eq!(read(&[(LISTEN, ""), (PEERS, " , "), (PLAIN_LOOPBACK, "0")]).unwrap(), Network::default());
+        assert_eq!(read(&[(LISTEN, ""), (PLAIN_LOOPBACK, "0")]).unwrap(), Network::default());
+        assert!(read_peers(" , ").unwrap().is_empty());
     }
 
     #[test]
     fn variables_say_all_that_options_can() {
-        let network = read(&[
-            (LISTEN, "tcp:0.0.0.0:4000"),
-            (PEERS, "engine=tcp:10.0.0.1:4000, other=unix:/x.sock"),
-            (TLS_DIR, "certs"),
-            (PLAIN_LOOPBACK, "1"),
-        ])
-        .unwrap();
+        let network =
+            read(&[(LISTEN, "tcp:0.0.0.0:4000"), (TLS_DIR, "certs"), (PLAIN_LOOPBACK, "1")]).unwrap();
         assert_eq!(network.listen.as_deref(), Some("0.0.0.0:4000"));
         assert_eq!(network.tls, Some(Tls::Folder("certs".into())));
         assert!(network.plain_loopback);
-        let found = |name| network.find(name, Path::new("/nodes")).to_string();
-        assert_eq!(
-            [found("engine"), found("other"), found("client")],
-            ["tcp:10.0.0.1:4000", "unix:/x.sock", "unix:/nodes/client.sock"]
-        );
+        let peers = read_peers("engine=tcp:10.0.0.1:4000, other=unix:/x.sock").unwrap();
+        let shown: Vec<_> = peers.iter().map(|(name, location)| format!("{name} {location}")).collect();
+        assert_eq!(shown, ["engine tcp:10.0.0.1:4000", "other unix:/x.sock"]);
         let files = [(TLS_CERTIFICATE, "c"), (TLS_KEY, "k"), (TLS_AUTHORITY, "a")];
         assert!(matches!(read(&files).unwrap().tls, Some(Tls::Files { .. })));
     }
@@ -204,7 +198,6 @@ mod tests {
         for (variables, told) in [
             (&[(LISTEN, "4000")][..], "PROVOST_NODE_LISTEN=4000: write tcp:HOST:PORT"),
             (&[(PLAIN_LOOPBACK, "yes")], "PROVOST_NODE_PLAIN_LOOPBACK=yes: write 1 or 0"),
-            (&[(PEERS, "engine")], "PROVOST_NODE_PEERS=engine: engine is not NAME=tcp:HOST:PORT"),
             (
                 &[(TLS_KEY, "k")],
                 "PROVOST_NODE_TLS_CERTIFICATE=: give all three files, or only PROVOST_NODE_TLS_DIR",
@@ -212,5 +205,7 @@ mod tests {
         ] {
             assert_eq!(read(variables).unwrap_err(), told);
         }
+        let told = read_peers("engine").unwrap_err().to_string();
+        assert_eq!(told, "PROVOST_NODE_PEERS=engine: engine is not NAME=tcp:HOST:PORT");
     }
 }

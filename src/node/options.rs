@@ -17,7 +17,8 @@ use super::network::Network;
 pub struct Options {
     /// The folder where nodes have their sockets, `NAME.sock`. Made for this user only if it is missing.
     pub folder: PathBuf,
-    /// Where nodes are that have no socket in the folder, by name; asked before [`Network::peers`].
+    /// Where nodes are that have no socket in the folder, by name. Unless [`Options::network`] is set, those that the
+    /// environment variable `PROVOST_NODE_PEERS` names are added.
     pub elsewhere: BTreeMap<String, Location>,
     /// Whether others can connect to this node.
     pub listen: Listen,
@@ -33,7 +34,7 @@ pub struct Options {
     /// How long connecting may take. A peer that is being restarted under a supervisor that holds its socket answers only
     /// once it is back.
     pub patience: Duration,
-    /// How it is reached from other machines and finds nodes there. `None`: as the environment variables say
+    /// How it is reached from other machines and connects to them. `None`: as the environment variables say
     /// ([`Network::from_env`]), which is not at all where none is set.
     pub network: Option<Network>,
 }

@@ -1,5 +1,6 @@
 //! How the two programs end: numbers of sysexits(3) where one fits.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use super::store::OpenError;
@@ -44,9 +45,12 @@ impl Exit {
     pub fn of_start(error: &StartError) -> Exit {
         match error {
             StartError::Listen(ListenError::InUse { .. }) => Exit::InUse,
-            StartError::Name(_) | StartError::Listen(_) | StartError::Folder(_) => Exit::CannotListen,
-            StartError::Network(NetworkError::Listen { .. }) => Exit::CannotListen,
+            StartError::Network(NetworkError::Listen { error, .. }) => match error.kind() {
+                ErrorKind::AddrInUse => Exit::InUse,
+                _ => Exit::CannotListen,
+            },
             StartError::Network(_) => Exit::Misconfigured,
+            StartError::Name(_) | StartError::Listen(_) | StartError::Folder(_) => Exit::CannotListen,
             StartError::Frame(_) | StartError::Thread(_) => Exit::System,
         }
     }

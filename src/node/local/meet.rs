@@ -38,7 +38,7 @@ impl Shared {
         patience: Duration,
     ) -> Result<Rc<Link>, ConnectError> {
         let elsewhere = self.options.elsewhere.get(node).cloned();
-        let location = elsewhere.unwrap_or_else(|| self.network.find(node, &self.options.folder));
+        let location = elsewhere.unwrap_or_else(|| Location::in_folder(&self.options.folder, node));
         let found = tokio::time::timeout(patience, self.find_or_dial(node, &location)).await;
         found.map_err(|_| ConnectError::NoAnswer { path: place(&location), patience })?
     }
@@ -213,7 +213,7 @@ impl Drop for Dialing<'_> {
 
 /// Lets others in until the node ends.
 pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
-    loop {
+    while !shared.is_stopped() {
         let accepted = tokio::select! {
             biased;
             () = shared.stop.notified() => return,

@@ -18,7 +18,6 @@ use crate::node::listen::Listener;
 use crate::node::mailbox::{Answers, Sink};
 use crate::node::monitor;
 use crate::node::names::{Holder, Names, Place};
-use crate::node::network::Network;
 use crate::node::options::Options;
 use crate::node::tcp::{Manner, Port};
 use crate::node::transport::Transport;
@@ -43,8 +42,6 @@ pub(in super::super) struct Shared {
     /// A link or a name came or went.
     pub(in super::super) changed: Notify,
     listener: RefCell<Option<Rc<Listener>>>,
-    /// Where other nodes are.
-    pub(super) network: Network,
     /// How this one speaks over TCP.
     pub(super) manner: Manner,
     /// Where it is reached over TCP.
@@ -56,13 +53,7 @@ pub(in super::super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        identity: Identity,
-        location: String,
-        options: Options,
-        network: Network,
-        manner: Manner,
-    ) -> Shared {
+    pub(super) fn new(identity: Identity, location: String, options: Options, manner: Manner) -> Shared {
         let me = Introduction {
             identity,
             messages: (*options.messages.start(), *options.messages.end()),
@@ -84,7 +75,6 @@ impl Shared {
             loopback: OnceCell::new(),
             changed: Notify::new(),
             listener: RefCell::default(),
-            network,
             manner,
             port: OnceCell::new(),
             places: Rc::default(),

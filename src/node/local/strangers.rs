@@ -48,7 +48,7 @@ impl Strangers {
 /// Lets others in until the node ends.
 pub(super) async fn accept(shared: Rc<Shared>, port: Rc<Port>) {
     let strangers = Rc::new(Strangers::default());
-    loop {
+    while !shared.is_stopped() {
         let accepted = tokio::select! {
             biased;
             () = shared.stop.notified() => return,

@@ -90,12 +90,12 @@ impl Transport for TlsStream {
             return Ok(count);
         }
         let before = into.len();
-        // A part of a message is not yet anything that was read.
-        loop {
-            let came = take_in(&self.socket, session, raw, into)?;
-            if came == 0 || into.len() > before {
-                return Ok(into.len() - before);
-            }
+        let came = take_in(&self.socket, session, raw, into)?;
+        match into.len() - before {
+            // A part of a record is nothing yet. The socket still counts as readable until it says otherwise, so whoever
+            // waits for it looks again, and others have their turn in between.
+            0 if came > 0 => Err(ErrorKind::WouldBlock.into()),
+            count => Ok(count),
         }
     }
 
