@@ -19,10 +19,10 @@ use super::tls::Badge;
 use super::transport::Transport;
 
 /// How long a peer may leave unanswered what the kernel sent it before the connection is given up.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(6);
 
 /// After so much silence the kernel asks, and then again each second, in seconds.
-const ASK_AFTER: u32 = 5;
+const ASK_AFTER: u32 = 3;
 const ASK_EVERY: u32 = 1;
 
 /// How this node speaks over TCP.
