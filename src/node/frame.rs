@@ -213,7 +213,11 @@ impl Flavor for Tail<'_> {
         if data.len() > self.end - self.out.len() {
             return Err(postcard::Error::SerializeBufferFull);
         }
-        self.out.extend_from_slice(data);
+        match data {
+            // Most are numbers of one byte, for which a call of memcpy takes longer than the copy.
+            [one] => self.out.push(*one),
+            _ => self.out.extend_from_slice(data),
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What all actors have in common: a mailbox, and a behaviour that answers what is in it.
 
+use super::cards::Cards;
 use super::commit::Commit;
 use super::sessions::Sessions;
 use super::view;
@@ -32,6 +33,7 @@ pub(super) struct Desk<'a> {
     pub(super) commit: &'a mut Commit,
     /// Read by all, written by `user_registry` only.
     pub(super) sessions: &'a mut Sessions,
+    pub(super) cards: &'a mut Cards,
     /// ms since 1970, the same for the whole turn.
     pub(super) now_ms: u64,
 }

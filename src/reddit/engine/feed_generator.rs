@@ -18,6 +18,7 @@ impl Behaviour for FeedGenerator {
         let limit = view::limit(page.limit)?;
         let listing = Listing { sort, window, after: page.after, limit, now_ms: desk.now_ms };
         let posts = feed(desk.model(), user, listing)?;
-        Ok(Step::Reply(AnyReply::FeedGenerator(Reply::Posts(view::posts(desk.model(), posts)?))))
+        let posts = view::posts(desk.commit.model(), desk.cards, posts.into_iter())?;
+        Ok(Step::Reply(AnyReply::FeedGenerator(Reply::Posts(posts))))
     }
 }

@@ -24,6 +24,7 @@
 use std::io;
 
 use self::actor::{Actor, Desk};
+use self::cards::Cards;
 use self::comment_manager::CommentManager;
 use self::commit::Commit;
 use self::dm_manager::DmManager;
@@ -37,6 +38,7 @@ use super::protocol::{Answer, EngineRequest, Envelope, Reply, Request, Stats};
 use super::store::{self, Store};
 
 mod actor;
+mod cards;
 mod clock;
 mod comment_manager;
 mod commit;
@@ -60,6 +62,7 @@ pub use service::{Keeping, serve};
 pub struct Engine<A> {
     commit: Commit,
     sessions: Sessions,
+    cards: Cards,
     user_registry: Actor<UserRegistry, A>,
     subreddit_manager: Actor<SubredditManager, A>,
     post_manager: Actor<PostManager, A>,
@@ -84,6 +87,7 @@ impl<A> Engine<A> {
         Engine {
             commit: Commit::new(model, store),
             sessions: Sessions::new(),
+            cards: Cards::new(),
             user_registry: Actor::new(),
             subreddit_manager: Actor::new(),
             post_manager: Actor::new(),
@@ -120,7 +124,12 @@ impl<A> Engine<A> {
                 }
             }
         }
-        let desk = &mut Desk { commit: &mut self.commit, sessions: &mut self.sessions, now_ms };
+        let desk = &mut Desk {
+            commit: &mut self.commit,
+            sessions: &mut self.sessions,
+            cards: &mut self.cards,
+            now_ms,
+        };
         self.user_registry.empty(desk, &mut reply);
         self.subreddit_manager.empty(desk, &mut reply);
         self.post_manager.empty(desk, &mut reply);

@@ -2,9 +2,9 @@
 
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
-use crate::reddit::model::{Command, Error, Model, PostId, Sort, SubredditId};
+use crate::reddit::model::{Command, Error, PostId, Sort, SubredditId};
 use crate::reddit::protocol::post_manager::{Reply, Request};
-use crate::reddit::protocol::{Page, Reply as AnyReply};
+use crate::reddit::protocol::{Page, Reply as AnyReply, Window};
 
 #[derive(Debug)]
 pub(super) struct PostManager;
@@ -31,26 +31,25 @@ impl Behaviour for PostManager {
                 return Ok(Step::Command(Command::VotePost { voter, post, direction }));
             }
             Request::Get { post } => Reply::Post(view::post(desk.model(), post)?),
-            Request::List { subreddit, sort, window, page } => {
-                list(desk.model(), subreddit, sort, window.since_ms(desk.now_ms), page)?
-            }
+            Request::List { subreddit, sort, window, page } => list(desk, subreddit, sort, window, page)?,
         };
         Ok(Step::Reply(AnyReply::PostManager(reply)))
     }
 }
 
 fn list(
-    model: &Model,
+    desk: &mut Desk<'_>,
     subreddit: SubredditId,
     sort: Sort,
-    since_ms: u64,
+    window: Window,
     page: Page<PostId>,
 ) -> Result<Reply, Error> {
+    let (model, since_ms) = (desk.commit.model(), window.since_ms(desk.now_ms));
     model.subreddits().get(subreddit)?;
     let after = match page.after {
         Some(post) => Some((model.posts().get(post)?.rank(sort), post)),
         None => None,
     };
     let ranked = model.posts().ranked_since(subreddit, sort, since_ms, after).map(|(_, post)| post);
-    view::posts(model, ranked.take(view::limit(page.limit)?)).map(Reply::Posts)
+    view::posts(model, desk.cards, ranked.take(view::limit(page.limit)?)).map(Reply::Posts)
 }

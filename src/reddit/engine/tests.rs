@@ -56,7 +56,7 @@ fn feed(session: Session, page: Page<PostId>) -> Request {
 
 fn posts(answer: Answer) -> Vec<PostView> {
     match answer {
-        Ok(Reply::FeedGenerator(feed_generator::Reply::Posts(posts))) => posts,
+        Ok(Reply::FeedGenerator(feed_generator::Reply::Posts(posts))) => posts.unpack(),
         other => panic!("{other:?}"),
     }
 }
@@ -144,28 +144,60 @@ fn within_a_turn_actors_work_in_the_order_in_which_requests_build_on_each_other(
 }
 
 #[test]
-fn a_listing_of_long_posts_fits_into_a_frame_and_continues() {
+fn a_list_shows_the_beginnings_of_texts_and_a_page_of_long_posts_fits_into_a_frame() {
     let mut engine = Engine::new();
     let ada = register(&mut engine, "ada");
     ask(&mut engine, create(ada, "rust")).unwrap();
-    let long = "x".repeat(40_000);
-    for _ in 0..20 {
+    // The 256th byte is in the middle of a letter.
+    let long = format!("{}{}", "x".repeat(255), "ä".repeat(19_000));
+    for _ in 0..120 {
         ask(&mut engine, post(ada, SubredditId(1), &long)).unwrap();
     }
-    let mut seen = Vec::new();
-    loop {
-        let page = Page { after: seen.last().copied(), limit: Some(100) };
-        let answer = ask(&mut engine, feed(ada, page));
-        let mut frame = Vec::new();
-        crate::node::frame::append(&mut frame, crate::node::Kind::Reply, 1, &answer).unwrap();
-        let shown = posts(answer);
-        if shown.is_empty() {
-            break;
+    let answer = ask(&mut engine, feed(ada, Page { after: None, limit: Some(100) }));
+    let mut frame = Vec::new();
+    crate::node::frame::append(&mut frame, crate::node::Kind::Reply, 1, &answer).unwrap();
+    let shown = posts(answer);
+    assert_eq!(shown.len(), 100);
+    assert!(shown.iter().all(|post| *post.body == long[..255] && post.cut));
+    let get = post_manager::Request::Get { post: shown[0].id };
+    match ask(&mut engine, Request::PostManager(get)) {
+        Ok(Reply::PostManager(post_manager::Reply::Post(post))) => {
+            assert_eq!((&*post.body, post.cut), (&*long, false))
         }
-        assert!(shown.len() < 20);
-        seen.extend(shown.into_iter().map(|post| post.id));
+        other => panic!("{other:?}"),
     }
-    assert_eq!(seen, (1..=20).rev().map(PostId).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_post_in_a_list_is_the_post_however_often_it_is_listed_and_whatever_became_of_it() {
+    let mut engine = Engine::new();
+    let (ada, bob) = (register(&mut engine, "ada"), register(&mut engine, "bob"));
+    ask(&mut engine, create(ada, "rust")).unwrap();
+    ask(&mut engine, post(ada, SubredditId(1), "the text")).unwrap();
+    let (subreddit, original) = (SubredditId(1), PostId(1));
+    let repost = post_manager::Request::Repost { session: ada, subreddit, original, title: None };
+    ask(&mut engine, Request::PostManager(repost)).unwrap();
+    let vote = |direction| {
+        Request::PostManager(post_manager::Request::Vote { session: bob, post: original, direction })
+    };
+    let changes = [
+        vote(Direction::Up),
+        vote(Direction::Down),
+        comment(bob, None),
+        Request::PostManager(post_manager::Request::Delete { session: ada, post: original }),
+    ];
+    for change in changes {
+        ask(&mut engine, change).unwrap();
+        for _ in 0..2 {
+            for listed in posts(ask(&mut engine, feed(ada, Page::FIRST))) {
+                let get = Request::PostManager(post_manager::Request::Get { post: listed.id });
+                let got = Ok(Reply::PostManager(post_manager::Reply::Post(listed)));
+                assert_eq!(ask(&mut engine, get), got);
+            }
+        }
+    }
+    let left = posts(ask(&mut engine, feed(ada, Page::FIRST)));
+    assert_eq!(left.iter().map(|post| (post.id, &*post.body)).collect::<Vec<_>>(), [(PostId(2), "")]);
 }
 
 #[test]
@@ -249,6 +281,7 @@ fn comments_are_made_voted_on_deleted_and_shown_as_a_tree() {
     else {
         panic!("no tree");
     };
+    let tree = tree.unpack();
     let shown: Vec<_> = tree.iter().map(|view| (view.id.0, view.parent, view.deleted, view.below)).collect();
     assert_eq!(shown, [(1, None, true, 1), (2, Some(first), false, 0)]);
     assert_eq!((&*tree[0].body, &*tree[1].author_name), ("", "ada"));
@@ -267,7 +300,7 @@ fn messages_reach_their_receiver_and_are_answered() {
     let list = |engine: &mut Engine<usize>, session, folder| {
         let list = dm_manager::Request::List { session, folder, page: Page::FIRST };
         match asked(engine, list) {
-            Ok(Reply::DmManager(dm_manager::Reply::Messages(messages))) => messages,
+            Ok(Reply::DmManager(dm_manager::Reply::Messages(messages))) => messages.unpack(),
             other => panic!("{other:?}"),
         }
     };

@@ -1,17 +1,23 @@
 //! What the tables hold, as it is shown.
 
+use serde::Serialize;
+
+use super::cards::{self, Cards};
 use crate::reddit::model::{
     CommentId, Error, Field, Flaw, LISTING_DEFAULT, LISTING_MAX, MessageId, Model, PostId, SubredditId,
     UserId,
 };
-use crate::reddit::protocol::PostView;
 use crate::reddit::protocol::comment_manager::CommentView;
 use crate::reddit::protocol::dm_manager::MessageView;
 use crate::reddit::protocol::subreddit_manager::SubredditView;
 use crate::reddit::protocol::user_registry::UserView;
+use crate::reddit::protocol::{Packed, PostView};
 
-/// Bytes of text in one listing, so that a hundred long posts still fit into a frame.
-const LISTING_TEXT: usize = 256 << 10;
+/// Bytes of a list whose texts are shown whole, so that a hundred long ones still fit into a frame.
+const LIST_BYTES: usize = 256 << 10;
+
+/// Room for an entry of a list; most are shorter.
+const ENTRY_BYTES: usize = 400;
 
 /// How many entries of a listing are wanted.
 pub(super) fn limit(asked: Option<u16>) -> Result<usize, Error> {
@@ -52,12 +58,9 @@ pub(super) fn subreddit(model: &Model, id: SubredditId) -> Result<SubredditView,
     })
 }
 
+/// A post with its whole text.
 pub(super) fn post(model: &Model, id: PostId) -> Result<PostView, Error> {
     let post = model.posts().get(id)?;
-    let body = match post.origin {
-        Some(origin) if !post.deleted => &model.posts().get(origin.root)?.body,
-        Some(_) | None => &post.body,
-    };
     Ok(PostView {
         id,
         subreddit: post.subreddit,
@@ -65,16 +68,32 @@ pub(super) fn post(model: &Model, id: PostId) -> Result<PostView, Error> {
         author: post.author,
         author_name: model.users().get(post.author)?.name.clone(),
         title: post.title.clone(),
-        body: body.clone(),
+        body: cards::body(model, post)?.clone(),
+        cut: false,
         created_ms: post.created_ms,
+        origin: post.origin,
         tally: post.tally(),
         comments: post.comments,
-        origin: post.origin,
         deleted: post.deleted,
     })
 }
 
-pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView, Error> {
+/// The posts in this order, with the beginnings of their texts.
+pub(super) fn posts(
+    model: &Model,
+    cards: &mut Cards,
+    ids: impl Iterator<Item = PostId>,
+) -> Result<Packed<PostView>, Error> {
+    let mut packed = Packed::with_room(ids.size_hint().0.max(1) * ENTRY_BYTES);
+    for id in ids {
+        let post = model.posts().get(id)?;
+        let changing = (post.tally(), post.comments, post.deleted);
+        packed.push_behind(cards.of(model, id, post)?, &changing);
+    }
+    Ok(packed)
+}
+
+pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView<&str>, Error> {
     let comment = model.comments().get(id)?;
     Ok(CommentView {
         id,
@@ -82,8 +101,8 @@ pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView, Error
         parent: comment.parent,
         depth: comment.depth,
         author: comment.author,
-        author_name: model.users().get(comment.author)?.name.clone(),
-        body: comment.body.clone(),
+        author_name: &model.users().get(comment.author)?.name,
+        body: &comment.body,
         created_ms: comment.created_ms,
         tally: comment.tally(),
         below: comment.below,
@@ -91,16 +110,16 @@ pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView, Error
     })
 }
 
-fn message(model: &Model, id: MessageId) -> Result<MessageView, Error> {
+fn message(model: &Model, id: MessageId) -> Result<MessageView<&str>, Error> {
     let message = model.messages().get(id)?;
     Ok(MessageView {
         id,
         from: message.from,
-        from_name: model.users().get(message.from)?.name.clone(),
+        from_name: &model.users().get(message.from)?.name,
         to: message.to,
-        to_name: model.users().get(message.to)?.name.clone(),
-        subject: message.subject.clone(),
-        body: message.body.clone(),
+        to_name: &model.users().get(message.to)?.name,
+        subject: &message.subject,
+        body: &message.body,
         reply_to: message.reply_to,
         thread: message.thread,
         created_ms: message.created_ms,
@@ -108,42 +127,32 @@ fn message(model: &Model, id: MessageId) -> Result<MessageView, Error> {
     })
 }
 
-/// The posts in this order, as many as fit into one reply.
-pub(super) fn posts(model: &Model, ids: impl IntoIterator<Item = PostId>) -> Result<Vec<PostView>, Error> {
-    fitting(ids, |id| post(model, id), |view| view.title.len() + view.body.len())
-}
-
 /// The comments in this order, as many as fit into one reply.
 pub(super) fn comments(
     model: &Model,
     ids: impl IntoIterator<Item = CommentId>,
-) -> Result<Vec<CommentView>, Error> {
-    fitting(ids, |id| comment(model, id), |view| view.body.len())
+) -> Result<Packed<CommentView>, Error> {
+    fitting(ids.into_iter().map(|id| comment(model, id)))
 }
 
 /// The messages in this order, as many as fit into one reply.
 pub(super) fn messages(
     model: &Model,
     ids: impl IntoIterator<Item = MessageId>,
-) -> Result<Vec<MessageView>, Error> {
-    fitting(ids, |id| message(model, id), |view| view.subject.len() + view.body.len())
+) -> Result<Packed<MessageView>, Error> {
+    fitting(ids.into_iter().map(|id| message(model, id)))
 }
 
-/// As many as [`LISTING_TEXT`] allows, at least one.
-fn fitting<Id, View>(
-    ids: impl IntoIterator<Item = Id>,
-    view: impl Fn(Id) -> Result<View, Error>,
-    length: impl Fn(&View) -> usize,
-) -> Result<Vec<View>, Error> {
-    let mut text = 0;
-    let mut views = Vec::new();
-    for id in ids {
-        let view = view(id)?;
-        text += length(&view);
-        if text > LISTING_TEXT && !views.is_empty() {
+/// As many as [`LIST_BYTES`] allows, at least one.
+fn fitting<V>(views: impl Iterator<Item = Result<impl Serialize, Error>>) -> Result<Packed<V>, Error> {
+    let mut packed = Packed::with_room(views.size_hint().0.max(1) * ENTRY_BYTES);
+    for view in views {
+        let before = packed.size();
+        packed.push(&view?);
+        if packed.size() > LIST_BYTES && packed.len() > 1 {
+            packed.take_back(before);
             break;
         }
-        views.push(view);
     }
-    Ok(views)
+    Ok(packed)
 }

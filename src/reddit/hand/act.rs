@@ -92,7 +92,9 @@ impl Desk {
                     Request::FeedGenerator(feed_generator::Request::Get { session, sort, window, page })
                 });
                 match reply? {
-                    Reply::FeedGenerator(feed_generator::Reply::Posts(posts)) => Ok(Told::Posts(posts)),
+                    Reply::FeedGenerator(feed_generator::Reply::Posts(posts)) => {
+                        Ok(Told::Posts(posts.unpack()))
+                    }
                     _ => Err(other_answer()),
                 }
             }
@@ -101,7 +103,7 @@ impl Desk {
                 let page = Page { after, limit };
                 let list = post_manager::Request::List { subreddit, sort, window, page };
                 match self.contact.look(Request::PostManager(list))? {
-                    Reply::PostManager(post_manager::Reply::Posts(posts)) => Ok(Told::Posts(posts)),
+                    Reply::PostManager(post_manager::Reply::Posts(posts)) => Ok(Told::Posts(posts.unpack())),
                     _ => Err(other_answer()),
                 }
             }
@@ -115,7 +117,7 @@ impl Desk {
                 let thread = comment_manager::Request::Thread { post, root: None, sort, limit, levels: None };
                 match self.contact.look(Request::CommentManager(thread))? {
                     Reply::CommentManager(comment_manager::Reply::Thread(comments)) => {
-                        Ok(Told::Thread { post: view, comments })
+                        Ok(Told::Thread { post: view, comments: comments.unpack() })
                     }
                     _ => Err(other_answer()),
                 }
@@ -265,7 +267,7 @@ impl Desk {
         };
         match reply? {
             Reply::DmManager(dm_manager::Reply::Sent { id, .. }) => Ok(Told::Sent(id)),
-            Reply::DmManager(dm_manager::Reply::Messages(list)) => Ok(Told::Messages(list)),
+            Reply::DmManager(dm_manager::Reply::Messages(list)) => Ok(Told::Messages(list.unpack())),
             Reply::DmManager(dm_manager::Reply::Read) => Ok(Told::Read),
             _ => Err(other_answer()),
         }

@@ -186,7 +186,7 @@ fn subreddit(view: &SubredditView) -> Value {
 fn post(view: &PostView) -> Value {
     json!({
         "id": view.id.to_string(), "subreddit": view.subreddit_name, "author": view.author_name,
-        "title": view.title, "body": view.body, "created": Time(view.created_ms).to_string(),
+        "title": view.title, "body": view.body, "cut": view.cut, "created": Time(view.created_ms).to_string(),
         "votes": votes(view.tally), "comments": view.comments, "deleted": view.deleted,
         "repost_of": view.origin.map(|origin| origin.of.to_string()),
         "root": view.origin.map(|origin| origin.root.to_string()),
@@ -224,6 +224,7 @@ mod tests {
             author_name: "ada".into(),
             title: "bold \u{1b}[1mtitle".into(),
             body: "one\n\n\u{7}two".into(),
+            cut: false,
             created_ms: 0,
             tally: Tally { ups: 3, downs: 1 },
             comments: 1,

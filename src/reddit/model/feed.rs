@@ -1,6 +1,7 @@
 //! A user's front page: the posts of the subreddits the user has joined, merged.
 
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use super::error::Error;
 use super::id::{PostId, UserId};
@@ -57,9 +58,12 @@ pub fn feed(model: &Model, user: UserId, listing: Listing) -> Result<Vec<PostId>
         if page.len() == limit {
             break;
         }
-        let Some((place, index)) = heads.pop() else { break };
-        if let Some(next) = sources[index].next() {
-            heads.push((next, index));
+        let Some(mut head) = heads.peek_mut() else { break };
+        let (place, index) = *head;
+        // The next one of the same subreddit takes its place, which is less work than out and in again.
+        match sources[index].next() {
+            Some(next) => *head = (next, index),
+            None => drop(PeekMut::pop(head)),
         }
         if after.is_none_or(|after| place < after) {
             page.push(place.2);
@@ -75,7 +79,6 @@ fn source(
     sort: Sort,
     oldest_ms: u64,
 ) -> impl Iterator<Item = Place> + '_ {
-    let divisor = divisor(model, subreddit, sort);
     let taken = match sort {
         Sort::Hot => PER_SUBREDDIT,
         Sort::New | Sort::Top | Sort::Controversial => LONGEST,
@@ -83,12 +86,13 @@ fn source(
     // Hot looks at the hottest first and forgets the old among them; the other windows are narrow, and their posts are
     // the young ones.
     let since_ms = if sort == Sort::Hot { 0 } else { oldest_ms };
-    model
-        .posts()
-        .ranked_since(subreddit, sort, since_ms, None)
-        .take(taken)
-        .filter(move |&(_, post)| model.posts().get(post).is_ok_and(|post| post.created_ms >= oldest_ms))
-        .map(move |(rank, post)| place(rank, divisor, post))
+    let mut hottest = None;
+    model.posts().ranked_since(subreddit, sort, since_ms, None).take(taken).filter_map(move |(rank, post)| {
+        // The first one that comes, whether it is shown or not.
+        let divisor = *hottest.get_or_insert(rank);
+        let young = oldest_ms == 0 || model.posts().get(post).is_ok_and(|post| post.created_ms >= oldest_ms);
+        young.then(|| place(rank, Some(divisor).filter(|_| sort == Sort::Hot), post))
+    })
 }
 
 fn place_of(model: &Model, id: PostId, sort: Sort) -> Result<Place, Error> {

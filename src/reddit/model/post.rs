@@ -1,7 +1,6 @@
 //! Posts, and their order within each subreddit.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::collections::{BTreeSet, btree_set};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -103,8 +102,10 @@ impl Posts {
         const NONE: &BTreeSet<(Rank, PostId)> = &BTreeSet::new();
         let orders = subreddit.index().and_then(|index| self.orders.get(index));
         let order = orders.map_or(NONE, |orders| &orders[sort as usize]);
-        let end = after.map_or(Bound::Unbounded, Bound::Excluded);
-        order.range((Bound::Unbounded, end)).rev().copied()
+        match after {
+            None => Ranked::All(order.iter()),
+            Some(after) => Ranked::Behind(order.range(..after)),
+        }
     }
 
     /// The posts of a subreddit made at `since_ms` or later, in the given order, behind the place `after`.
@@ -115,20 +116,19 @@ impl Posts {
         since_ms: u64,
         after: Option<(Rank, PostId)>,
     ) -> impl Iterator<Item = (Rank, PostId)> + '_ {
+        if since_ms == 0 {
+            return Since::Ever(self.ranked(subreddit, sort, after));
+        }
         // Whatever the window holds is at the young end of the order by age, so the rest is never looked at.
-        let young = (since_ms > 0).then(|| {
-            let mut young: Vec<_> = self
-                .ranked(subreddit, Sort::New, None)
-                .filter_map(|(_, id)| Some((self.get(id).ok()?, id)))
-                .take_while(|(post, _)| post.created_ms >= since_ms)
-                .map(|(post, id)| (post.rank(sort), id))
-                .filter(|&place| after.is_none_or(|after| place < after))
-                .collect();
-            young.sort_unstable_by(|one, other| other.cmp(one));
-            young
-        });
-        let all = young.is_none().then(|| self.ranked(subreddit, sort, after));
-        young.into_iter().flatten().chain(all.into_iter().flatten())
+        let mut young: Vec<_> = self
+            .ranked(subreddit, Sort::New, None)
+            .filter_map(|(_, id)| Some((self.get(id).ok()?, id)))
+            .take_while(|(post, _)| post.created_ms >= since_ms)
+            .map(|(post, id)| (post.rank(sort), id))
+            .filter(|&place| after.is_none_or(|after| place < after))
+            .collect();
+        young.sort_unstable_by(|one, other| other.cmp(one));
+        Since::Lately(young.into_iter())
     }
 
     /// How many posts a subreddit shows.
@@ -213,6 +213,40 @@ impl Posts {
         post.deleted = true;
         post.title = Text::default();
         post.body = Text::default();
+    }
+}
+
+/// A part of one order, the best first.
+enum Ranked<'a> {
+    All(btree_set::Iter<'a, (Rank, PostId)>),
+    Behind(btree_set::Range<'a, (Rank, PostId)>),
+}
+
+impl Iterator for Ranked<'_> {
+    type Item = (Rank, PostId);
+
+    fn next(&mut self) -> Option<(Rank, PostId)> {
+        match self {
+            Ranked::All(order) => order.next_back(),
+            Ranked::Behind(order) => order.next_back(),
+        }
+        .copied()
+    }
+}
+
+enum Since<I> {
+    Ever(I),
+    Lately(std::vec::IntoIter<(Rank, PostId)>),
+}
+
+impl<I: Iterator<Item = (Rank, PostId)>> Iterator for Since<I> {
+    type Item = (Rank, PostId);
+
+    fn next(&mut self) -> Option<(Rank, PostId)> {
+        match self {
+            Since::Ever(order) => order.next(),
+            Since::Lately(posts) => posts.next(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommentId, CommentSort, Direction, PostId, Session, Tally, Text, UserId};
+use super::{CommentId, CommentSort, Direction, Packed, PostId, Session, Shown, Tally, Text, UserId};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,12 +71,13 @@ pub enum Reply {
     /// To `Get`.
     Comment(CommentView),
     /// To `Thread`: parents before their answers. Fewer than asked for when their texts are long.
-    Thread(Vec<CommentView>),
+    Thread(Packed<CommentView>),
 }
 
-/// A comment as it is shown.
+/// A comment as it is shown, with texts of type `T`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommentView {
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub struct CommentView<T = Text> {
     /// Its identity.
     pub id: CommentId,
     /// Below which post.
@@ -88,9 +89,9 @@ pub struct CommentView {
     /// Who wrote it.
     pub author: UserId,
     /// The name of that.
-    pub author_name: Text,
+    pub author_name: T,
     /// The text; empty when it is deleted.
-    pub body: Text,
+    pub body: T,
     /// ms since 1970.
     pub created_ms: u64,
     /// Its votes.
@@ -99,4 +100,16 @@ pub struct CommentView {
     pub below: u32,
     /// Taken back by its author.
     pub deleted: bool,
+}
+
+impl Shown for CommentView {
+    type Inside<'a> = CommentView<&'a str>;
+}
+
+impl From<CommentView<&str>> for CommentView {
+    fn from(view: CommentView<&str>) -> CommentView {
+        let CommentView { id, post, parent, depth, author, created_ms, tally, below, deleted, .. } = view;
+        let (author_name, body) = (view.author_name.into(), view.body.into());
+        CommentView { id, post, parent, depth, author, author_name, body, created_ms, tally, below, deleted }
+    }
 }

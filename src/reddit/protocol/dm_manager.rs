@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Folder, MessageId, Page, Session, Text, UserId};
+use super::{Folder, MessageId, Packed, Page, Session, Shown, Text, UserId};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,28 +65,29 @@ pub enum Reply {
         thread: MessageId,
     },
     /// To the lists. Fewer than asked for when their texts are long; the rest follows behind the last one.
-    Messages(Vec<MessageView>),
+    Messages(Packed<MessageView>),
     /// To `MarkRead`.
     Read,
 }
 
-/// A direct message as it is shown.
+/// A direct message as it is shown, with texts of type `T`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageView {
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub struct MessageView<T = Text> {
     /// Its identity.
     pub id: MessageId,
     /// Who wrote it.
     pub from: UserId,
     /// The name of that.
-    pub from_name: Text,
+    pub from_name: T,
     /// Who it is for.
     pub to: UserId,
     /// The name of that.
-    pub to_name: Text,
+    pub to_name: T,
     /// One line.
-    pub subject: Text,
+    pub subject: T,
     /// The text.
-    pub body: Text,
+    pub body: T,
     /// What it answers.
     pub reply_to: Option<MessageId>,
     /// The message its thread began with.
@@ -95,4 +96,8 @@ pub struct MessageView {
     pub created_ms: u64,
     /// The one it is for has marked it.
     pub read: bool,
+}
+
+impl Shown for MessageView {
+    type Inside<'a> = MessageView<&'a str>;
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Page, PostId, PostView, Session, Sort, Window};
+use super::{Packed, Page, PostId, PostView, Session, Sort, Window};
 
 /// What it can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,6 @@ pub enum Request {
 /// What it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Fewer than asked for when their texts are long; the rest follows behind the last one.
-    Posts(Vec<PostView>),
+    /// As many as asked for, where there are as many, with the beginnings of their texts.
+    Posts(Packed<PostView>),
 }

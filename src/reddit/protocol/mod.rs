@@ -16,11 +16,13 @@ mod actor;
 pub mod comment_manager;
 pub mod dm_manager;
 pub mod feed_generator;
+pub(in crate::reddit) mod packed;
 pub mod post_manager;
 pub mod subreddit_manager;
 pub mod user_registry;
 
 pub use actor::Actor;
+pub use packed::{Packed, Shown};
 
 pub use super::model::{
     CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, Secret, Sort,
@@ -28,7 +30,10 @@ pub use super::model::{
 };
 
 /// Sides with different versions refuse each other.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
+
+/// Bytes of a text that a list shows at most.
+pub const EXCERPT: usize = 256;
 
 /// A request on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,31 +174,42 @@ impl<Id> Page<Id> {
     pub const FIRST: Page<Id> = Page { after: None, limit: None };
 }
 
-/// A post as it is shown.
+/// A post as it is shown, with texts of type `T`.
+///
+/// Alone ([`post_manager::Request::Get`]) it has its whole text. In a list it has its title and the beginning of the text,
+/// at most [`EXCERPT`] bytes: a list is for choosing, as Reddit's front page shows titles and unfolds one post when it is
+/// asked to, and so a hundred posts of any length fit into one answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PostView {
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub struct PostView<T = Text> {
     /// Its identity.
     pub id: PostId,
     /// Where.
     pub subreddit: SubredditId,
     /// The name of that.
-    pub subreddit_name: Text,
+    pub subreddit_name: T,
     /// Who wrote it.
     pub author: UserId,
     /// The name of that.
-    pub author_name: Text,
+    pub author_name: T,
     /// One line.
-    pub title: Text,
-    /// The text.
-    pub body: Text,
+    pub title: T,
+    /// The text, or its beginning.
+    pub body: T,
+    /// The text goes on.
+    pub cut: bool,
     /// ms since 1970.
     pub created_ms: u64,
+    /// Where it comes from, if it is a repost. Title and votes are its own, the text is that of the root.
+    pub origin: Option<Origin>,
     /// Its votes.
     pub tally: Tally,
     /// Comments below it.
     pub comments: u32,
-    /// Where it comes from, if it is a repost. Title and votes are its own, the text is that of the root.
-    pub origin: Option<Origin>,
     /// Taken back by its author.
     pub deleted: bool,
+}
+
+impl Shown for PostView {
+    type Inside<'a> = PostView<&'a str>;
 }

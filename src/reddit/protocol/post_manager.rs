@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Page, PostId, PostView, Session, Sort, SubredditId, Tally, Text, Window};
+use super::{Direction, Packed, Page, PostId, PostView, Session, Sort, SubredditId, Tally, Text, Window};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ pub enum Reply {
     Deleted,
     /// To `Vote`: the votes after it.
     Voted(Tally),
-    /// To `Get`.
+    /// To `Get`, with its whole text.
     Post(PostView),
-    /// To `List`: fewer than asked for when their texts are long; the rest follows behind the last one.
-    Posts(Vec<PostView>),
+    /// To `List`: as many as asked for, where there are as many, with the beginnings of their texts.
+    Posts(Packed<PostView>),
 }

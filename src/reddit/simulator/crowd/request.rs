@@ -7,8 +7,8 @@ use super::name_of;
 use crate::reddit::model::check::{Acknowledged, Deed, Sum};
 use crate::reddit::model::{CommentSort, Effect, Error, Folder, OpId, Sort, Text};
 use crate::reddit::protocol::{
-    Page, PostView, Reply, Request, Window, comment_manager, dm_manager, feed_generator, post_manager,
-    subreddit_manager, user_registry,
+    Packed, Page, PostView, Reply, Request, Window, comment_manager, dm_manager, feed_generator,
+    post_manager, subreddit_manager, user_registry,
 };
 use crate::reddit::simulator::user::{Action, SeenComment, SeenPost};
 
@@ -218,7 +218,7 @@ impl Crowd {
         })
     }
 
-    fn saw(&self, index: usize, posts: &[PostView]) {
+    fn saw(&self, index: usize, posts: &Packed<PostView>) {
         let places = &self.places.borrow().ranks;
         let seen = &mut self.users.borrow_mut()[index].seen.posts;
         seen.clear();
