@@ -154,7 +154,10 @@ fn a_running_project_is_found_through_a_file_that_is_broken_further_down() {
     assert_eq!(place.file, folder.file);
     assert!(load(&folder.file, &Context::of_process()).is_err());
     fs::write(&folder.file, "name = 'shop'\n[[child\n").expect("a file");
-    assert!(place_of(&folder.file, &Context::of_process()).is_err(), "not TOML at all");
+    let place = place_of(&folder.file, &Context::of_process()).expect("the keys above the tables are whole");
+    assert_eq!(place.name, "shop");
+    fs::write(&folder.file, "name = 'shop\n[[child]]\n").expect("a file");
+    assert!(place_of(&folder.file, &Context::of_process()).is_err(), "these are not");
     fs::write(&folder.file, "name = 'Shop'\n").expect("a file");
     assert!(place_of(&folder.file, &Context::of_process()).is_err(), "no legal name");
 }

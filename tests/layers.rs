@@ -19,8 +19,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reddit", &["reddit", "node"]),
     // Of `control` only its client, and of `rules` the phases that it tells.
     ("proof", &["proof", "control", "os", "rules"]),
-    // `logs` reads the files themselves, because they outlive the launcher.
-    ("cli", &["cli", "proof", "control", "os", "config", "keeper", "runtime", "rules", "capture"]),
+    // `logs` reads the files themselves, because they outlive the launcher; `names` is a node, which the launcher is not,
+    // and `certs` must write what nodes read.
+    ("cli", &["cli", "node", "proof", "control", "os", "config", "keeper", "runtime", "rules", "capture"]),
 ];
 
 /// Of `cli`, only the entry points of the launcher's own processes may reach below the control API.

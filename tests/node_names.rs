@@ -54,6 +54,30 @@ fn the_side_that_was_connected_to_calls_back_over_the_same_connection() {
 }
 
 #[test]
+fn who_disconnects_loses_the_calls_under_way_and_may_connect_again() {
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start("engine");
+        let silent: Mailbox<u32, u32> = engine.mailbox();
+        engine.register("silent", &silent).await.unwrap();
+        let client = hood.start("client@1");
+        assert!(!client.disconnect("engine"), "not connected yet");
+        client.connect("engine").await.unwrap();
+        let address = client.find("silent", PATIENCE).await.unwrap();
+        let monitor = client.monitor(&address);
+        let mut requests = Vec::new();
+        let (reply, ()) = tokio::join!(client.call::<_, u32>(&address, &1u32, PATIENCE), async {
+            silent.turn(&mut requests).await;
+            assert!(client.disconnect("engine"));
+        });
+        assert_eq!(reply.unwrap_err(), CallError::Lost(Lost::Closed));
+        assert_eq!(monitor.await.node, "engine");
+        client.connect("engine").await.unwrap();
+        assert!(client.find("silent", PATIENCE).await.is_some());
+    });
+}
+
+#[test]
 fn own_names_are_called_as_any_others() {
     local(async {
         let hood = Hood::new();

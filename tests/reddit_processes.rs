@@ -38,7 +38,9 @@ fn a_client_stops_after_its_duration() {
     let _engine = Process::engine(&place.socket);
     let mut client = Process::client(&place.socket, "client@1", &["--duration", "300ms", "--rate", "0"]);
     assert_eq!(client.wait().code(), Some(0));
-    assert!(client.seen.last().unwrap().contains("actions in 0.3 s"), "{:?}", client.seen);
+    let totals = client.seen.last().unwrap();
+    let seconds: f64 = totals.split(' ').nth(4).unwrap().parse().unwrap();
+    assert!(totals.contains(" actions in ") && seconds >= 0.3, "{totals}");
 }
 
 #[test]
@@ -49,8 +51,8 @@ fn a_paced_client_does_not_exceed_its_rate() {
     assert_eq!(client.wait().code(), Some(0));
     let totals = client.seen.last().unwrap();
     let actions: u32 = totals.split(' ').nth(1).unwrap().parse().unwrap();
-    // Coming and going is not paced: a third of the users go at once.
-    assert!((1..=160).contains(&actions), "{totals}");
+    // Coming and going is not paced.
+    assert!((1..=150).contains(&actions), "{totals}");
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn an_open_loop_tells_how_late_actions_were_and_not_only_how_long_they_took() {
     let mut client = Process::client(
         &place.socket,
         "client@1",
-        &["--rate", "200", "--duration", "4s", "--depth", "4", "--report-json", &report],
+        &["--rate", "200", "--depth", "4", "--report-json", &report],
     );
     client.wait_for("ops/s");
     engine.signal(Signal::SIGSTOP);
@@ -171,6 +171,9 @@ fn an_open_loop_tells_how_late_actions_were_and_not_only_how_long_they_took() {
         std::thread::park_timeout(left);
     }
     engine.signal(Signal::SIGCONT);
+    client.wait_for("ops/s");
+    client.wait_for("ops/s");
+    client.signal(Signal::SIGTERM);
     let said = finished(client);
     let report = place.report("report");
     // In that second 200 actions should have begun; at most 4 were in flight, and a closed loop would tell of those.
@@ -251,7 +254,7 @@ fn who_watches_a_terminal_sees_a_bar() {
     assert!(seat.child.wait().unwrap().success());
     let shown = String::from_utf8_lossy(&shown).into_owned();
     assert!(shown.contains("\u{1b}[2K[") && shown.contains("of 3 s"), "{shown}");
-    assert!(shown.contains("client@1 (pid") && shown.contains("actions in 3."), "{shown}");
+    assert!(shown.contains("client@1 (pid") && shown.contains(" actions in "), "{shown}");
 }
 
 #[test]

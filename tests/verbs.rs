@@ -67,6 +67,8 @@ fn up_detached_returns_when_the_tree_is_up() {
         .map(|row| row["pid"].as_i64().unwrap() as i32)
         .collect();
     assert_eq!(pids.len(), 3);
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", pids[0])).unwrap();
+    assert_eq!(name.trim_end(), "provost", "ps tells what it is");
     assert!(project.run(&["down"]).status.success());
     wait_gone(&pids);
 }

@@ -124,6 +124,9 @@ fn measure() {
     named::names_and_ends(&path("more nodes"), &|name, times| {
         row(name, times);
     });
+
+    println!("\na server with a connected client, idle\n");
+    named::idle(&path("idle nodes"));
 }
 
 /// Runs this program in another role.

@@ -11,6 +11,9 @@ use crate::{CALLS, DEPTH, PATIENCE, Peer, Record, SECONDS, id, run};
 const NAMES: usize = 200;
 const KILLS: usize = 50;
 
+/// How long nobody says anything.
+const IDLE: Duration = Duration::from_secs(10);
+
 fn start(folder: &Path, name: &str, listen: Listen) -> Node {
     let options = Options { folder: folder.to_owned(), listen, ..Options::default() };
     Node::start_with(name, options).expect("a node")
@@ -68,6 +71,26 @@ pub(crate) fn load(folder: &Path) {
             sum += caller.await.expect("a caller");
         }
         println!("{}", sum as f64 / SECONDS);
+    });
+}
+
+/// Prints what a connected pair of nodes costs while nobody says anything.
+pub(crate) fn idle(folder: &Path) {
+    let server = Peer::start(&["node", &folder.display().to_string()]);
+    let switches = || {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", server.process.id())).expect("status");
+        let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+        let number = |line: &str| line.split_whitespace().last()?.parse::<u64>().ok();
+        lines.filter_map(number).sum::<u64>()
+    };
+    run(async {
+        let client = connect(folder).await;
+        let _: Record = client.call("records", &id(1), PATIENCE).await.expect("a reply");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = switches();
+        tokio::time::sleep(IDLE).await;
+        println!("{:<32}{:>12}", format!("context switches in {IDLE:?}"), switches() - before);
     });
 }
 

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::Signal;
 use nix::unistd::{SysconfVar, sysconf};
 use provost::node::{Node, Options};
+use provost::os::command::bound_to_us;
 use provost::reddit::protocol::{
     Answer, EngineRequest, Envelope, OpId, Reply, Request, Secret, Session, Stats, dm_manager,
     subreddit_manager, user_registry,
@@ -157,7 +159,8 @@ fn begin(folder: &Path, durability: Durability) -> Child {
     if durability == Durability::Power {
         command.args(["--durability", "power"]);
     }
-    command.spawn().expect("the engine starts")
+    // A bench that fails must not leave it behind.
+    bound_to_us(&mut command, Signal::SIGKILL).expect("the engine starts")
 }
 
 /// CPU time of a process, all its threads.

@@ -143,6 +143,17 @@ pub(super) enum Verb {
     /// two ends of each connection, and what goes over it; whose memory is whose. Prints each piece of evidence with the
     /// command that shows the same from outside. Ends with 0 only if every claim holds, else with 1.
     Prove(ProveArgs),
+    /// Show every name that is registered on the message layer: node, PID, address
+    ///
+    /// Asks each node that has a socket on this machine: those of the project, and unless -f or $PROVOST_CONFIG names one,
+    /// also those that were started by hand without a launcher. No launcher need be running. The PID is that of the process
+    /// which holds the other end of the connection, as the kernel tells it; `-` where it may not be read. A node without
+    /// names has a row too. A node that cannot be asked is told below the table; ends with 1 if one of those seems to be
+    /// alive.
+    Names(NamesArgs),
+    /// Make certificates for nodes that talk over TCP
+    #[command(subcommand)]
+    Certs(CertsVerb),
     /// Check the config file and change nothing
     ///
     /// Prints every error and warning with file, line and column. Ends with 0 or 78.
@@ -194,16 +205,69 @@ impl Verb {
             Verb::Logs(args) => args.output,
             Verb::History(args) => args.output,
             Verb::Prove(args) => args.output,
+            Verb::Names(args) => args.output,
             Verb::Up(_)
             | Verb::Run(_)
             | Verb::Down(_)
             | Verb::Upgrade(_)
             | Verb::Events(_)
+            | Verb::Certs(_)
             | Verb::Check
             | Verb::Supervise(_) => JsonArgs::default(),
         };
         args.format()
     }
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct NamesArgs {
+    /// Wait at most so long for a node to answer
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) output: JsonArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum CertsVerb {
+    /// Make an authority of your own, once for all machines of a project
+    ///
+    /// Writes authority.pem, its certificate, which every node needs, and authority.key, with which certificates are
+    /// issued; keep that where you issue them. Nodes accept each other if the same authority has issued both their
+    /// certificates.
+    Init(InitArgs),
+    /// Issue a certificate for each node named
+    ///
+    /// Writes NAME.pem and NAME.key. The certificate is for the node of that name (the URI provost:NAME) on any machine, and
+    /// good for both sides of a connection. To a node's machine belong NAME.pem, NAME.key and authority.pem, in one folder
+    /// that PROVOST_NODE_TLS_DIR names. Existing keys are never overwritten: to renew one, remove its two files first.
+    Issue(IssueArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct InitArgs {
+    /// The folder of certificates, made (for you alone) if it is missing
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub(super) dir: PathBuf,
+    /// How long the authority's certificate is valid
+    #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub(super) days: u32,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct IssueArgs {
+    /// The nodes, as in engine or client@1
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// A host name or IP address to put into the certificate too, for other programs that check it; nodes go by NAME alone
+    #[arg(long = "host", value_name = "HOST")]
+    pub(super) hosts: Vec<String>,
+    /// The folder of certificates
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub(super) dir: PathBuf,
+    /// How long the certificate is valid
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub(super) days: u32,
 }
 
 /// How answers are printed.

@@ -1,7 +1,7 @@
 //! The verbs: what is typed, asked of the running launcher, and shown.
 //!
 //! Holds no state and decides nothing: everything but `up`, `supervise` and `check` goes through the control API, or reads
-//! files that outlive the launcher (`logs`, `history`). What
+//! files that outlive the launcher (`logs`, `history`), or asks the nodes themselves (`names`). What
 //! a person sees is made by pure functions (`table.rs`, `human.rs`, and `text` of each reading verb), so that it can be
 //! tested by its exact letters.
 //!
@@ -9,6 +9,7 @@
 
 mod add;
 mod args;
+mod certs;
 mod change;
 mod check;
 pub mod console;
@@ -22,6 +23,7 @@ mod human;
 mod kill;
 mod leftovers;
 mod logs;
+mod names;
 mod plan;
 mod prove;
 pub mod ps;
@@ -64,11 +66,15 @@ pub fn run(args: Args, launch: impl FnOnce(Option<&Path>, Launch) -> Exit) -> Ex
     let verb = match args.verb.unwrap_or(Verb::Up(UpArgs::default())) {
         Verb::Up(up) => return launch(file.as_deref(), Launch::Up(up)),
         Verb::Run(args) => return run_command::run(&args),
+        Verb::Certs(verb) => return certs::run(&verb),
         Verb::Supervise(args) => return launch(None, Launch::Supervise(args)),
         verb => verb,
     };
     if let Verb::Prove(args) = &verb {
         return prove::run(file.as_deref(), args).unwrap_or_else(|diagnostics| complain(&diagnostics));
+    }
+    if let Verb::Names(args) = &verb {
+        return names::run(file.as_deref(), *args).unwrap_or_else(|diagnostics| complain(&diagnostics));
     }
     let located = config::locate(file.as_deref(), None).map_err(|diagnostic| vec![diagnostic]);
     let asked = located.and_then(|file| match verb {
@@ -133,6 +139,8 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             Verb::Events(args) => events::run(&client, &args).await,
             Verb::Up(_)
             | Verb::Run(_)
+            | Verb::Certs(_)
+            | Verb::Names(_)
             | Verb::Supervise(_)
             | Verb::Check
             | Verb::Prove(_)

@@ -5,6 +5,7 @@ mod plots;
 mod private;
 mod tables;
 mod text;
+mod workshop;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,10 @@ use crate::proof::{Options, Proof, Subject, Topic, examine};
 
 /// Examines, tells and judges. `file` is the config file that was named.
 pub(super) fn run(file: Option<&Path>, args: &ProveArgs) -> Result<Exit, Vec<Diagnostic>> {
+    let _workshop = match workshop::open() {
+        Ok(workshop) => workshop,
+        Err(error) => return Ok(tell(&format!("cannot make a temporary folder: {error}"), Exit::Failed)),
+    };
     if args.attach {
         let file = config::locate(file, None).map_err(|diagnostic| vec![diagnostic])?;
         let place = config::place_of(&file, &Context::of_process())?;

@@ -60,6 +60,8 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
         drop(lock);
         return detach(&project);
     }
+    // In the background it was started as `/proc/self/exe`, which says nothing in `ps`.
+    let _ = process::set_name("provost");
     let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal"))?;
     let run_dir = project.run_dir.clone();
     let cgroups = leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;

@@ -40,14 +40,19 @@ pub struct Place {
 }
 
 /// Name and run directory of a project. Looks at nothing else, so that a running project can still be reached while
-/// its file is being changed.
+/// its file is being changed: not even at whether the tables below these keys are TOML.
 ///
 /// # Errors
 /// The file cannot be read, is not TOML, or these two keys are wrong.
 pub fn place_of(file: &Path, context: &Context) -> Result<Place, Vec<Diagnostic>> {
     let file = absolute(file).map_err(|diagnostic| vec![diagnostic])?;
     let text = read(&file, context.uid).map_err(|diagnostic| vec![diagnostic])?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let whole = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = if is_toml(whole) {
+        whole
+    } else {
+        Some(before_tables(whole)).filter(|head| is_toml(head)).unwrap_or(whole)
+    };
     let report = Report::new(&file, text);
     let place = document(&report, text).map(|document| {
         // The other keys are none of our business here.
@@ -60,6 +65,16 @@ pub fn place_of(file: &Path, context: &Context) -> Result<Place, Vec<Diagnostic>
     });
     report.finish()?;
     Ok(place.unwrap_or_else(|| unreachable!("no document without an error")))
+}
+
+fn is_toml(text: &str) -> bool {
+    DeTable::parse(text).is_ok()
+}
+
+/// The keys of the file itself, which stand above its first table.
+fn before_tables(text: &str) -> &str {
+    let lines = text.split_inclusive('\n').take_while(|line| !line.trim_start().starts_with('['));
+    &text[..lines.map(str::len).sum()]
 }
 
 /// The absolute path of a config file as it was named: links stay, so that a project keeps its name when the folder

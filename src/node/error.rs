@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::calls::Unanswered;
 use super::frame::FrameError;
 use super::hello::{Identity, Refusal};
+use super::network::NEEDS_CERTIFICATES;
 
-/// Why there is no connection. Each reads well after "engine not available: ".
+/// Why there is no connection. Where it says where, that is the path of a socket, or tcp:HOST:PORT. Each reads well after "engine not available: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// The path does not exist: the peer never ran, or took its socket away.
@@ -49,6 +50,27 @@ pub enum ConnectError {
         /// What the kernel said.
         why: String,
     },
+    /// Over TCP: the other side's certificate is not good, or not that of the node that was meant.
+    #[error("the certificate shown at {path} is not accepted: {why}")]
+    Certificate {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Over TCP: the other side does not accept the certificate of this node.
+    #[error("the node at {path} does not accept the certificate {certificate}: {why}")]
+    CertificateRefused {
+        /// Where.
+        path: PathBuf,
+        /// The file of this node's certificate.
+        certificate: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There are no certificates, and the address is not one where that is allowed.
+    #[error("{path} {NEEDS_CERTIFICATES}", path = .0.display())]
+    Insecure(PathBuf),
     /// Both sides hold a name that can have only one holder.
     #[error("the name {name} is held on both sides, there by {holder}")]
     NameTwice {
@@ -65,7 +87,10 @@ impl ConnectError {
     pub fn is_temporary(&self) -> bool {
         match self {
             ConnectError::TurnedAway(refusal) => refusal.is_temporary(),
-            ConnectError::Protocol { .. } => false,
+            ConnectError::Protocol { .. }
+            | ConnectError::Certificate { .. }
+            | ConnectError::CertificateRefused { .. }
+            | ConnectError::Insecure(_) => false,
             ConnectError::NoSocket(_)
             | ConnectError::Refused(_)
             | ConnectError::QueueFull(_)

@@ -72,7 +72,7 @@ impl fmt::Display for Identity {
 }
 
 /// Why a peer was not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// Another frame layout.
     #[error("it reads frame version {ours} and was sent version {theirs}; run both from the same build")]
@@ -130,6 +130,14 @@ pub enum Refusal {
     /// The two connected to each other at the same time, and the other connection stays.
     #[error("it is connected already")]
     Connected,
+    /// The certificate is for another node than the hello names.
+    #[error("the certificate of this node is for {of}, and its hello says {claimed}")]
+    Certificate {
+        /// What the certificate says.
+        of: String,
+        /// What the hello says.
+        claimed: String,
+    },
 }
 
 fn range((lowest, highest): (u16, u16)) -> String {
@@ -139,7 +147,7 @@ fn range((lowest, highest): (u16, u16)) -> String {
 impl Refusal {
     /// Whether trying again later can help.
     #[must_use]
-    pub fn is_temporary(self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Refusal::Full { .. } | Refusal::NodeTwice { .. } | Refusal::Connected => true,
             Refusal::FrameVersion { .. }
@@ -147,6 +155,7 @@ impl Refusal {
             | Refusal::Pid { .. }
             | Refusal::Wire { .. }
             | Refusal::Messages { .. }
+            | Refusal::Certificate { .. }
             | Refusal::NotHello => false,
         }
     }

@@ -8,6 +8,7 @@ mod drive;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -176,6 +177,11 @@ impl Link {
     /// The peer's process, where it is one of this machine.
     pub(super) fn pid(&self) -> Option<u32> {
         self.is_local.then_some(self.peer.identity.pid)
+    }
+
+    /// The socket, as long as it is open.
+    pub(super) fn socket(&self) -> Option<OwnedFd> {
+        self.wire.borrow().as_ref()?.socket().try_clone_to_owned().ok()
     }
 
     /// The largest frame that the peer takes.

@@ -3,8 +3,11 @@
 mod keep;
 mod meet;
 mod shared;
+mod strangers;
 
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +27,9 @@ use super::location::Location;
 use super::mailbox::{Mailbox, Request};
 use super::monitor::{self, Monitor, Reason};
 use super::names::{self, Holder, Place};
+use super::network::{self, Network, NetworkError};
 use super::options::{Listen, Options};
+use super::tcp::Manner;
 
 pub use keep::Keeper;
 pub(super) use shared::Shared;
@@ -72,6 +77,9 @@ pub enum StartError {
     /// The folder of the sockets cannot be used.
     #[error("{0}")]
     Folder(io::Error),
+    /// It cannot use the network as it was told to.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The largest frame is set to what no node takes.
     #[error("the largest frame may have 4096 to 1048576 bytes, not {0}")]
     Frame(usize),
@@ -198,6 +206,9 @@ impl Node {
         if !(super::introduction::SMALLEST_LIMIT..=super::frame::MAX_FRAME).contains(&options.frame) {
             return Err(StartError::Frame(options.frame));
         }
+        let (options, network) = configured(options)?;
+        let manner = Manner::new(&network, &name)?;
+        let port = network.listen.as_deref().map(|place| manner.listen(place)).transpose()?;
         let listener = match &options.listen {
             Listen::Nowhere => None,
             Listen::Socket => Some(listen(&name, &options)?),
@@ -206,14 +217,19 @@ impl Node {
                 None => Listener::bind(path)?,
             }),
         };
-        let location = match listener.as_ref().map(Listener::path) {
-            Some(Some(path)) => Location::Unix(path.to_owned()).to_string(),
-            Some(None) => "a socket without a path".to_owned(),
-            None => "nowhere".to_owned(),
+        let location = match (listener.as_ref().map(Listener::path), &port) {
+            (Some(Some(path)), _) => Location::Unix(path.to_owned()).to_string(),
+            (Some(None), _) => "a socket without a path".to_owned(),
+            (None, Some(port)) => Location::Tcp(port.address().to_string()).to_string(),
+            (None, None) => "nowhere".to_owned(),
         };
-        let shared = Rc::new(Shared::new(Identity::of_this_process(&name), location, options));
+        let identity = Identity::of_this_process(&name);
+        let shared = Rc::new(Shared::new(identity, location, options, manner));
         if let Some(listener) = listener {
             shared.listen(listener);
+        }
+        if let Some(port) = port {
+            shared.listen_at(port);
         }
         Ok(Node { _life: Rc::new(Life(Rc::clone(&shared))), shared })
     }
@@ -228,6 +244,12 @@ impl Node {
     #[must_use]
     pub fn location(&self) -> &str {
         &self.shared.me.location
+    }
+
+    /// Where it listens for other machines, if it does.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.shared.port.get().map(|port| port.address())
     }
 
     /// The nodes this one is connected to (`nodes/0`), by name.
@@ -272,6 +294,11 @@ impl Node {
         }
         let link = self.shared.link_to(name, self.shared.options.patience).await?;
         Ok(link.peer.identity.clone())
+    }
+
+    /// The socket of the connection to a node, by which the kernel tells who is at its other end.
+    pub(crate) fn socket_to(&self, name: &str) -> Option<OwnedFd> {
+        self.shared.link(name)?.socket()
     }
 
     /// Stays connected to the node `name`: connects, and connects again whenever the connection is lost, after delays that
@@ -549,6 +576,17 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// What was not said is taken from the environment.
+fn configured(mut options: Options) -> Result<(Options, Network), NetworkError> {
+    if let Some(network) = options.network.take() {
+        return Ok((options, network));
+    }
+    for (name, location) in network::peers_from_env()? {
+        options.elsewhere.entry(name).or_insert(location);
+    }
+    Ok((options, Network::from_env()?))
 }
 
 fn listen(name: &str, options: &Options) -> Result<Listener, StartError> {

@@ -10,13 +10,15 @@ use nix::unistd::geteuid;
 
 use super::frame::MAX_FRAME;
 use super::location::Location;
+use super::network::Network;
 
 /// How a node is set up. [`Options::default`] is right for nodes of one machine and one user.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The folder where nodes have their sockets, `NAME.sock`. Made for this user only if it is missing.
     pub folder: PathBuf,
-    /// Where nodes are that have no socket in the folder, by name.
+    /// Where nodes are that have no socket in the folder, by name. Unless [`Options::network`] is set, those that the
+    /// environment variable `PROVOST_NODE_PEERS` names are added.
     pub elsewhere: BTreeMap<String, Location>,
     /// Whether others can connect to this node.
     pub listen: Listen,
@@ -32,6 +34,9 @@ pub struct Options {
     /// How long connecting may take. A peer that is being restarted under a supervisor that holds its socket answers only
     /// once it is back.
     pub patience: Duration,
+    /// How it is reached from other machines and connects to them. `None`: as the environment variables say
+    /// ([`Network::from_env`]), which is not at all where none is set.
+    pub network: Option<Network>,
 }
 
 /// What a node carries at most.
@@ -57,7 +62,8 @@ pub enum Listen {
     /// As [`Listen::Socket`], but the own one has this path, which others must be told ([`Options::elsewhere`]). The folder
     /// is not used.
     At(PathBuf),
-    /// Not at all: it only connects to others, which then can call it (a hidden node).
+    /// Not at all, unless on a port of [`Options::network`]: it only connects to others, which then can call it (a hidden
+    /// node).
     Nowhere,
 }
 
@@ -72,6 +78,7 @@ impl Default for Options {
             frame: MAX_FRAME,
             uids: Vec::new(),
             patience: Duration::from_secs(5),
+            network: None,
         }
     }
 }

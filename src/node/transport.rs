@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use tokio::net::{TcpStream, UnixStream};
@@ -22,6 +23,9 @@ pub(super) trait Transport: Debug {
 
     /// Ready when a write may be taken.
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The socket, by which the kernel tells who is at its other end.
+    fn socket(&self) -> BorrowedFd<'_>;
 
     /// Whether `pid`, as the peer calls itself, is a process of this machine.
     fn is_local(&self) -> bool;
@@ -44,6 +48,10 @@ impl Transport for UnixStream {
         self.poll_write_ready(context)
     }
 
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
     fn is_local(&self) -> bool {
         true
     }
@@ -64,6 +72,10 @@ impl Transport for TcpStream {
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_write_ready(context)
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
     }
 
     fn is_local(&self) -> bool {

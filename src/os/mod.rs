@@ -14,6 +14,7 @@ pub mod limits;
 mod listing;
 pub mod lock;
 pub mod memfd;
+pub mod netns;
 pub mod pidfd;
 pub mod pipe;
 pub mod proc;

@@ -63,7 +63,7 @@ pub(super) fn gather(subject: &Subject, options: &Options) -> Result<Contrast, S
     }
     let costs = measure(programs).map_err(failed)?;
     let separate = side(subject, &members, &costs.calls[1], costs.process_ns, *settle)?;
-    let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir().map_err(failed)?;
+    let dir = tempfile::tempdir().map_err(failed)?;
     let mut command = Command::new(programs.join("reddit-one-process"));
     command.args(["--clients", &clients.to_string()]).env("TMPDIR", dir.path()).current_dir(dir.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

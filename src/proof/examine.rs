@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::subject::{Named, Subject, wait_for};
-use super::{Claim, Evidence, Proof, Topic, VERSION, contrast, deaths, identity, memory, sockets, terminals};
+use super::{
+    Claim, Evidence, Proof, Topic, VERSION, contrast, deaths, identity, machines, memory, sockets, terminals,
+};
 
 /// What is examined.
 #[derive(Clone, Debug)]
@@ -36,7 +38,8 @@ pub fn examine(subject: &Subject, options: &Options, mut tell: impl FnMut(&Claim
         subject: options.subject.clone(),
         at,
         kernel: kernel(),
-        proven: !claims.is_empty() && claims.iter().all(|claim| claim.proven),
+        proven: claims.iter().any(|claim| claim.proven)
+            && claims.iter().all(|claim| claim.proven || claim.skipped.is_some()),
         claims,
     }
 }
@@ -52,6 +55,7 @@ fn evidence(subject: &Subject, topic: Topic, options: &Options) -> Result<Eviden
             )
         }
         Topic::Memory => Evidence::Memory(Box::new(memory::gather(&settled(subject, options.settle)?))),
+        Topic::Machines => machines::gather(&options.programs, !subject.is_supervised())?,
         Topic::Contrast => Evidence::Contrast(Box::new(contrast::gather(subject, options)?)),
         Topic::Terminals => {
             let one = !subject.is_supervised();

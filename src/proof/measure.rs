@@ -66,7 +66,7 @@ pub(super) fn measure(programs: &Path) -> io::Result<Costs> {
 
 fn both(programs: &Path) -> io::Result<[Calls; 2]> {
     let inside = calls(programs, None)?;
-    let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir()?;
+    let dir = tempfile::tempdir()?;
     let socket = dir.path().join("engine.sock");
     let mut engine = Command::new(programs.join("reddit-engine"));
     engine.arg("--listen").arg(&socket).current_dir(dir.path());

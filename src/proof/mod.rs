@@ -3,12 +3,13 @@
 //! A claim is evidence, then a verdict. Evidence is data: read from the kernel's tables by `look` and the `gather` of
 //! each claim, never taken from what a program says about itself (the launcher only tells which name is which PID, and
 //! that is what is examined). The verdict is a pure function of the evidence, so that each claim can be seen to fail.
+//! A claim that cannot be examined here is skipped and says why; it counts neither way.
 //! Text, JSON and the page are made of the same values, elsewhere.
 //!
 //! [`Subject`] is who is examined: the children of a running launcher, or, for the contrast, one process in which engine
 //! and clients are tasks. [`examine`] takes the claims one after the other. A claim has a file: `identity`, `deaths`,
-//! `sockets`, `memory`, `terminals`, `contrast`
-//! (with `measure`).
+//! `sockets`, `memory`, `terminals`, `machines`,
+//! `contrast` (with `measure`).
 //!
 //! It kills processes of its subject, because that is what has to be shown; it changes nothing else.
 
@@ -17,6 +18,7 @@ mod deaths;
 mod examine;
 mod identity;
 mod look;
+mod machines;
 mod measure;
 mod memory;
 mod sockets;
@@ -28,6 +30,7 @@ pub use deaths::{Deaths, Life, Round};
 pub use examine::{Options, examine};
 pub use identity::{Identity, Threads};
 pub use look::{Part, Program, Seen};
+pub use machines::{Cut, Machine, Machines, Plug, Stranger, Wire};
 pub use measure::{Calls, Costs};
 pub use memory::{Canary, Memory, Pair, SharedMapping, Space, Step, Use};
 pub use sockets::{Bytes, End, Holder, Link, Listening, Sockets};
@@ -50,7 +53,7 @@ pub struct Proof {
     pub at: String,
     /// The kernel's name and version.
     pub kernel: String,
-    /// Every claim held.
+    /// Every claim held that could be examined.
     pub proven: bool,
     /// The claims, in order.
     pub claims: Vec<Claim>,
@@ -63,6 +66,9 @@ pub struct Claim {
     pub title: String,
     /// Every check held.
     pub proven: bool,
+    /// Why it could not be examined here; it is neither proven nor refuted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
     /// What was checked.
     pub checks: Vec<Check>,
     /// Commands that show the same from outside.
@@ -98,6 +104,15 @@ pub enum Evidence {
     Terminals(Box<Terminals>),
     /// How separate processes differ from one that is all of them.
     Contrast(Box<Contrast>),
+    /// Who is on which machine, as far as the network can tell.
+    Machines(Box<Machines>),
+    /// It cannot be examined here.
+    Skipped {
+        /// Which claim it is.
+        of: Topic,
+        /// Why.
+        why: String,
+    },
     /// Nothing could be seen.
     Nothing {
         /// Which claim it was.
@@ -121,14 +136,23 @@ pub enum Topic {
     Memory,
     /// each started by hand on a terminal of its own
     Terminals,
+    /// in network namespaces of their own, over TCP with certificates (root only)
+    Machines,
     /// the same as tasks of one process, side by side and measured
     Contrast,
 }
 
 impl Topic {
     /// All of them, in the order in which they are examined.
-    pub const ALL: [Topic; 6] =
-        [Topic::Identity, Topic::Sockets, Topic::Memory, Topic::Deaths, Topic::Terminals, Topic::Contrast];
+    pub const ALL: [Topic; 7] = [
+        Topic::Identity,
+        Topic::Sockets,
+        Topic::Memory,
+        Topic::Deaths,
+        Topic::Terminals,
+        Topic::Machines,
+        Topic::Contrast,
+    ];
 
     /// What the claim says.
     #[must_use]
@@ -139,6 +163,7 @@ impl Topic {
             Topic::Sockets => "they are connected by sockets that the kernel carries",
             Topic::Memory => "each has memory of its own",
             Topic::Terminals => "each can be started by hand, on a terminal of its own",
+            Topic::Machines => "they need not be on one machine",
             Topic::Contrast => "tasks of one process have none of this",
         }
     }
@@ -154,13 +179,19 @@ impl Claim {
             Evidence::Sockets(seen) => (Topic::Sockets, sockets::judge(seen), sockets::by_hand(seen)),
             Evidence::Memory(seen) => (Topic::Memory, memory::judge(seen), memory::by_hand(seen)),
             Evidence::Terminals(seen) => (Topic::Terminals, terminals::judge(seen), terminals::by_hand()),
+            Evidence::Machines(seen) => (Topic::Machines, machines::judge(seen), machines::by_hand()),
             Evidence::Contrast(seen) => (Topic::Contrast, contrast::judge(seen), contrast::by_hand()),
+            Evidence::Skipped { of, .. } => (*of, Vec::new(), Vec::new()),
             Evidence::Nothing { of, why } => {
                 (*of, vec![Check::that("there is something to see", false, why.clone())], Vec::new())
             }
         };
         let proven = !checks.is_empty() && checks.iter().all(|check| check.holds);
-        Claim { title: topic.title().to_owned(), proven, checks, by_hand, evidence }
+        let skipped = match &evidence {
+            Evidence::Skipped { why, .. } => Some(why.clone()),
+            _ => None,
+        };
+        Claim { skipped, title: topic.title().to_owned(), proven, checks, by_hand, evidence }
     }
 
     /// Which claim it is.
@@ -172,8 +203,9 @@ impl Claim {
             Evidence::Sockets(_) => Topic::Sockets,
             Evidence::Memory(_) => Topic::Memory,
             Evidence::Terminals(_) => Topic::Terminals,
+            Evidence::Machines(_) => Topic::Machines,
             Evidence::Contrast(_) => Topic::Contrast,
-            Evidence::Nothing { of, .. } => *of,
+            Evidence::Skipped { of, .. } | Evidence::Nothing { of, .. } => *of,
         }
     }
 }

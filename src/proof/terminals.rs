@@ -61,7 +61,7 @@ pub struct HangUp {
 
 /// Starts engine and clients, each on a terminal, or all as one process on one, and looks.
 pub(super) fn gather(programs: &Path, one_process: bool) -> io::Result<Terminals> {
-    let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir()?;
+    let dir = tempfile::tempdir()?;
     let mut started = if one_process { one(programs, dir.path())? } else { separate(programs, dir.path())? };
     let members = started.members.clone();
     // How it came out is for the verdict.
@@ -173,7 +173,7 @@ fn last_line(seat: &mut command::Seat) -> Option<String> {
 }
 
 /// Without colours.
-fn plain(line: &str) -> String {
+pub(super) fn plain(line: &str) -> String {
     let mut parts = line.split('\x1b');
     let first = parts.next().unwrap_or_default().to_owned();
     let rest = parts.map(|part| part.split_once('m').map_or("", |(_, text)| text));

@@ -1,9 +1,10 @@
 //! How the two programs end: numbers of sysexits(3) where one fits.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use super::store::OpenError;
-use crate::node::{ListenError, StartError};
+use crate::node::{ListenError, NetworkError, StartError};
 
 /// Why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Exit {
     InUse = 75,
     /// Engine and client do not fit together (`EX_PROTOCOL`).
     Incompatible = 76,
+    /// The network is not set up as it was told to be: a certificate is missing, say (`EX_CONFIG`).
+    Misconfigured = 78,
 }
 
 impl From<Exit> for ExitCode {
@@ -42,6 +45,11 @@ impl Exit {
     pub fn of_start(error: &StartError) -> Exit {
         match error {
             StartError::Listen(ListenError::InUse { .. }) => Exit::InUse,
+            StartError::Network(NetworkError::Listen { error, .. }) => match error.kind() {
+                ErrorKind::AddrInUse => Exit::InUse,
+                _ => Exit::CannotListen,
+            },
+            StartError::Network(_) => Exit::Misconfigured,
             StartError::Name(_) | StartError::Listen(_) | StartError::Folder(_) => Exit::CannotListen,
             StartError::Frame(_) | StartError::Thread(_) => Exit::System,
         }

@@ -140,10 +140,14 @@ impl Raw {
 }
 
 impl RawListener {
+    /// Takes a connection and says nothing.
+    pub async fn accept(&self) -> Raw {
+        Raw { stream: self.0.accept().await.unwrap().0 }
+    }
+
     /// Lets one node in and tells it no names.
     pub async fn welcome(self) -> Raw {
-        let (stream, _) = self.0.accept().await.unwrap();
-        let mut raw = Raw { stream };
+        let mut raw = self.accept().await;
         raw.read_some().await;
         raw.send(Kind::Welcome, 0, &(1u16, 1u16, introduction(Identity::of_this_process(&self.1)))).await;
         raw.send(Kind::Notice, 0, &1u32).await;

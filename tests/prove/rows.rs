@@ -2,12 +2,13 @@
 //! second time by what any user has.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use serde_json::Value;
 
 use super::support::{Launcher, Project, alive, eventually, kill, read, stat, status_number};
-use super::{against, claim, found, one_process, pid, shipped, whole};
+use super::{against, claim, found, one_process, pid, shipped, text, whole};
 
 /// Runs it on a running launcher, for one claim.
 fn attached(launcher: &Launcher, args: &[&str]) -> (Value, bool) {
@@ -184,6 +185,39 @@ fn s14_a_call_inside_a_process_is_faster_and_both_are_measured() {
 }
 
 #[test]
+fn s15_they_can_run_on_different_machines() {
+    assert!(against(claim(one_process(), "machines")).join("\n").contains("are all in network namespace"));
+    let claim = claim(whole(), "machines");
+    if let Some(why) = claim["skipped"].as_str() {
+        println!("skipped: {why}");
+        assert!(!nix::unistd::geteuid().is_root() || !why.contains("root"), "{claim:#}");
+        return;
+    }
+    let seen = &claim["evidence"];
+    let machines = seen["machines"].as_array().unwrap();
+    let ours = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
+    let mut networks: BTreeSet<u64> = machines.iter().map(|one| one["namespace"].as_u64().unwrap()).collect();
+    assert!(networks.insert(ours), "nobody was in our own network: {seen:#}");
+    assert_eq!((machines.len(), networks.len()), (3, 4), "{seen:#}");
+    for wire in seen["wires"].as_array().unwrap() {
+        assert!(text(&wire["near"]["address"]).starts_with("10.77."), "{wire:#}");
+        assert_eq!(text(&wire["far"]["address"]), "10.77.0.1:4000");
+    }
+    let strangers = seen["strangers"].as_array().unwrap();
+    assert_eq!(strangers.len(), 2);
+    for stranger in strangers {
+        assert!(text(&stranger["said"]).contains("not available"), "{stranger:#}");
+        assert_ne!(stranger["code"], 0);
+    }
+    let cut = &seen["cut"];
+    assert_eq!(
+        (&cut["client"], &cut["received"], &cut["changed"]),
+        (&"client@1".into(), &0.into(), &Value::Array(vec![]))
+    );
+    assert!(cut["gone_ms"].as_u64().is_some() && cut["back_ms"].as_u64().is_some(), "{cut:#}");
+}
+
+#[test]
 fn s16_a_crash_of_any_kind_is_nobody_elses() {
     let crashes = [
         ("exit-0", "exit 0"),
@@ -248,5 +282,5 @@ fn s21_one_command_shows_both_halves_and_its_exit_code_is_the_verdict() {
     assert_eq!(alive_after("one"), 0, "kill -9 of one client took all: {seen:#}");
     assert_eq!(alive_after("separate"), 6, "kill -9 of one client took only that: {seen:#}");
     let claims = one_process()["claims"].as_array().unwrap();
-    assert!(claims.len() == 6 && claims.iter().all(|claim| claim["proven"] == false), "{claims:#?}");
+    assert!(claims.len() == 7 && claims.iter().all(|claim| claim["proven"] == false), "{claims:#?}");
 }

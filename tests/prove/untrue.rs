@@ -57,6 +57,7 @@ fn one_process_with_four_names_fails_every_claim() {
         ("memory", "engine and client@1 have one"),
         ("deaths", "is gone too"),
         ("terminals", "are all on pts/"),
+        ("machines", "are all in network namespace"),
         ("contrast", "there is no client that lives"),
     ] {
         let claim = claim(proof, name);

@@ -31,12 +31,18 @@ fn badge(proven: bool) -> &'static str {
 }
 
 fn claim(claim: &Claim) -> String {
-    let verdict = if claim.proven { "proven" } else { "not proven" };
+    let (verdict, class) = match (&claim.skipped, claim.proven) {
+        (Some(_), _) => ("skipped", "skipped"),
+        (None, true) => ("proven", badge(true)),
+        (None, false) => ("not proven", badge(false)),
+    };
     let mut text = format!(
-        "<section><h2>{} <span class=\"{}\">{verdict}</span></h2>\n",
-        escaped(&capital(&claim.title)),
-        badge(claim.proven)
+        "<section><h2>{} <span class=\"{class}\">{verdict}</span></h2>\n",
+        escaped(&capital(&claim.title))
     );
+    if let Some(why) = &claim.skipped {
+        return text + &format!("<p>Not examined: {}.</p>\n</section>\n", escaped(why));
+    }
     text.push_str(&plots(&claim.evidence));
     tables(&claim.evidence).iter().for_each(|grid| text.push_str(&table(grid)));
     text.push_str("<ul>\n");
@@ -63,9 +69,12 @@ fn plots(evidence: &Evidence) -> String {
         Evidence::Memory(seen) => plots::memory(seen),
         Evidence::Deaths(seen) => plots::lives(seen),
         Evidence::Contrast(seen) => plots::latency(seen),
-        Evidence::Identity(_) | Evidence::Sockets(_) | Evidence::Terminals(_) | Evidence::Nothing { .. } => {
-            String::new()
-        }
+        Evidence::Identity(_)
+        | Evidence::Sockets(_)
+        | Evidence::Terminals(_)
+        | Evidence::Machines(_)
+        | Evidence::Skipped { .. }
+        | Evidence::Nothing { .. } => String::new(),
     }
 }
 
@@ -125,6 +134,7 @@ mod tests {
         let claim = Claim {
             title: "each <b>".into(),
             proven: false,
+            skipped: None,
             checks: vec![Check { what: "a".into(), holds: false, found: why.clone() }],
             by_hand: vec!["kill -9 <pid>".into()],
             evidence: Evidence::Nothing { of: Topic::Identity, why },

@@ -35,7 +35,7 @@ impl Private {
     /// Starts it and waits until it answers.
     pub(super) fn start() -> Result<(Private, Subject), String> {
         let failed = |error: io::Error| format!("cannot start the project to be examined: {error}");
-        let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir().map_err(failed)?;
+        let dir = tempfile::tempdir().map_err(failed)?;
         let launcher = launch(dir.path()).map_err(failed)?;
         let mut private = Private { launcher, dir };
         let subject = private.wait()?;
@@ -45,7 +45,7 @@ impl Private {
     /// Starts the contrast: one process that is an engine and clients at once.
     pub(super) fn one_process() -> Result<(Private, Subject), String> {
         let failed = |error: io::Error| format!("cannot start the one process: {error}");
-        let dir = tempfile::Builder::new().prefix("provost-prove-").tempdir().map_err(failed)?;
+        let dir = tempfile::tempdir().map_err(failed)?;
         let log = File::create(dir.path().join("launcher.log")).map_err(failed)?;
         let mut command = Command::new(beside("reddit-one-process").map_err(failed)?);
         command.arg("--clients").arg(CLIENTS.to_string()).env("TMPDIR", dir.path());

@@ -3,8 +3,8 @@
 use super::super::human::{NONE, size};
 use super::super::table::{Align, Column, Keep};
 use crate::proof::{
-    Calls, Contrast, Deaths, End, Evidence, Identity, Life, Link, Memory, Round, Seat, Seen, Side, Sockets,
-    Terminals, Use,
+    Calls, Contrast, Deaths, End, Evidence, Identity, Life, Link, Machine, Machines, Memory, Round, Seat,
+    Seen, Side, Sockets, Terminals, Use, Wire,
 };
 
 /// A table.
@@ -25,8 +25,9 @@ pub(super) fn tables(evidence: &Evidence) -> Vec<Grid> {
         Evidence::Sockets(seen) => vec![sockets(seen)],
         Evidence::Memory(seen) => vec![memory(seen)],
         Evidence::Terminals(seen) => vec![terminals(seen)],
+        Evidence::Machines(seen) => vec![machines(seen), wires(seen)],
         Evidence::Contrast(seen) => vec![contrast(seen)],
-        Evidence::Nothing { .. } => Vec::new(),
+        Evidence::Skipped { .. } | Evidence::Nothing { .. } => Vec::new(),
     }
 }
 
@@ -179,6 +180,55 @@ fn terminals(seen: &Terminals) -> Grid {
         ]
     };
     Grid { caption: None, columns, rows: seen.seats.iter().map(row).collect() }
+}
+
+fn machines(seen: &Machines) -> Grid {
+    let columns = vec![
+        left("NAME"),
+        right("PID"),
+        right("NETWORK"),
+        left("ADDRESS"),
+        right("SENT"),
+        right("READ"),
+        left("SAID LAST"),
+    ];
+    let row = |one: &Machine| -> Vec<String> {
+        // The engine has one a cable: the first says enough in a table.
+        let address = one.addresses.first().map(|address| address.rsplit(' ').next().unwrap_or_default());
+        vec![
+            one.process.name.clone(),
+            one.process.pid.to_string(),
+            maybe(one.namespace),
+            maybe(address),
+            maybe(one.sent),
+            maybe(one.received),
+            maybe(one.said.as_ref()),
+        ]
+    };
+    Grid { caption: None, columns, rows: seen.machines.iter().map(row).collect() }
+}
+
+fn wires(seen: &Machines) -> Grid {
+    let columns = vec![
+        left("CLIENT"),
+        left("ITS END"),
+        right("SOCKET"),
+        left("THE ENGINE'S END"),
+        right("SOCKET"),
+        right("PID"),
+    ];
+    let row = |wire: &Wire| -> Vec<String> {
+        let far = wire.far.as_ref();
+        vec![
+            wire.client.clone(),
+            wire.near.address.clone(),
+            wire.near.inode.to_string(),
+            maybe(far.map(|far| &far.address)),
+            maybe(far.map(|far| far.inode)),
+            maybe(far.and_then(|far| far.pids.first())),
+        ]
+    };
+    Grid { caption: None, columns, rows: seen.wires.iter().map(row).collect() }
 }
 
 fn contrast(seen: &Contrast) -> Grid {

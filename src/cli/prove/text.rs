@@ -25,7 +25,10 @@ pub(super) fn claim(claim: &Claim, width: usize) -> String {
         text.push_str("By hand:\n");
         claim.by_hand.iter().for_each(|command| text.push_str(&continued(command, width)));
     }
-    text.push_str(if claim.proven { "PROVEN\n" } else { "NOT PROVEN\n" });
+    match &claim.skipped {
+        Some(why) => text.push_str(&wrapped(&format!("SKIPPED: {why}"), "  ", width)),
+        None => text.push_str(if claim.proven { "PROVEN\n" } else { "NOT PROVEN\n" }),
+    }
     text
 }
 
@@ -34,7 +37,12 @@ pub(super) fn verdict(proof: &Proof, width: usize) -> String {
     let held = proof.claims.iter().filter(|claim| claim.proven).count();
     let all = proof.claims.len();
     let mut text = format!("\n{held} of {all} claims proven\n");
-    for claim in proof.claims.iter().filter(|claim| !claim.proven) {
+    for claim in &proof.claims {
+        if let Some(why) = &claim.skipped {
+            text.push_str(&wrapped(&format!("SKIPPED: {}: {why}", claim.title), "  ", width));
+        }
+    }
+    for claim in proof.claims.iter().filter(|claim| !claim.proven && claim.skipped.is_none()) {
         text.push_str(&wrapped(&format!("NOT PROVEN: {}", claim.title), "  ", width));
     }
     text
@@ -47,9 +55,20 @@ fn table(grid: &Grid, width: usize) -> String {
     caption + &render(&grid.columns, &rows, &screen).text
 }
 
-/// Words in lines; those after the first begin with `indent`.
+/// Words in lines; those after the first begin with `indent`. A word that is longer than a line is broken.
 fn wrapped(text: &str, indent: &str, width: usize) -> String {
-    broken("", text, indent, width, "")
+    let room = width.saturating_sub(indent.len()).max(1);
+    let mut short = String::new();
+    for (at, word) in text.split(' ').enumerate() {
+        let letters: Vec<char> = word.chars().collect();
+        for (piece, chunk) in letters.chunks(room).enumerate() {
+            if at + piece > 0 {
+                short.push(' ');
+            }
+            short.extend(chunk);
+        }
+    }
+    broken("", &short, indent, width, "")
 }
 
 /// A command, continued in the shell's way where it is too long for a line.

@@ -1,12 +1,13 @@
 //! How links begin: connecting to others, and letting others in.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::Shared;
 use crate::node::error::{ConnectError, Lost};
@@ -17,13 +18,14 @@ use crate::node::introduction::{self, Accepted, Door, Introduction};
 use crate::node::link::{Link, Side};
 use crate::node::listen::Listener;
 use crate::node::location::Location;
+use crate::node::tls;
 use crate::node::transport::{self, Transport};
 
 /// How long a stranger may take to say hello.
-const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long accepting pauses after the kernel had no descriptor or memory for a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the end of an earlier life of a peer may take to be seen.
 const LAST_LIFE: Duration = Duration::from_millis(200);
@@ -37,34 +39,31 @@ impl Shared {
     ) -> Result<Rc<Link>, ConnectError> {
         let elsewhere = self.options.elsewhere.get(node).cloned();
         let location = elsewhere.unwrap_or_else(|| Location::in_folder(&self.options.folder, node));
-        let path = match &location {
-            Location::Unix(path) => path,
-            Location::Tcp(place) => {
-                let why = "this node connects over Unix sockets only".to_owned();
-                return Err(ConnectError::Failed { path: place.into(), why });
-            }
-        };
-        let found = tokio::time::timeout(patience, self.find_or_dial(node, path.clone())).await;
-        found.map_err(|_| ConnectError::NoAnswer { path: path.clone(), patience })?
+        let found = tokio::time::timeout(patience, self.find_or_dial(node, &location)).await;
+        found.map_err(|_| ConnectError::NoAnswer { path: place(&location), patience })?
     }
 
-    async fn find_or_dial(self: &Rc<Shared>, node: &str, path: PathBuf) -> Result<Rc<Link>, ConnectError> {
+    async fn find_or_dial(
+        self: &Rc<Shared>,
+        node: &str,
+        location: &Location,
+    ) -> Result<Rc<Link>, ConnectError> {
         loop {
             if self.is_stopped() {
-                return Err(ConnectError::Failed { path, why: Lost::Stopped.to_string() });
+                return Err(ConnectError::Failed { path: place(location), why: Lost::Stopped.to_string() });
             }
             if let Some(link) = self.link(node) {
-                return connected(link, &path).await;
+                return connected(link, location).await;
             }
             if !self.dialing.borrow_mut().insert(node.to_owned()) {
                 self.changed.notified().await;
                 continue;
             }
             let dialing = Dialing { shared: self, node };
-            let dialed = self.dial(node, &path).await;
+            let dialed = self.dial(node, location).await;
             drop(dialing);
             match dialed {
-                Ok(link) => return connected(link, &path).await,
+                Ok(link) => return connected(link, location).await,
                 // The other side's own attempt stays; its link appears here, or is lost and this side tries again.
                 Err(ConnectError::TurnedAway(Refusal::Connected)) => {
                     if self.link(node).is_none() {
@@ -76,18 +75,18 @@ impl Shared {
         }
     }
 
-    async fn dial(self: &Rc<Shared>, node: &str, path: &PathBuf) -> Result<Rc<Link>, ConnectError> {
-        let failed = |why: String| ConnectError::Failed { path: path.clone(), why };
-        let broken = |error| ConnectError::Protocol { path: path.clone(), error };
-        let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ConnectError::NoSocket(path.clone()),
-            io::ErrorKind::ConnectionRefused => ConnectError::Refused(path.clone()),
-            io::ErrorKind::WouldBlock => ConnectError::QueueFull(path.clone()),
-            _ => failed(error.to_string()),
-        })?;
-        let wire: Rc<dyn Transport> = Rc::new(stream);
+    async fn dial(self: &Rc<Shared>, node: &str, location: &Location) -> Result<Rc<Link>, ConnectError> {
+        let failed = |why: String| ConnectError::Failed { path: place(location), why };
+        let broken = |error| ConnectError::Protocol { path: place(location), error };
+        let (wire, me): (Rc<dyn Transport>, _) = match location {
+            Location::Unix(path) => (Rc::new(knock(path).await?), self.me.clone()),
+            Location::Tcp(place) => {
+                let (wire, own) = self.manner.connect(place, node).await?;
+                (wire, self.introduction_from(own))
+            }
+        };
         let mut hello = Vec::new();
-        introduction::append_hello(&mut hello, &self.me).map_err(|error| failed(error.to_string()))?;
+        introduction::append_hello(&mut hello, &me).map_err(|error| failed(error.to_string()))?;
         // A peer that refused and closed at once cannot be written to, but its reason can still be read.
         let _ = transport::write_all(&*wire, &hello).await;
         let mut inbox = Inbox::default();
@@ -113,9 +112,35 @@ impl Shared {
             match transport::read(&*wire, inbox.space()).await {
                 Ok(0) => return Err(failed("the peer closed it before its welcome".to_owned())),
                 Ok(_) => {}
-                Err(error) => return Err(failed(error.to_string())),
+                Err(error) => {
+                    return Err(match location {
+                        Location::Unix(_) => failed(error.to_string()),
+                        // Over TCP the other side may have disliked the certificate only now.
+                        Location::Tcp(place) => self.manner.explain(place, &error),
+                    });
+                }
             }
         }
+    }
+
+    /// How this node introduces itself over a TCP connection whose own address is `own`.
+    fn introduction_from(&self, own: SocketAddr) -> Introduction {
+        let location = match self.port.get() {
+            Some(port) => Location::Tcp(port.seen_from(own).to_string()).to_string(),
+            None => "nowhere".to_owned(),
+        };
+        Introduction { location, ..self.me.clone() }
+    }
+
+    /// The same to somebody who has connected.
+    pub(super) fn introduction_at(&self, stream: &TcpStream) -> io::Result<Introduction> {
+        Ok(self.introduction_from(stream.local_addr()?))
+    }
+
+    /// A place among the connections that this node serves, taken until it is dropped.
+    pub(super) fn place(&self) -> Option<Rc<()>> {
+        let taken = Rc::strong_count(&self.places) - 1;
+        (taken < self.options.limits.connections as usize).then(|| Rc::clone(&self.places))
     }
 
     /// Whether a peer that said a good hello can be let in beside those that are there.
@@ -145,12 +170,30 @@ impl Shared {
     }
 }
 
-async fn connected(link: Rc<Link>, path: &Path) -> Result<Rc<Link>, ConnectError> {
+/// Connects to a socket.
+async fn knock(path: &Path) -> Result<UnixStream, ConnectError> {
+    UnixStream::connect(path).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ConnectError::NoSocket(path.to_owned()),
+        io::ErrorKind::ConnectionRefused => ConnectError::Refused(path.to_owned()),
+        io::ErrorKind::WouldBlock => ConnectError::QueueFull(path.to_owned()),
+        _ => ConnectError::Failed { path: path.to_owned(), why: error.to_string() },
+    })
+}
+
+/// A location in the words of errors.
+fn place(location: &Location) -> PathBuf {
+    match location {
+        Location::Unix(path) => path.clone(),
+        Location::Tcp(_) => location.to_string().into(),
+    }
+}
+
+async fn connected(link: Rc<Link>, location: &Location) -> Result<Rc<Link>, ConnectError> {
     match link.named().await {
         Ok(()) => Ok(link),
         Err(lost) => Err(match link.conflict() {
             Some((name, holder)) => ConnectError::NameTwice { name, holder },
-            None => ConnectError::Failed { path: path.to_owned(), why: lost.to_string() },
+            None => ConnectError::Failed { path: place(location), why: lost.to_string() },
         }),
     }
 }
@@ -170,9 +213,7 @@ impl Drop for Dialing<'_> {
 
 /// Lets others in until the node ends.
 pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
-    // Connections that have not said hello count too, or they would be without bound.
-    let open = Rc::new(());
-    loop {
+    while !shared.is_stopped() {
         let accepted = tokio::select! {
             biased;
             () = shared.stop.notified() => return,
@@ -193,13 +234,14 @@ pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
         // Who cannot be told who it is left already.
         let Some(credentials) = credentials else { continue };
         let wire: Rc<dyn Transport> = Rc::new(stream);
-        if Rc::strong_count(&open) > shared.options.limits.connections as usize {
-            refuse(&*wire, Refusal::Full { limit: shared.options.limits.connections });
+        // Connections that have not said hello count too, or they would be without bound.
+        let Some(place) = shared.place() else {
+            refuse(&*wire, &Refusal::Full { limit: shared.options.limits.connections });
             continue;
-        }
-        let (shared, place) = (Rc::clone(&shared), Rc::clone(&open));
+        };
+        let shared = Rc::clone(&shared);
         tokio::task::spawn_local(async move {
-            if let Some(link) = greet(&shared, wire, Some(credentials)).await {
+            if let Some(link) = greet(&shared, wire, Stranger::Process(credentials), &shared.me).await {
                 link.ended().await;
             }
             drop(place);
@@ -207,24 +249,35 @@ pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
     }
 }
 
+/// Who has connected, as far as that is known before a hello.
+pub(super) enum Stranger {
+    /// A process of this machine.
+    Process(Credentials),
+    /// One with a certificate for these nodes.
+    Certified(Vec<String>),
+    /// Nothing is known.
+    Anybody,
+}
+
 /// Tells a peer why it is not let in. A fresh socket always has room for that, so there is nothing to wait for.
-fn refuse(wire: &dyn Transport, refusal: Refusal) {
+pub(super) fn refuse(wire: &dyn Transport, refusal: &Refusal) {
     let mut bytes = Vec::new();
-    if frame::append(&mut bytes, Kind::Refusal, 0, &refusal).is_ok() {
+    if frame::append(&mut bytes, Kind::Refusal, 0, refusal).is_ok() {
         // The peer may be gone already; then there is nobody to tell.
         let _ = wire.try_write(&bytes);
     }
 }
 
 /// Hears a stranger's hello and lets it in, or says why not.
-async fn greet(
+pub(super) async fn greet(
     shared: &Rc<Shared>,
     wire: Rc<dyn Transport>,
-    credentials: Option<Credentials>,
+    stranger: Stranger,
+    me: &Introduction,
 ) -> Option<Rc<Link>> {
     let mut inbox = Inbox::default();
     inbox.take_at_most(introduction::SMALLEST_LIMIT);
-    let heard = tokio::time::timeout(HELLO_PATIENCE, hear(shared, &*wire, &mut inbox, credentials)).await;
+    let heard = tokio::time::timeout(HELLO_PATIENCE, hear(shared, &*wire, &mut inbox, &stranger)).await;
     let judged = match heard {
         Ok(Some(judged)) => judged,
         Ok(None) => return None,
@@ -244,7 +297,7 @@ async fn greet(
         Ok(entered) => entered,
         Err(refusal) => {
             tracing::warn!("a connection was refused: {refusal}");
-            refuse(&*wire, refusal);
+            refuse(&*wire, &refusal);
             return None;
         }
     };
@@ -252,7 +305,7 @@ async fn greet(
         return None;
     }
     let mut welcome = Vec::new();
-    let accepted = Accepted { wire: version, messages, by: shared.me.clone() };
+    let accepted = Accepted { wire: version, messages, by: me.clone() };
     frame::append(&mut welcome, Kind::Welcome, 0, &accepted).ok()?;
     // As for a refusal, there is room.
     wire.try_write(&welcome).ok().filter(|&written| written == welcome.len())?;
@@ -266,8 +319,12 @@ async fn hear(
     shared: &Shared,
     wire: &dyn Transport,
     inbox: &mut Inbox,
-    credentials: Option<Credentials>,
+    stranger: &Stranger,
 ) -> Option<Result<(u16, u16, Introduction), Refusal>> {
+    let credentials = match stranger {
+        Stranger::Process(credentials) => Some(*credentials),
+        Stranger::Certified(_) | Stranger::Anybody => None,
+    };
     let door = Door {
         own_uid: geteuid().as_raw(),
         uids: &shared.options.uids,
@@ -276,7 +333,15 @@ async fn hear(
     };
     loop {
         if let Some(first) = inbox.next().transpose() {
-            return Some(introduction::judge(first, credentials, door));
+            let judged = introduction::judge(first, credentials, door);
+            return Some(judged.and_then(|(wire, messages, peer)| match stranger {
+                Stranger::Certified(names) if !names.contains(&peer.identity.node) => {
+                    Err(Refusal::Certificate { of: tls::listed(names), claimed: peer.identity.node })
+                }
+                Stranger::Process(_) | Stranger::Certified(_) | Stranger::Anybody => {
+                    Ok((wire, messages, peer))
+                }
+            }));
         }
         match transport::read(wire, inbox.space()).await {
             Ok(0) | Err(_) => return None,

@@ -19,6 +19,7 @@ use crate::node::mailbox::{Answers, Sink};
 use crate::node::monitor;
 use crate::node::names::{Holder, Names, Place};
 use crate::node::options::Options;
+use crate::node::tcp::{Manner, Port};
 use crate::node::transport::Transport;
 
 /// Names in one notice: short enough for the smallest frame.
@@ -41,12 +42,18 @@ pub(in super::super) struct Shared {
     /// A link or a name came or went.
     pub(in super::super) changed: Notify,
     listener: RefCell<Option<Rc<Listener>>>,
+    /// How this one speaks over TCP.
+    pub(super) manner: Manner,
+    /// Where it is reached over TCP.
+    pub(super) port: OnceCell<Rc<Port>>,
+    /// Each connection that is served holds one.
+    pub(super) places: Rc<()>,
     stopped: Cell<bool>,
     pub(super) stop: Notify,
 }
 
 impl Shared {
-    pub(super) fn new(identity: Identity, location: String, options: Options) -> Shared {
+    pub(super) fn new(identity: Identity, location: String, options: Options, manner: Manner) -> Shared {
         let me = Introduction {
             identity,
             messages: (*options.messages.start(), *options.messages.end()),
@@ -68,6 +75,9 @@ impl Shared {
             loopback: OnceCell::new(),
             changed: Notify::new(),
             listener: RefCell::default(),
+            manner,
+            port: OnceCell::new(),
+            places: Rc::default(),
             stopped: Cell::new(false),
             stop: Notify::new(),
         }
@@ -77,6 +87,11 @@ impl Shared {
         let listener = Rc::new(listener);
         *self.listener.borrow_mut() = Some(Rc::clone(&listener));
         tokio::task::spawn_local(super::meet::accept(Rc::clone(self), listener));
+    }
+
+    pub(super) fn listen_at(self: &Rc<Shared>, port: Port) {
+        let port = Rc::clone(self.port.get_or_init(|| Rc::new(port)));
+        tokio::task::spawn_local(super::strangers::accept(Rc::clone(self), port));
     }
 
     /// The node ends: its socket file goes, and its peers are told.

@@ -12,6 +12,7 @@ mod memory;
 mod sockets;
 mod stat;
 mod table;
+mod tcp;
 mod tty;
 mod usage;
 
@@ -20,6 +21,7 @@ pub use memory::{Mapping, mappings, peek, poke, same_memory};
 pub use sockets::{Owner, UnixSocket, socket_of, socket_owners, unix_sockets};
 pub use stat::Process;
 pub use table::{Table, pids};
+pub use tcp::{Carried, TcpSocket, TcpState, carried, tcp_sockets};
 pub use tty::tty_name;
 pub use usage::{Memory, Usage};
 

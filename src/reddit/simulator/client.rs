@@ -280,6 +280,7 @@ impl Client {
             }
             if let Some(duration) = duration {
                 tokio::time::sleep(duration).await;
+                crowd.report().borrow_mut().end();
                 stop.want();
             }
         });

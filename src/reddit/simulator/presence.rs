@@ -29,8 +29,8 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Everybody is there at first. Those who would be away in the long run, one in three, go at once; the others after
-    /// what is left of a stay.
+    /// As it is in the long run: one in three is away, and therefore due at zero; the others go after what is left of a
+    /// stay.
     pub(super) fn new(users: usize, scale: f64, mut random: ChaCha8Rng) -> Presence {
         // The mean of a lognormal is exp(mu + sigma^2 / 2).
         let stay = LogNormal::new(STAY_S.ln() - SPREAD * SPREAD / 2.0, SPREAD).expect("the spread is finite");
@@ -99,7 +99,7 @@ mod tests {
                 here += if there[user] { 1 } else { -1 };
                 if there[user] { presence.came(user, now) } else { presence.went(user, now) }
             }
-            assert!(second > 0 || here < 400, "the first third goes at once: {here}");
+            assert!(second > 0 || here < 400, "one in three goes at zero: {here}");
             sum += here;
             looks += 1;
         }

@@ -18,6 +18,26 @@ use crate::reddit::simulator::user::Action;
 const WIDTH: usize = 64;
 
 impl Crowd {
+    /// Sends those away who are away from the beginning, and returns everybody who is away now. Not in the measured time:
+    /// a third of a large crowd that leaves at once would be all that is measured.
+    pub(super) fn all_away(&self) -> Vec<usize> {
+        let mut presence = self.presence.borrow_mut();
+        let mut users = self.users.borrow_mut();
+        while let Some(index) = presence.take(Duration::ZERO) {
+            users[index].away = true;
+            presence.went(index, Duration::ZERO);
+            self.online.set(self.online.get() - 1);
+        }
+        (0..users.len()).filter(|&index| users[index].away).collect()
+    }
+
+    /// Logs out somebody who is away. Returns how many were: one or none.
+    pub(super) async fn log_out(self: Rc<Crowd>, engine: Rc<Remote>, index: usize) -> Result<u64, CallError> {
+        let Some(session) = self.users.borrow_mut()[index].session.take() else { return Ok(0) };
+        let logout = Request::UserRegistry(user_registry::Request::Logout { session });
+        engine.call(&logout.into(), PATIENCE).await.map(|_| 1)
+    }
+
     /// Lets users come and go when they want to, until it is dropped.
     pub(super) async fn doors(self: &Rc<Crowd>, engine: &Rc<Remote>) {
         let mut moving = JoinSet::new();

@@ -55,6 +55,7 @@ impl Crowd {
         let subreddits = for_each(&founders, self, engine, Crowd::open_subreddits).await?;
         let memberships = for_each(&everybody, self, engine, Crowd::join_all).await?;
         let first = self.session(0).map(|session| session.user);
+        for_each(&self.all_away(), self, engine, Crowd::log_out).await?;
         *self.known_by.borrow_mut() = Some((engine.identity().clone(), first));
         Ok(Some(Enrolled { users, subreddits, memberships }))
     }
