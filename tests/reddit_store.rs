@@ -367,8 +367,8 @@ fn a_restarted_engine_is_the_same_engine_and_says_how_much_it_read() {
             if stats(&engine).await.posts == 0 {
                 first_post(&engine, session).await;
             }
-            match engine.call(&Request::Engine(EngineRequest::Fingerprint).into(), BOUND).await.unwrap() {
-                Ok(Reply::Fingerprint(value)) => value,
+            match engine.call(&Request::Engine(EngineRequest::Examine).into(), BOUND).await.unwrap() {
+                Ok(Reply::Examined(found)) => found.fingerprint,
                 other => panic!("{other:?}"),
             }
         })

@@ -91,6 +91,11 @@ struct Check {
     /// those of one client in the order of its lives.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     ledger: Vec<PathBuf>,
+
+    /// Check also that the engine that runs on this store is what the store says, and its counts of requests and
+    /// sessions: the name of its node, or the path of its socket.
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<Whereabouts>,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +123,7 @@ Exit codes:
   1   the check found something, or the database cannot be written
   2   wrong usage
   65  the store is damaged: it says where, and nothing is changed
+  69  the engine that is to be checked cannot be asked
   71  the system refused something essential
   73  cannot listen
   74  the store, or a ledger, cannot be read or written; what was acknowledged is in the store
@@ -144,10 +150,11 @@ fn main() -> ExitCode {
 }
 
 fn check(options: &Check) -> ExitCode {
-    match inspect::check(&options.look.store, &options.ledger) {
+    match inspect::check(&options.look.store, &options.ledger, options.engine.as_ref()) {
         Ok(summary) => print(&summary, options.look.json),
         Err(CheckError::Open(error)) => fail(&error, Exit::of(&error)),
         Err(error @ CheckError::Ledger { .. }) => fail(&error, Exit::Storage),
+        Err(error @ CheckError::Engine(_)) => fail(&error, Exit::EngineUnavailable),
         Err(CheckError::Violation(violation)) => {
             println!("{violation}");
             Exit::Failed.into()

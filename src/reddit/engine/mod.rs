@@ -34,7 +34,7 @@ use self::sessions::Sessions;
 use self::subreddit_manager::SubredditManager;
 use self::user_registry::UserRegistry;
 use super::model::Model;
-use super::protocol::{Answer, EngineRequest, Envelope, Reply, Request, Stats};
+use super::protocol::{Answer, EngineRequest, Envelope, Examination, Reply, Request, Stats};
 use super::store::{self, Store};
 
 mod actor;
@@ -69,7 +69,10 @@ pub struct Engine<A> {
     comment_manager: Actor<CommentManager, A>,
     dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
+    about_itself: Vec<(A, EngineRequest)>,
     requests: u64,
+    done: u64,
+    refused: u64,
     misunderstood: u64,
     turns: u64,
 }
@@ -94,7 +97,10 @@ impl<A> Engine<A> {
             comment_manager: Actor::new(),
             dm_manager: Actor::new(),
             feed_generator: Actor::new(),
+            about_itself: Vec::new(),
             requests: 0,
+            done: 0,
+            refused: 0,
             misunderstood: 0,
             turns: 0,
         }
@@ -109,6 +115,7 @@ impl<A> Engine<A> {
         mut reply: impl FnMut(A, &Answer),
     ) {
         self.turns += 1;
+        let before = self.requests;
         for (from, Envelope { op, request }) in requests {
             self.requests += 1;
             match request {
@@ -118,24 +125,53 @@ impl<A> Engine<A> {
                 Request::CommentManager(request) => self.comment_manager.deliver(from, op, request),
                 Request::DmManager(request) => self.dm_manager.deliver(from, op, request),
                 Request::FeedGenerator(request) => self.feed_generator.deliver(from, op, request),
-                Request::Engine(EngineRequest::Stats) => reply(from, &Ok(Reply::Engine(self.stats()))),
-                Request::Engine(EngineRequest::Fingerprint) => {
-                    reply(from, &Ok(Reply::Fingerprint(store::fingerprint(self.commit.model()))));
-                }
+                Request::Engine(request) => self.about_itself.push((from, request)),
             }
         }
+        // Before anything of this turn is done, so that what is seen is what the store holds.
+        let mut came = before;
+        for (from, request) in std::mem::take(&mut self.about_itself) {
+            came += 1;
+            let answer = match request {
+                EngineRequest::Stats => Reply::Engine(self.stats()),
+                EngineRequest::Examine => Reply::Examined(self.examine(came)),
+            };
+            reply(from, &Ok(answer));
+            self.done += 1;
+        }
+        let (done, refused) = (&mut self.done, &mut self.refused);
+        let mut counted = |from, answer: &Answer| {
+            *if answer.is_ok() { &mut *done } else { &mut *refused } += 1;
+            reply(from, answer);
+        };
         let desk = &mut Desk {
             commit: &mut self.commit,
             sessions: &mut self.sessions,
             cards: &mut self.cards,
             now_ms,
         };
-        self.user_registry.empty(desk, &mut reply);
-        self.subreddit_manager.empty(desk, &mut reply);
-        self.post_manager.empty(desk, &mut reply);
-        self.comment_manager.empty(desk, &mut reply);
-        self.dm_manager.empty(desk, &mut reply);
-        self.feed_generator.empty(desk, &mut reply);
+        self.user_registry.empty(desk, &mut counted);
+        self.subreddit_manager.empty(desk, &mut counted);
+        self.post_manager.empty(desk, &mut counted);
+        self.comment_manager.empty(desk, &mut counted);
+        self.dm_manager.empty(desk, &mut counted);
+        self.feed_generator.empty(desk, &mut counted);
+    }
+
+    /// What is to be found when `requests` have come.
+    fn examine(&self, requests: u64) -> Examination {
+        let model = self.commit.model();
+        Examination {
+            position: self.commit.store().map_or(0, Store::next),
+            fingerprint: store::fingerprint(model),
+            requests,
+            done: self.done,
+            refused: self.refused,
+            opened: self.sessions.opened(),
+            closed: self.sessions.closed(),
+            sessions: self.sessions.count(),
+            online: model.users().ids().filter(|&user| self.sessions.is_online(user)).count() as u64,
+        }
     }
 
     /// So many messages so far were no requests, and did not come to a turn.

@@ -13,16 +13,21 @@ use crate::reddit::protocol::{Session, Token};
 pub(super) struct Sessions {
     open: BTreeMap<UserId, Token>,
     tokens: ChaCha20Rng,
+    opened: u64,
+    closed: u64,
 }
 
 impl Sessions {
     pub(super) fn new() -> Sessions {
-        Sessions { open: BTreeMap::new(), tokens: ChaCha20Rng::from_os_rng() }
+        Sessions { open: BTreeMap::new(), tokens: ChaCha20Rng::from_os_rng(), opened: 0, closed: 0 }
     }
 
     /// The user's session, a new one if there is none.
     pub(super) fn open(&mut self, user: UserId) -> Session {
-        let token = *self.open.entry(user).or_insert_with(|| Token(self.tokens.random()));
+        let token = *self.open.entry(user).or_insert_with(|| {
+            self.opened += 1;
+            Token(self.tokens.random())
+        });
         Session { user, token }
     }
 
@@ -30,6 +35,7 @@ impl Sessions {
     pub(super) fn close(&mut self, session: Session) -> Result<(), Error> {
         let user = self.check(session)?;
         self.open.remove(&user);
+        self.closed += 1;
         Ok(())
     }
 
@@ -49,5 +55,15 @@ impl Sessions {
     /// Users with a session.
     pub(super) fn count(&self) -> u64 {
         self.open.len() as u64
+    }
+
+    /// Sessions that were ever opened.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Sessions that were closed.
+    pub(super) fn closed(&self) -> u64 {
+        self.closed
     }
 }

@@ -76,16 +76,21 @@ impl Operations {
         }
     }
 
-    /// Everything that is remembered, and who did it.
-    pub(super) fn all(&self) -> impl Iterator<Item = (OpId, Option<UserId>)> + '_ {
+    /// Everything that is remembered: who did it, and what it did.
+    pub(super) fn all(&self) -> impl Iterator<Item = (OpId, Option<UserId>, Effect)> + '_ {
         self.streams.iter().flat_map(|(&stream, window)| {
-            window.done.iter().map(move |&(number, done)| (OpId { stream, number }, done.by))
+            window.done.iter().map(move |&(number, done)| (OpId { stream, number }, done.by, done.effect))
         })
+    }
+
+    /// Whether a new stream takes the place of an old one.
+    pub(super) fn is_full(&self) -> bool {
+        self.streams.len() == STREAMS
     }
 
     pub(super) fn remember(&mut self, op: OpId, by: Option<UserId>, effect: Effect) {
         self.uses += 1;
-        if !self.streams.contains_key(&op.stream) && self.streams.len() == STREAMS {
+        if !self.streams.contains_key(&op.stream) && self.is_full() {
             let silent =
                 self.streams.iter().min_by_key(|(_, window)| window.last_use).map(|(&stream, _)| stream);
             silent.and_then(|stream| self.streams.remove(&stream));

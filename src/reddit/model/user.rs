@@ -66,6 +66,11 @@ impl Users {
         self.by_name.get(name.to_ascii_lowercase().as_str()).copied()
     }
 
+    /// All of them, in order of registration.
+    pub fn ids(&self) -> impl Iterator<Item = UserId> + use<> {
+        (0..self.list.len()).map(UserId::at)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

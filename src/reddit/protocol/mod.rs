@@ -24,6 +24,7 @@ pub mod user_registry;
 pub use actor::Actor;
 pub use packed::{Packed, Shown};
 
+pub use super::model::check::Examination;
 pub use super::model::{
     CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, Secret, Sort,
     SubredditId, Tally, Text, UserId, Window,
@@ -94,8 +95,8 @@ pub enum Reply {
     CommentManager(comment_manager::Reply),
     /// Of `dm_manager`.
     DmManager(dm_manager::Reply),
-    /// Of the engine: equal for equal tables.
-    Fingerprint(u64),
+    /// Of the engine.
+    Examined(Examination),
 }
 
 /// What comes back for every request.
@@ -106,8 +107,9 @@ pub type Answer = Result<Reply, Error>;
 pub enum EngineRequest {
     /// Its counters.
     Stats,
-    /// The sum of its tables, which `reddit-engine stats` tells of a store. It takes the engine some time.
-    Fingerprint,
+    /// A look at itself: the sum of its tables, which `reddit-engine stats` tells of a store, and what it counted. It takes
+    /// the engine some time, in which it does nothing else.
+    Examine,
 }
 
 /// Counters of one engine's life.

@@ -18,7 +18,7 @@ use super::{Options, Patience, progress};
 use crate::node::{
     self, Backoff, ConnectError, Identity, Listen, ListenError, Node, StartError, Termination,
 };
-use crate::reddit::protocol::{EngineRequest, Reply, Request};
+use crate::reddit::protocol::{EngineRequest, Examination, Reply, Request};
 use crate::reddit::{Exit, Remote, Whereabouts};
 
 mod summary;
@@ -300,9 +300,11 @@ impl Client {
             self.last_look = Look::at(engine).await;
             return;
         }
-        let request = Request::Engine(EngineRequest::Fingerprint);
-        if let Ok(Ok(Reply::Fingerprint(sum))) = engine.call(&request.into(), ENDLESS_WELCOME).await {
-            self.fingerprint = Some(format!("{sum:016x}"));
+        let request = Request::Engine(EngineRequest::Examine);
+        if let Ok(Ok(Reply::Examined(Examination { fingerprint, .. }))) =
+            engine.call(&request.into(), ENDLESS_WELCOME).await
+        {
+            self.fingerprint = Some(format!("{fingerprint:016x}"));
         }
     }
 

@@ -46,8 +46,8 @@ pub(super) struct Segment {
 
 /// What takes the contents of a store.
 pub trait Reading {
-    /// The tables at the beginning of the log; empty ones where there is no snapshot.
-    fn begin(&mut self, model: Model);
+    /// The tables at the beginning of the log, before entry `next`; empty ones where there is no snapshot.
+    fn begin(&mut self, model: Model, next: u64);
 
     /// The next entry.
     ///
@@ -58,7 +58,7 @@ pub trait Reading {
 
 /// Replays.
 impl Reading for Model {
-    fn begin(&mut self, model: Model) {
+    fn begin(&mut self, model: Model, _next: u64) {
         *self = model;
     }
 
@@ -93,7 +93,8 @@ fn missing(dir: &Path, next: u64) -> OpenError {
 
 fn read_until(dir: &Path, end: u64, reading: &mut impl Reading) -> Result<Contents, OpenError> {
     let base = files::list(dir, SNAPSHOT)?.into_iter().rfind(|&next| next <= end);
-    reading.begin(base.map_or_else(|| Ok(Model::default()), |next| snapshot::read(dir, next))?);
+    let tables = base.map_or_else(|| Ok(Model::default()), |next| snapshot::read(dir, next))?;
+    reading.begin(tables, base.unwrap_or(0));
     let mut contents = Contents { next: base.unwrap_or(0), entries: 0, last: None, torn: 0, log_bytes: 0 };
     let segments = files::list(dir, LOG)?;
     // Those before the snapshot are there only if its maker was interrupted while it tidied up.

@@ -79,8 +79,8 @@ impl Ledgers {
     /// The log begins where these tables stand.
     pub(super) fn begin(&mut self, model: &Model) {
         self.snapshot = *model != Model::default();
-        let unread = model.operations.all().filter(|(op, _)| !self.by_op.contains_key(op));
-        self.unread_before = unread.filter_map(|(_, by)| by).collect();
+        let unread = model.operations.all().filter(|(op, _, _)| !self.by_op.contains_key(op));
+        self.unread_before = unread.filter_map(|(_, by, _)| by).collect();
     }
 
     /// Before a line of the log is applied.

@@ -4,19 +4,21 @@
 //! the very function that live traffic uses, and in the end looks at the tables. It trusts nothing that the model
 //! derives: counts are counted again, orders sorted again, feeds merged again from all posts.
 //!
-//! The names are those of the project's list of invariants. What that list says about a running system (I15, I17, I18)
-//! cannot be seen in a store and is proven by tests that run one, as far as the ledgers of its clients ([`Ledgers`]) do not
-//! tell it.
+//! The names are those of the project's list of invariants. All but two can be seen in a store, with the ledgers of its
+//! clients ([`Ledgers`]) from their side too; what an engine that runs must say of itself (I17, I18), and whether it is what
+//! its store says (I16), is judged by its [`Examination`].
 
 pub use deed::{Acknowledged, Deed, Sum};
 pub use ledger::{Account, Ledgers};
+pub use live::{Counted, Examination};
 
-use std::collections::HashSet;
-
-use super::{Entry, Model, OpId, Record};
+use super::{Entry, Model, Record};
+use kept::Results;
 
 mod deed;
+mod kept;
 mod ledger;
+mod live;
 mod orders;
 mod tables;
 
@@ -53,7 +55,7 @@ use must;
 #[derive(Clone, Debug, Default)]
 pub struct Checker {
     model: Model,
-    named: HashSet<OpId>,
+    results: Results,
     lines: u64,
     ledgers: Option<Ledgers>,
 }
@@ -62,7 +64,8 @@ impl Checker {
     /// Begins with tables that were made by everything before the first line.
     #[must_use]
     pub fn new(model: Model) -> Checker {
-        Checker { model, named: HashSet::new(), lines: 0, ledgers: None }
+        let results = Results::new(model.operations());
+        Checker { model, results, lines: 0, ledgers: None }
     }
 
     /// The same, with what clients were told.
@@ -79,28 +82,25 @@ impl Checker {
     pub fn step(&mut self, entry: Entry) -> Result<(), Violation> {
         self.lines += 1;
         let line = self.lines;
-        if let Some(op) = entry.op {
-            must!(
-                self.named.insert(op),
-                "I14",
-                "line {line}: operation {:x}/{} was carried out before",
-                op.stream,
-                op.number
-            );
-        }
+        entry.op.map_or(Ok(()), |op| self.results.is_new(op, line))?;
         if let Some(at_ms) = entry.record.at_ms() {
             let last_ms = self.model.last_ms;
             must!(at_ms >= last_ms, "I13", "line {line} is of {at_ms} ms, the one before of {last_ms} ms");
         }
         self.possible(&entry.record)?;
-        let Some(ledgers) = &mut self.ledgers else {
-            self.model.apply_entry(entry);
-            return Ok(());
-        };
-        ledgers.before(&self.model, &entry)?;
-        let (op, by, deed) = (entry.op, entry.record.actor(), Deed::of(&entry.record));
+        if let Some(ledgers) = &mut self.ledgers {
+            ledgers.before(&self.model, &entry)?;
+        }
+        let (op, by) = (entry.op, entry.record.actor());
+        let deed = self.ledgers.is_some().then(|| Deed::of(&entry.record));
         let effect = self.model.apply_entry(entry);
-        ledgers.after(op, by, &deed, effect)
+        if let Some(op) = op {
+            self.results.add(op, by, effect);
+        }
+        match (&mut self.ledgers, deed) {
+            (Some(ledgers), Some(deed)) => ledgers.after(op, by, &deed, effect),
+            _ => Ok(()),
+        }
     }
 
     /// Whether what a record names exists, and its author might write it.
@@ -199,8 +199,16 @@ impl Checker {
     pub fn finish_with_account(self) -> Result<(Model, Option<Account>), Violation> {
         tables::check(&self.model)?;
         orders::check(&self.model)?;
+        self.results.check(self.model.operations())?;
+        kept::through_a_snapshot(&self.model)?;
         let account = self.ledgers.map(|ledgers| ledgers.finish(&self.model)).transpose()?;
         Ok((self.model, account))
+    }
+
+    /// The tables after the lines so far.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Lines read so far.

@@ -1,10 +1,10 @@
 //! Each invariant, broken on purpose, is found.
 
 use super::super::{
-    CommentId, Direction, Entry, MessageId, Model, OpId, Origin, PostId, Rank, Record, Secret, Sort,
-    SubredditId, UserId,
+    CommentId, Direction, Effect, Entry, MessageId, Model, OpId, Operations, Origin, PostId, Rank, Record,
+    Secret, Sort, SubredditId, UserId, WINDOW,
 };
-use super::{Checker, Violation, orders};
+use super::{Checker, Counted, Examination, Violation, kept, orders};
 
 const ADA: UserId = UserId(1);
 const BOB: UserId = UserId(2);
@@ -194,4 +194,109 @@ fn i14_no_operation_is_carried_out_twice() {
     let record = Record::UserRegistered { name: "eve".into(), secret: Secret([0; 16]), at_ms: 9 };
     log.push(Entry { op, record });
     assert_eq!(read(log).unwrap_err().invariant, "I14");
+}
+
+#[test]
+fn i15_an_operation_that_is_asked_for_again_is_answered_with_its_first_result() {
+    let mut checker = Checker::default();
+    log().into_iter().for_each(|entry| checker.step(entry).unwrap());
+    let found = |change: &dyn Fn(&mut Operations)| {
+        let mut checker = checker.clone();
+        change(&mut checker.model.operations);
+        checker.finish().expect_err("nothing is found").invariant
+    };
+    let op = |number| OpId { stream: 1, number };
+    let effect = Effect::PostCreated(PostId(7));
+    assert_eq!(found(&|operations| operations.remember(op(5), Some(ADA), effect)), "I15", "another result");
+    let done = checker.model.operations.done(op(5), Some(ADA)).unwrap().unwrap();
+    assert_eq!(found(&|operations| operations.remember(op(5), Some(BOB), done)), "I15", "another's");
+    assert_eq!(found(&|operations| operations.remember(op(99), Some(ADA), done)), "I15", "never carried out");
+    assert_eq!(found(&|operations| *operations = Operations::default()), "I15", "forgotten");
+}
+
+#[test]
+fn i15_what_is_there_is_there_whole() {
+    // Half of a deletion: somebody's, and of something that is not there.
+    assert_eq!(wrong([Record::PostDeleted { author: BOB, post: POST }]), "I15");
+    assert_eq!(wrong([Record::CommentDeleted { author: ADA, comment: CommentId(9) }]), "I15");
+}
+
+#[test]
+fn i15_a_window_that_moved_on_is_no_loss() {
+    let mut checker = Checker::default();
+    log().into_iter().for_each(|entry| checker.step(entry).unwrap());
+    for number in 100..2 * WINDOW as u32 {
+        let direction = if number % 2 == 0 { Direction::Up } else { Direction::None };
+        let record = Record::CommentVoted { voter: BOB, comment: CommentId(2), direction };
+        checker.step(Entry { op: Some(OpId { stream: 1, number }), record }).unwrap();
+    }
+    // Read on from there, as after a snapshot.
+    let middle = checker.model.clone();
+    checker.finish().unwrap();
+    let mut later = Checker::new(middle);
+    let again = Record::CommentVoted { voter: BOB, comment: CommentId(2), direction: Direction::Up };
+    let op = Some(OpId { stream: 1, number: 2 * WINDOW as u32 });
+    later.step(Entry { op, record: again.clone() }).unwrap();
+    assert_eq!(later.clone().step(Entry { op, record: again }).unwrap_err().invariant, "I14");
+    later.finish().unwrap();
+}
+
+#[test]
+fn i16_a_snapshot_of_the_tables_is_the_tables() {
+    let mut model = read(log()).unwrap();
+    // What is not written down must follow from what is.
+    model.posts.orders[0][Sort::New as usize].clear();
+    assert_eq!(kept::through_a_snapshot(&model).unwrap_err().invariant, "I16");
+    let mut model = read(log()).unwrap();
+    model.messages.boxes.clear();
+    assert_eq!(kept::through_a_snapshot(&model).unwrap_err().invariant, "I16");
+}
+
+/// An engine that served 10 requests beside this one, with two users online.
+fn examined() -> Examination {
+    let (position, fingerprint, requests) = (7, 42, 11);
+    Examination {
+        position,
+        fingerprint,
+        requests,
+        done: 8,
+        refused: 2,
+        opened: 3,
+        closed: 1,
+        sessions: 2,
+        online: 2,
+    }
+}
+
+#[test]
+fn i16_an_engine_is_what_its_store_makes() {
+    assert_eq!(examined().stored(42), Ok(()));
+    assert_eq!(examined().stored(43).unwrap_err().invariant, "I16");
+}
+
+#[test]
+fn i17_what_an_engine_served_is_what_clients_were_answered_and_lost() {
+    assert_eq!(examined().check(), Ok(()));
+    for wrong in [Examination { done: 9, ..examined() }, Examination { refused: 1, ..examined() }] {
+        assert_eq!(wrong.check().unwrap_err().invariant, "I17");
+    }
+    let served = |answered, lost| {
+        let clients = [Counted { answered, lost: 0 }, Counted { answered: 2, lost }];
+        examined().served(clients).map_err(|violation| violation.invariant)
+    };
+    assert_eq!([served(8, 0), served(7, 1), served(6, 5)], [Ok(()); 3]);
+    assert_eq!(served(7, 0), Err("I17"), "served, and nobody was answered");
+    assert_eq!(served(9, 0), Err("I17"), "answered, and nobody served it");
+}
+
+#[test]
+fn i18_who_is_online_has_a_session() {
+    let wrong = [
+        Examination { online: 3, ..examined() },
+        Examination { sessions: 1, ..examined() },
+        Examination { closed: 4, ..examined() },
+    ];
+    for examined in wrong {
+        assert_eq!(examined.check().unwrap_err().invariant, "I18");
+    }
 }
