@@ -407,6 +407,20 @@ fn a_damaged_store_is_not_served_and_the_place_is_named() {
         assert_eq!(place.verb(verb, &[]).status.code(), Some(65));
     }
     assert_eq!(fs::read(&path).unwrap(), bytes);
+
+    let looked = place.verb("repair", &[]);
+    let said = String::from_utf8(looked.stdout).unwrap();
+    assert_eq!(looked.status.code(), Some(65), "{said}");
+    assert!(said.contains("kept: nothing\nlost: at least 3 records, numbers 0 to 2\n"), "{said}");
+    assert!(said.contains(&format!("{}, the whole file of {} bytes", path.display(), bytes.len())), "{said}");
+    assert_eq!(fs::read(&path).unwrap(), bytes, "it only looked");
+    let repaired = place.verb("repair", &["--drop"]);
+    assert!(repaired.status.success(), "{repaired:?}");
+    let aside = place.store().join("dropped-1").join(path.file_name().unwrap());
+    assert_eq!(fs::read(aside).unwrap(), bytes, "nothing is destroyed");
+    let _engine = place.keeper(&[]);
+    let again = place.verb("repair", &[]);
+    assert_eq!(again.status.code(), Some(75), "an engine uses it");
 }
 
 #[test]

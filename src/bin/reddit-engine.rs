@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use provost::node::{Identity, Node, Termination};
 use provost::reddit::engine::{self, Clock, Keeping};
 use provost::reddit::inspect::{self, CheckError, ExportError, Summary};
-use provost::reddit::{Exit, Whereabouts, store::Durability};
+use provost::reddit::store::{self, Durability, OpenError};
+use provost::reddit::{Exit, Whereabouts};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
@@ -36,6 +37,8 @@ enum Verb {
     Stats(Look),
     /// Write the tables of a store into a new SQLite database
     Export(Export),
+    /// Say what can be saved of a damaged store, and with --drop do it
+    Repair(Repair),
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +112,17 @@ struct Export {
     sqlite: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Repair {
+    /// The folder of the store. No engine may be using it.
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+
+    /// Go on without everything behind the damage. It is moved into a folder dropped-N of the store, not destroyed.
+    #[arg(long)]
+    drop: bool,
+}
+
 const AFTER_HELP: &str = "\
 Environment:
   LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES   a listening socket from a supervisor; the one called as the node, or the only one
@@ -146,6 +160,9 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, Exit::of(&error)),
         },
         Some(Verb::Export(options)) => export(&options),
+        Some(Verb::Repair(options)) => {
+            repair(&options).unwrap_or_else(|error| fail(&error, Exit::of(&error)))
+        }
     }
 }
 
@@ -171,6 +188,21 @@ fn export(options: &Export) -> ExitCode {
         Err(ExportError::Open(error)) => fail(&error, Exit::of(&error)),
         Err(error) => fail(&error, Exit::Failed),
     }
+}
+
+fn repair(options: &Repair) -> Result<ExitCode, OpenError> {
+    let repair = store::Repair::plan(&options.store)?;
+    println!("{repair}");
+    if repair.damage().is_none() {
+        return Ok(Exit::Done.into());
+    }
+    if !options.drop {
+        println!("nothing was changed; with --drop the store goes on with what is kept");
+        return Ok(Exit::Damaged.into());
+    }
+    let aside = repair.carry_out()?;
+    println!("what was dropped is in {}", aside.display());
+    Ok(Exit::Done.into())
 }
 
 fn print(summary: &Summary, json: bool) -> ExitCode {

@@ -34,7 +34,7 @@ pub use super::model::{
 pub const VERSION: u16 = 4;
 
 /// Bytes of a text that a list shows at most.
-pub const EXCERPT: usize = 256;
+pub const EXCERPT: usize = 100;
 
 /// A request on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -129,13 +129,29 @@ impl Whole<'_> {
     }
 }
 
-/// Whether a whole group with number `first` or later begins anywhere in `bytes`: then what stands before it was once
-/// finished, and is damaged.
+/// Whether a whole group with number `first` or later begins anywhere in `bytes` but at its beginning: then what stands
+/// before it was once finished, and is damaged.
 pub(super) fn any_after(bytes: &[u8], first: u64) -> bool {
+    next_whole(bytes, 1, first).is_some()
+}
+
+/// The number behind the last entry of all whole groups in `bytes` with number `first` or later.
+pub(super) fn end_of_whole(bytes: &[u8], first: u64) -> Option<u64> {
+    let (mut at, mut end) = (0, None);
+    while let Some((begin, group)) = next_whole(bytes, at, first) {
+        at = begin + group.len();
+        end = end.max(Some(group.first + u64::from(group.count)));
+    }
+    end
+}
+
+/// The next whole group with number `first` or later that begins at `from` or behind it, and where.
+fn next_whole(bytes: &[u8], from: usize, first: u64) -> Option<(usize, Whole<'_>)> {
     // Looked at before the sum, which is much more work. Nobody writes that many entries.
     let near = |at: usize| {
         let number = bytes.get(at + 16..at + HEADER).and_then(|bytes| bytes.try_into().ok());
         number.map(u64::from_le_bytes).is_some_and(|number| (first..first + (1 << 40)).contains(&number))
     };
-    (1..bytes.len()).any(|at| near(at) && parse(&bytes[at..]).is_ok())
+    let whole = |at: usize| parse(&bytes[at..]).ok().map(|group| (at, group));
+    (from..bytes.len()).filter(|&at| near(at)).find_map(whole)
 }

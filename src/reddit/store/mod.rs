@@ -13,7 +13,7 @@
 //! **Opening** reads the newest snapshot and the entries after it. Only the very end of the log can be unfinished,
 //! because groups are written one after the other: a last group that is not whole was never acknowledged and is cut off.
 //! Anything else that cannot be read is damage. Then nothing is opened and the place is named: going on without what was
-//! acknowledged is not an engine's decision.
+//! acknowledged is not an engine's decision. A person may take it: [`Repair`] says what would be lost, and does it.
 //!
 //! **A full disk.** Room is reserved before an entry is accepted, so that a group that was begun can be written. Without
 //! room the entry is refused and nothing has changed; when there is room again it goes on. After any other error nobody
@@ -29,6 +29,7 @@ mod group;
 mod lock;
 mod log;
 mod recovery;
+mod repair;
 mod snapshot;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ mod tests;
 
 pub use log::Store;
 pub use recovery::{Contents, Reading, read};
+pub use repair::{Dropped, Repair};
 pub use snapshot::fingerprint;
 
 /// What an acknowledged entry survives.
@@ -63,7 +65,7 @@ pub enum OpenError {
         pid: String,
     },
     /// Something in the middle cannot be read.
-    #[error("{} is damaged at byte {offset}: {what}; nothing was changed. Restore the store from a copy", .file.display())]
+    #[error("{} is damaged at byte {offset}: {what}; nothing was changed. Restore the store from a copy, or see what `reddit-engine repair` can save of it", .file.display())]
     Damaged {
         /// Which file.
         file: PathBuf,

@@ -36,6 +36,13 @@ pub struct Contents {
     pub log_bytes: u64,
 }
 
+impl Contents {
+    /// A log that goes on with this entry.
+    pub(super) fn at(next: u64) -> Contents {
+        Contents { next, entries: 0, last: None, torn: 0, log_bytes: 0 }
+    }
+}
+
 /// One file of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
@@ -95,7 +102,18 @@ fn read_until(dir: &Path, end: u64, reading: &mut impl Reading) -> Result<Conten
     let base = files::list(dir, SNAPSHOT)?.into_iter().rfind(|&next| next <= end);
     let tables = base.map_or_else(|| Ok(Model::default()), |next| snapshot::read(dir, next))?;
     reading.begin(tables, base.unwrap_or(0));
-    let mut contents = Contents { next: base.unwrap_or(0), entries: 0, last: None, torn: 0, log_bytes: 0 };
+    let mut contents = Contents::at(base.unwrap_or(0));
+    read_on(dir, end, &mut contents, reading)?;
+    Ok(contents)
+}
+
+/// Reads the log from where `contents` stand, which are as far as it came when it fails.
+pub(super) fn read_on(
+    dir: &Path,
+    end: u64,
+    contents: &mut Contents,
+    reading: &mut impl Reading,
+) -> Result<(), OpenError> {
     let segments = files::list(dir, LOG)?;
     // Those before the snapshot are there only if its maker was interrupted while it tidied up.
     let needed: Vec<u64> =
@@ -105,9 +123,9 @@ fn read_until(dir: &Path, end: u64, reading: &mut impl Reading) -> Result<Conten
             return Err(missing(dir, contents.next));
         }
         let is_last = place + 1 == needed.len() && end == u64::MAX;
-        segment(dir, first, is_last, &mut contents, reading)?;
+        segment(dir, first, is_last, contents, reading)?;
     }
-    Ok(contents)
+    Ok(())
 }
 
 fn segment(

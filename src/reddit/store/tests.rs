@@ -188,6 +188,79 @@ fn a_damaged_snapshot_refuses() {
 }
 
 #[test]
+fn e03_a_repair_keeps_everything_before_the_damage_and_says_what_it_drops() {
+    let count = 5;
+    let dir = filled(count);
+    let whole = fs::read(log_of(&dir)).unwrap();
+    let places = places(count);
+    for at in (0..places[count as usize - 1]).step_by(7) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(log_of(&dir), &damaged).unwrap();
+        let kept = places.iter().filter(|&&place| place <= at).count().saturating_sub(1);
+        let from = if kept == 0 { 0 } else { places[kept] };
+        let repair = Repair::plan(dir.path()).unwrap();
+        assert_eq!(
+            (repair.kept(), repair.lost()),
+            (kept as u64, Some(u64::from(count) - kept as u64)),
+            "{at}"
+        );
+        let bytes = (whole.len() - from) as u64;
+        assert_eq!(repair.dropped(), [Dropped { file: log_of(&dir), from: from as u64, bytes }], "{at}");
+        assert_eq!(fs::read(log_of(&dir)).unwrap(), damaged, "nothing is changed yet");
+        let aside = repair.carry_out().unwrap();
+        drop(repair);
+        let moved = fs::read(aside.join(log_of(&dir).file_name().unwrap())).unwrap();
+        assert_eq!(moved, damaged[from..], "what was dropped is still there");
+        {
+            let (mut store, model, contents) = open(&dir).unwrap();
+            assert_eq!((model.users().count(), contents.torn), (kept, 0), "{at}");
+            store.append(&entry(100)).unwrap();
+            store.commit().unwrap();
+        }
+        assert_eq!(users(&dir), kept + 1, "it goes on from there");
+        assert!(Repair::plan(dir.path()).unwrap().damage().is_none());
+    }
+}
+
+#[test]
+fn a_repair_finds_nothing_to_do_in_a_whole_store_and_refuses_one_in_use() {
+    let dir = filled(3);
+    let mut bytes = fs::read(log_of(&dir)).unwrap();
+    bytes.truncate(bytes.len() - 1);
+    fs::write(log_of(&dir), &bytes).unwrap();
+    let repair = Repair::plan(dir.path()).unwrap();
+    assert!(repair.damage().is_none() && repair.dropped().is_empty(), "an unfinished end is no damage");
+    assert_eq!(repair.kept(), 2);
+    assert!(matches!(open(&dir), Err(OpenError::InUse { .. })), "no engine comes in between");
+    drop(repair);
+    let _engine = open(&dir).unwrap();
+    assert!(matches!(Repair::plan(dir.path()), Err(OpenError::InUse { .. })));
+}
+
+#[test]
+fn a_repair_goes_back_to_an_older_snapshot_and_drops_segments_behind_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = || files::list(dir.path(), files::LOG).unwrap();
+    let mut last = 1000;
+    rotated(&dir, 1, last);
+    while logs().len() < 4 {
+        rotated(&dir, last + 1, last + 20);
+        last += 20;
+    }
+    let (newest, logs) = (files::list(dir.path(), files::SNAPSHOT).unwrap()[0], logs());
+    // A newer one that cannot be read, and a segment that is gone.
+    fs::write(files::path(dir.path(), files::SNAPSHOT, newest + 1), "half of it").unwrap();
+    fs::remove_file(files::path(dir.path(), files::LOG, logs[1])).unwrap();
+    let repair = Repair::plan(dir.path()).unwrap();
+    assert_eq!((newest, repair.kept(), repair.lost()), (logs[0], logs[1], Some(u64::from(last) - logs[1])));
+    assert_eq!(repair.dropped().len(), 1 + logs.len() - 2);
+    repair.carry_out().unwrap();
+    drop(repair);
+    assert_eq!(users(&dir) as u64, logs[1]);
+}
+
+#[test]
 fn e06_the_second_on_a_store_is_refused_and_told_who_is_first() {
     let dir = filled(2);
     let held = open(&dir).unwrap();
