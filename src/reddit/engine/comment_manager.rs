@@ -28,7 +28,7 @@ impl Behaviour for CommentManager {
                 let author = desk.sessions.check(session)?;
                 return Ok(Step::Command(Command::DeleteComment { author, comment }));
             }
-            Request::Get { comment } => Reply::Comment(view::comment(desk.model(), comment)?.into()),
+            Request::Get { comment } => Reply::Comment(view::comment(desk.model(), comment)?),
             Request::Thread { post, root, sort, limit, levels } => {
                 let limit = view::within(limit, THREAD_DEFAULT, THREAD_MAX)?;
                 let levels = match levels {
