@@ -2,6 +2,7 @@
 
 use super::cards::Cards;
 use super::commit::Commit;
+use super::fronts::{Fronts, Touch};
 use super::sessions::Sessions;
 use super::view;
 use crate::reddit::model::{Command, Effect, Error, Model, OpId};
@@ -34,6 +35,7 @@ pub(super) struct Desk<'a> {
     /// Read by all, written by `user_registry` only.
     pub(super) sessions: &'a mut Sessions,
     pub(super) cards: &'a mut Cards,
+    pub(super) fronts: &'a mut Fronts,
     /// ms since 1970, the same for the whole turn.
     pub(super) now_ms: u64,
 }
@@ -47,7 +49,9 @@ impl Desk<'_> {
         match step {
             Step::Reply(reply) => Ok(reply),
             Step::Command(command) => {
+                let touch = Touch::of(&command);
                 let effect = self.commit.carry_out(op, command, self.now_ms)?;
+                self.fronts.touched(touch, self.commit.model());
                 self.confirm(effect)
             }
         }

@@ -29,6 +29,7 @@ use self::comment_manager::CommentManager;
 use self::commit::Commit;
 use self::dm_manager::DmManager;
 use self::feed_generator::FeedGenerator;
+use self::fronts::Fronts;
 use self::post_manager::PostManager;
 use self::sessions::Sessions;
 use self::subreddit_manager::SubredditManager;
@@ -44,6 +45,7 @@ mod comment_manager;
 mod commit;
 mod dm_manager;
 mod feed_generator;
+mod fronts;
 mod post_manager;
 mod service;
 mod sessions;
@@ -63,6 +65,7 @@ pub struct Engine<A> {
     commit: Commit,
     sessions: Sessions,
     cards: Cards,
+    fronts: Fronts,
     user_registry: Actor<UserRegistry, A>,
     subreddit_manager: Actor<SubredditManager, A>,
     post_manager: Actor<PostManager, A>,
@@ -91,6 +94,7 @@ impl<A> Engine<A> {
             commit: Commit::new(model, store),
             sessions: Sessions::new(),
             cards: Cards::new(),
+            fronts: Fronts::default(),
             user_registry: Actor::new(),
             subreddit_manager: Actor::new(),
             post_manager: Actor::new(),
@@ -148,6 +152,7 @@ impl<A> Engine<A> {
             commit: &mut self.commit,
             sessions: &mut self.sessions,
             cards: &mut self.cards,
+            fronts: &mut self.fronts,
             now_ms,
         };
         self.user_registry.empty(desk, &mut counted);

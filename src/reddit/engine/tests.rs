@@ -1,7 +1,7 @@
 //! The actors answering, without sockets.
 
 use super::*;
-use crate::reddit::model::{Field, Flaw};
+use crate::reddit::model::{self, Field, Flaw, Listing};
 use crate::reddit::protocol::{
     CommentId, CommentSort, Direction, Error, Folder, OpId, Page, PostId, PostView, Secret, Session, Sort,
     SubredditId, Tally, Token, UserId, Window, comment_manager, dm_manager, feed_generator, post_manager,
@@ -198,6 +198,74 @@ fn a_post_in_a_list_is_the_post_however_often_it_is_listed_and_whatever_became_o
     }
     let left = posts(ask(&mut engine, feed(ada, Page::FIRST)));
     assert_eq!(left.iter().map(|post| (post.id, &*post.body)).collect::<Vec<_>>(), [(PostId(2), "")]);
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % u64::from(end)) as u32
+    }
+}
+
+#[test]
+fn front_pages_are_what_the_model_says_whatever_happens_between_them() {
+    let mut engine = Engine::new();
+    let mut random = Random(1);
+    let users: Vec<Session> = (0..5).map(|number| register(&mut engine, &format!("user_{number}"))).collect();
+    for number in 0..4 {
+        ask(&mut engine, create(users[number], &format!("topic_{number}"))).unwrap();
+    }
+    let year = 365 * 24 * 60 * 60 * 1000;
+    for step in 0..2500 {
+        let session = users[random.below(5) as usize];
+        let subreddit = SubredditId(1 + random.below(4));
+        let some_post = PostId(1 + random.below(1 + engine.stats().posts as u32));
+        let direction = [Direction::Up, Direction::Down, Direction::None][random.below(3) as usize];
+        let request = match random.below(24) {
+            0..=11 => post(session, subreddit, &"words ".repeat(random.below(40) as usize)),
+            4..=5 => {
+                Request::PostManager(post_manager::Request::Vote { session, post: some_post, direction })
+            }
+            16 => {
+                let (post, body) = (some_post, "a comment".into());
+                let parent = None;
+                Request::CommentManager(comment_manager::Request::Create { session, post, parent, body })
+            }
+            17..=19 => Request::SubredditManager(subreddit_manager::Request::Join { session, subreddit }),
+            20 => Request::SubredditManager(subreddit_manager::Request::Leave { session, subreddit }),
+            21 => {
+                let (original, title) = (some_post, None);
+                Request::PostManager(post_manager::Request::Repost { session, subreddit, original, title })
+            }
+            22 => Request::PostManager(post_manager::Request::Delete { session, post: some_post }),
+            _ => Request::CommentManager(comment_manager::Request::Delete { session, comment: CommentId(1) }),
+        };
+        // In the end the first ones are too old to be hot.
+        let now_ms = NOW + if step < 2400 { step } else { 3 * year };
+        engine.turn([(0, request.into())], now_ms, |_, _| ());
+        let session = users[random.below(5) as usize];
+        let limit = 1 + random.below(100) as u16;
+        let (sort, window, page) = (Sort::Hot, Window::All, Page { after: None, limit: Some(limit) });
+        let get = Request::FeedGenerator(feed_generator::Request::Get { session, sort, window, page });
+        let mut shown = Vec::new();
+        engine.turn([(0, get.into())], now_ms, |_, answer| shown = posts(answer.clone()));
+        let listing = Listing { sort, window, after: None, limit: limit.into(), now_ms };
+        let model = engine.commit.model();
+        let expected = model::feed(model, session.user, listing).unwrap();
+        assert_eq!(shown.iter().map(|post| post.id).collect::<Vec<_>>(), expected, "step {step}");
+        for post in shown {
+            let whole = view::post(model, post.id).unwrap();
+            let same = PostView { body: post.body.clone(), cut: post.cut, ..whole.clone() };
+            assert!(post == same && whole.body.starts_with(&*post.body), "step {step}: {post:?}");
+            assert_eq!(post.cut, post.body != whole.body, "step {step}");
+        }
+    }
+    assert!(engine.stats().posts > 800, "more than are looked at");
 }
 
 #[test]

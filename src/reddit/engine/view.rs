@@ -2,20 +2,20 @@
 
 use super::cards::{self, Cards};
 use crate::reddit::model::{
-    CommentId, Error, Field, Flaw, LISTING_DEFAULT, LISTING_MAX, MessageId, Model, PostId, SubredditId,
+    CommentId, Error, Field, Flaw, LISTING_DEFAULT, LISTING_MAX, MessageId, Model, Post, PostId, SubredditId,
     UserId,
 };
 use crate::reddit::protocol::comment_manager::CommentView;
 use crate::reddit::protocol::dm_manager::MessageView;
 use crate::reddit::protocol::subreddit_manager::SubredditView;
 use crate::reddit::protocol::user_registry::UserView;
-use crate::reddit::protocol::{Packed, PostView};
+use crate::reddit::protocol::{Packed, PostView, packed};
 
 /// Bytes of a list whose texts are shown whole, so that a hundred long ones still fit into a frame.
 const LIST_BYTES: usize = 256 << 10;
 
 /// Room for an entry of a list; most are shorter.
-const ENTRY_BYTES: usize = 400;
+pub(super) const ENTRY_BYTES: usize = 400;
 
 /// How many entries of a listing are wanted.
 pub(super) fn limit(asked: Option<u16>) -> Result<usize, Error> {
@@ -85,10 +85,22 @@ pub(super) fn posts(
     let mut packed = Packed::with_room(ids.size_hint().0.max(1) * ENTRY_BYTES);
     for id in ids {
         let post = model.posts().get(id)?;
-        let changing = (post.tally(), post.comments, post.deleted);
-        packed.push_behind(cards.of_post(model, id, post)?, &changing);
+        packed.push_with(|bytes| append_post(bytes, model, cards, id, post))?;
     }
     Ok(packed)
+}
+
+/// Encodes a [`PostView`] with the beginning of its text.
+pub(super) fn append_post(
+    bytes: &mut Vec<u8>,
+    model: &Model,
+    cards: &mut Cards,
+    id: PostId,
+    post: &Post,
+) -> Result<(), Error> {
+    bytes.extend_from_slice(cards.of_post(model, id, post)?);
+    packed::append(bytes, &(post.tally(), post.comments, post.deleted));
+    Ok(())
 }
 
 pub(super) fn comment(model: &Model, id: CommentId) -> Result<CommentView, Error> {
@@ -133,9 +145,11 @@ pub(super) fn comments(
 ) -> Result<Packed<CommentView>, Error> {
     fitting(ids.into_iter(), |packed, id| {
         let comment = model.comments().get(id)?;
-        let changing = (comment.tally(), comment.below, comment.deleted);
-        packed.push_behind(cards.of_comment(model, id, comment)?, &changing);
-        Ok(())
+        packed.push_with(|bytes| {
+            bytes.extend_from_slice(cards.of_comment(model, id, comment)?);
+            packed::append(bytes, &(comment.tally(), comment.below, comment.deleted));
+            Ok(())
+        })
     })
 }
 

@@ -9,17 +9,17 @@ use super::rank::{Rank, Sort, Window};
 use super::{Model, SubredditId};
 
 /// Hot posts of one subreddit that can enter a feed (`normalized_hot.py`).
-pub(super) const PER_SUBREDDIT: usize = 150;
+pub const HOT_POSTS: usize = 150;
 
 /// Posts of one feed, over all its pages.
 pub(super) const LONGEST: usize = 1000;
 
 /// Hot posts older than this are not shown: `HOT_PAGE_AGE`, 1000 days.
-pub(super) const HOT_AGE_MS: u64 = 1000 * 24 * 60 * 60 * 1000;
+pub const HOT_AGE_MS: u64 = 1000 * 24 * 60 * 60 * 1000;
 
 /// Where a post stands in the merged feed. For hot the first part is the rank relative to the hottest post of its
 /// subreddit; ties go to the hotter, then to the newer post.
-type Place = (Rank, Rank, PostId);
+pub type Place = (Rank, Rank, PostId);
 
 /// Which part of a list of posts is wanted, at which present time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn source(
     oldest_ms: u64,
 ) -> impl Iterator<Item = Place> + '_ {
     let taken = match sort {
-        Sort::Hot => PER_SUBREDDIT,
+        Sort::Hot => HOT_POSTS,
         Sort::New | Sort::Top | Sort::Controversial => LONGEST,
     };
     // Hot looks at the hottest first and forgets the old among them; the other windows are narrow, and their posts are

@@ -35,7 +35,7 @@ mod tests;
 pub use comment::{Comment, Comments};
 pub use decide::{Command, Decision};
 pub use error::{Error, Field, Flaw, Thing};
-pub use feed::{Listing, feed};
+pub use feed::{HOT_AGE_MS, HOT_POSTS, Listing, Place, feed};
 pub use id::{CommentId, MessageId, PostId, SubredditId, UserId};
 pub use limits::{LEVELS_DEFAULT, LISTING_DEFAULT, LISTING_MAX, THREAD_DEFAULT, THREAD_MAX};
 pub use message::{Folder, Message, Messages};

@@ -52,14 +52,24 @@ impl<V> Packed<V> {
 
     /// Adds one: `view` is encoded as a `V` is.
     pub(in crate::reddit) fn push(&mut self, view: &impl Serialize) {
-        self.push_behind(&[], view);
+        append(&mut self.bytes, view);
+        self.count += 1;
     }
 
-    /// Adds one whose first fields are encoded already and whose others are `rest`.
-    pub(in crate::reddit) fn push_behind(&mut self, first: &[u8], rest: &impl Serialize) {
-        self.bytes.extend_from_slice(first);
-        append(&mut self.bytes, rest);
+    /// Adds one that is encoded already.
+    pub(in crate::reddit) fn push_encoded(&mut self, view: &[u8]) {
+        self.bytes.extend_from_slice(view);
         self.count += 1;
+    }
+
+    /// Adds one that `write` encodes behind what is there.
+    pub(in crate::reddit) fn push_with<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        write(&mut self.bytes)?;
+        self.count += 1;
+        Ok(())
     }
 
     /// Takes the last one out again; they had `size` bytes without it.

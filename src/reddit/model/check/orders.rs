@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::super::comment::Siblings;
-use super::super::feed::{HOT_AGE_MS, LONGEST, PER_SUBREDDIT};
+use super::super::feed::{HOT_AGE_MS, HOT_POSTS, LONGEST};
 use super::super::{
     CommentId, CommentSort, Listing, Model, PostId, Rank, Sort, SubredditId, UserId, Window, feed,
 };
@@ -109,7 +109,7 @@ fn by_brute_force(
     for order in joined.iter().filter_map(|id| orders.get(id)).map(|orders| &orders[sort as usize]) {
         let hottest = order.first().map(|&(rank, _)| rank);
         let oldest_ms = if sort == Sort::Hot { model.last_ms.saturating_sub(HOT_AGE_MS) } else { 0 };
-        let taken = if sort == Sort::Hot { PER_SUBREDDIT } else { LONGEST };
+        let taken = if sort == Sort::Hot { HOT_POSTS } else { LONGEST };
         for &(rank, id) in order.iter().take(taken) {
             let young = model.posts.get(id).is_ok_and(|post| post.created_ms >= oldest_ms);
             let relative =
