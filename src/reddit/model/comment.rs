@@ -1,7 +1,7 @@
 //! Comments: trees below posts, the best first at every level.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, btree_set};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -89,28 +89,23 @@ impl Comments {
     }
 
     /// The answers to a comment, or to the post where there is none, in the given order.
-    pub(super) fn answers(
-        &self,
-        post: PostId,
-        to: Option<CommentId>,
-        sort: CommentSort,
-    ) -> Box<dyn Iterator<Item = (Rank, CommentId)> + '_> {
+    pub(super) fn answers(&self, post: PostId, to: Option<CommentId>, sort: CommentSort) -> Answers<'_> {
         const NONE: &Siblings = &Siblings::new();
         let siblings = match to {
             Some(comment) => comment.index().and_then(|index| self.replies.get(index)),
             None => post.index().and_then(|index| self.first.get(index)),
         };
-        let best = siblings.unwrap_or(NONE).iter().rev().copied();
+        let best = siblings.unwrap_or(NONE).iter();
         match sort {
-            CommentSort::Best => Box::new(best),
+            CommentSort::Best => Answers::Best(best),
             CommentSort::Top | CommentSort::New | CommentSort::Controversial | CommentSort::Old => {
-                let place = |(_, id): (Rank, CommentId)| {
+                let place = |&(_, id): &(Rank, CommentId)| {
                     let rank = self.get(id).map_or(Rank(0), |comment| comment.rank(sort));
                     (rank, id)
                 };
                 let mut sorted: Vec<_> = best.map(place).collect();
                 sorted.sort_unstable_by_key(|&place| Reverse(order(sort, place)));
-                Box::new(sorted.into_iter())
+                Answers::Sorted(sorted.into_iter())
             }
         }
     }
@@ -192,6 +187,23 @@ impl Comments {
         let comment = entry(&mut self.list, id);
         comment.deleted = true;
         comment.body = Text::default();
+    }
+}
+
+/// Siblings in one order.
+pub(super) enum Answers<'a> {
+    Best(btree_set::Iter<'a, (Rank, CommentId)>),
+    Sorted(std::vec::IntoIter<(Rank, CommentId)>),
+}
+
+impl Iterator for Answers<'_> {
+    type Item = (Rank, CommentId);
+
+    fn next(&mut self) -> Option<(Rank, CommentId)> {
+        match self {
+            Answers::Best(siblings) => siblings.next_back().copied(),
+            Answers::Sorted(siblings) => siblings.next(),
+        }
     }
 }
 

@@ -21,9 +21,51 @@ pub struct Part {
     pub levels: u8,
 }
 
+/// A comment that is shown, and its place in the tree: which is the first and the last of its shown answers, and which
+/// comes after it among its siblings.
 struct Shown {
     id: CommentId,
-    answers: Vec<usize>,
+    first: Option<usize>,
+    last: Option<usize>,
+    next: Option<usize>,
+}
+
+/// The shown comments as they are chosen.
+#[derive(Default)]
+struct Tree {
+    shown: Vec<Shown>,
+    first: Option<usize>,
+    last: Option<usize>,
+}
+
+impl Tree {
+    /// Adds one behind the answers that its parent has so far, and returns its slot.
+    fn add(&mut self, id: CommentId, parent: Option<usize>) -> usize {
+        let slot = self.shown.len();
+        let (first, last) = match parent {
+            Some(parent) => (&mut self.shown[parent].first, &mut self.shown[parent].last),
+            None => (&mut self.first, &mut self.last),
+        };
+        first.get_or_insert(slot);
+        if let Some(before) = last.replace(slot) {
+            self.shown[before].next = Some(slot);
+        }
+        self.shown.push(Shown { id, first: None, last: None, next: None });
+        slot
+    }
+
+    /// Parents before their answers.
+    fn ordered(&self) -> Vec<CommentId> {
+        let mut ordered = Vec::with_capacity(self.shown.len());
+        let mut stack: Vec<usize> = self.first.into_iter().collect();
+        while let Some(slot) = stack.pop() {
+            let Shown { id, first, next, .. } = self.shown[slot];
+            ordered.push(id);
+            stack.extend(next);
+            stack.extend(first);
+        }
+        ordered
+    }
 }
 
 /// Up to `limit` comments below `post`, parents before their answers. As on Reddit, those are shown that rank highest
@@ -35,8 +77,7 @@ struct Shown {
 pub fn thread(model: &Model, post: PostId, part: Part) -> Result<Vec<CommentId>, Error> {
     model.posts().get(post)?;
     let comments = model.comments();
-    let mut shown: Vec<Shown> = Vec::new();
-    let mut top = Vec::new();
+    let mut tree = Tree::default();
     // For each level that was opened: its siblings still to come, whose answer they are, and how deep.
     let mut levels = Vec::new();
     match part.root {
@@ -45,10 +86,9 @@ pub fn thread(model: &Model, post: PostId, part: Part) -> Result<Vec<CommentId>,
             if comments.get(root)?.post != post {
                 return Err(Error::ParentMismatch);
             }
-            shown.push(Shown { id: root, answers: Vec::new() });
-            top.push(0);
+            let slot = tree.add(root, None);
             if part.levels > 1 {
-                levels.push((comments.answers(post, Some(root), part.sort), Some(0), 2));
+                levels.push((comments.answers(post, Some(root), part.sort), Some(slot), 2));
             }
         }
     }
@@ -59,29 +99,18 @@ pub fn thread(model: &Model, post: PostId, part: Part) -> Result<Vec<CommentId>,
             heads.extend(levels[open].0.next().map(|place| (order(part.sort, place), place.1, open)));
             open += 1;
         }
-        if shown.len() >= part.limit {
+        if tree.shown.len() >= part.limit {
             break;
         }
         let Some((_, id, level)) = heads.pop() else { break };
         heads.extend(levels[level].0.next().map(|place| (order(part.sort, place), place.1, level)));
         let (parent, depth) = (levels[level].1, levels[level].2);
-        let slot = shown.len();
-        shown.push(Shown { id, answers: Vec::new() });
-        match parent {
-            Some(parent) => shown[parent].answers.push(slot),
-            None => top.push(slot),
-        }
+        let slot = tree.add(id, parent);
         if depth < part.levels && comments.get(id)?.below > 0 {
             levels.push((comments.answers(post, Some(id), part.sort), Some(slot), depth + 1));
         }
     }
-    let mut ordered = Vec::with_capacity(shown.len());
-    let mut stack: Vec<usize> = top.into_iter().rev().collect();
-    while let Some(slot) = stack.pop() {
-        ordered.push(shown[slot].id);
-        stack.extend(shown[slot].answers.iter().rev());
-    }
-    Ok(ordered)
+    Ok(tree.ordered())
 }
 
 impl Model {
