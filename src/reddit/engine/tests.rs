@@ -217,8 +217,8 @@ fn front_pages_are_what_the_model_says_whatever_happens_between_them() {
     let mut engine = Engine::new();
     let mut random = Random(1);
     let users: Vec<Session> = (0..5).map(|number| register(&mut engine, &format!("user_{number}"))).collect();
-    for number in 0..4 {
-        ask(&mut engine, create(users[number], &format!("topic_{number}"))).unwrap();
+    for (number, &founder) in users.iter().take(4).enumerate() {
+        ask(&mut engine, create(founder, &format!("topic_{number}"))).unwrap();
     }
     let year = 365 * 24 * 60 * 60 * 1000;
     for step in 0..2500 {
@@ -228,7 +228,7 @@ fn front_pages_are_what_the_model_says_whatever_happens_between_them() {
         let direction = [Direction::Up, Direction::Down, Direction::None][random.below(3) as usize];
         let request = match random.below(24) {
             0..=11 => post(session, subreddit, &"words ".repeat(random.below(40) as usize)),
-            4..=5 => {
+            12..=15 => {
                 Request::PostManager(post_manager::Request::Vote { session, post: some_post, direction })
             }
             16 => {

@@ -21,12 +21,17 @@ pub struct Part {
     pub levels: u8,
 }
 
-/// A comment that is shown, and its place in the tree: which is the first and the last of its shown answers, and which
-/// comes after it among its siblings.
-struct Shown {
-    id: CommentId,
+/// The first and the last of siblings that are shown.
+#[derive(Clone, Copy, Default)]
+struct Row {
     first: Option<usize>,
     last: Option<usize>,
+}
+
+/// A comment that is shown, with its answers and the one that comes after it among its siblings.
+struct Shown {
+    id: CommentId,
+    answers: Row,
     next: Option<usize>,
 }
 
@@ -34,35 +39,34 @@ struct Shown {
 #[derive(Default)]
 struct Tree {
     shown: Vec<Shown>,
-    first: Option<usize>,
-    last: Option<usize>,
+    top: Row,
 }
 
 impl Tree {
     /// Adds one behind the answers that its parent has so far, and returns its slot.
     fn add(&mut self, id: CommentId, parent: Option<usize>) -> usize {
         let slot = self.shown.len();
-        let (first, last) = match parent {
-            Some(parent) => (&mut self.shown[parent].first, &mut self.shown[parent].last),
-            None => (&mut self.first, &mut self.last),
+        self.shown.push(Shown { id, answers: Row::default(), next: None });
+        let row = match parent {
+            Some(parent) => &mut self.shown[parent].answers,
+            None => &mut self.top,
         };
-        first.get_or_insert(slot);
-        if let Some(before) = last.replace(slot) {
+        row.first.get_or_insert(slot);
+        if let Some(before) = row.last.replace(slot) {
             self.shown[before].next = Some(slot);
         }
-        self.shown.push(Shown { id, first: None, last: None, next: None });
         slot
     }
 
     /// Parents before their answers.
     fn ordered(&self) -> Vec<CommentId> {
         let mut ordered = Vec::with_capacity(self.shown.len());
-        let mut stack: Vec<usize> = self.first.into_iter().collect();
+        let mut stack: Vec<usize> = self.top.first.into_iter().collect();
         while let Some(slot) = stack.pop() {
-            let Shown { id, first, next, .. } = self.shown[slot];
+            let Shown { id, answers, next } = self.shown[slot];
             ordered.push(id);
             stack.extend(next);
-            stack.extend(first);
+            stack.extend(answers.first);
         }
         ordered
     }
