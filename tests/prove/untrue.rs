@@ -117,6 +117,7 @@ fn a_client_that_lives_in_the_engines_process_has_no_connection_to_it() {
 [[child]]
 name = "engine"
 command = ["reddit-one-process", "--clients", "1", "--users", "50"]
+env = { TMPDIR = "${RUN_DIR}" }
 
 [[child]]
 name = "client"
