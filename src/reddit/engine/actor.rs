@@ -51,7 +51,7 @@ impl Desk<'_> {
             Step::Command(command) => {
                 let touch = Touch::of(&command);
                 let effect = self.commit.carry_out(op, command, self.now_ms)?;
-                self.fronts.touched(touch, self.commit.model());
+                self.fronts.touched(touch, effect, self.commit.model(), self.cards)?;
                 self.confirm(effect)
             }
         }

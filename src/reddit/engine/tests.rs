@@ -226,24 +226,23 @@ fn front_pages_are_what_the_model_says_whatever_happens_between_them() {
         let subreddit = SubredditId(1 + random.below(4));
         let some_post = PostId(1 + random.below(1 + engine.stats().posts as u32));
         let direction = [Direction::Up, Direction::Down, Direction::None][random.below(3) as usize];
-        let request = match random.below(24) {
-            0..=11 => post(session, subreddit, &"words ".repeat(random.below(40) as usize)),
-            12..=15 => {
+        let request = match random.below(96) {
+            0..=47 => post(session, subreddit, &"words ".repeat(random.below(40) as usize)),
+            48..=68 => {
                 Request::PostManager(post_manager::Request::Vote { session, post: some_post, direction })
             }
-            16 => {
+            69..=76 => {
                 let (post, body) = (some_post, "a comment".into());
                 let parent = None;
                 Request::CommentManager(comment_manager::Request::Create { session, post, parent, body })
             }
-            17..=19 => Request::SubredditManager(subreddit_manager::Request::Join { session, subreddit }),
-            20 => Request::SubredditManager(subreddit_manager::Request::Leave { session, subreddit }),
-            21 => {
+            77..=86 => Request::SubredditManager(subreddit_manager::Request::Join { session, subreddit }),
+            87..=90 => Request::SubredditManager(subreddit_manager::Request::Leave { session, subreddit }),
+            91..=94 => {
                 let (original, title) = (some_post, None);
                 Request::PostManager(post_manager::Request::Repost { session, subreddit, original, title })
             }
-            22 => Request::PostManager(post_manager::Request::Delete { session, post: some_post }),
-            _ => Request::CommentManager(comment_manager::Request::Delete { session, comment: CommentId(1) }),
+            _ => Request::PostManager(post_manager::Request::Delete { session, post: some_post }),
         };
         // In the end the first ones are too old to be hot.
         let now_ms = NOW + if step < 2400 { step } else { 3 * year };
