@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use nix::errno::Errno;
@@ -39,6 +40,8 @@ pub struct Store {
     /// Bytes of segments since the newest snapshot, the present one not included.
     uncovered: u64,
     snapshots: Option<JoinHandle<()>>,
+    /// What became of segments that were given up to the disk in the background.
+    lost: Arc<OnceLock<io::Error>>,
     syncs: u64,
     groups: u64,
     _lock: Lock,
@@ -63,8 +66,8 @@ impl Store {
         let mut model = Model::default();
         let contents = recovery::read(dir, &mut model)?;
         let (file, written) = match contents.last {
-            Some(segment) => reopen(dir, segment),
-            None => begin(dir, contents.next),
+            Some(segment) => reopen(dir, segment, durability),
+            None => begin(dir, contents.next, durability),
         }
         .map_err(OpenError::io("write to", dir))?;
         let store = Store {
@@ -78,6 +81,7 @@ impl Store {
             group: Group::default(),
             uncovered: contents.log_bytes.saturating_sub(written),
             snapshots: None,
+            lost: Arc::default(),
             syncs: 0,
             groups: 0,
             _lock: lock,
@@ -136,6 +140,9 @@ impl Store {
         if self.group.is_empty() {
             return Ok(());
         }
+        if let Some(error) = self.lost.get() {
+            return Err(io::Error::new(error.kind(), error.to_string()));
+        }
         let (bytes, count) = self.group.finish(self.next);
         self.file.write_all_at(bytes, self.written)?;
         self.written += bytes.len() as u64;
@@ -151,22 +158,33 @@ impl Store {
         Ok(())
     }
 
-    /// Goes on in a new segment, and has the old ones summed up when that is worth it.
+    /// Goes on in a new segment, and has the old ones summed up when that is worth it. All that takes the disk its time
+    /// happens in a thread: the engine's next turn is not to wait for it.
     fn rotate(&mut self) -> io::Result<()> {
-        // A snapshot is made of it, so it must be whole even if the power fails then.
-        self.file.sync_data()?;
         self.uncovered += self.written;
-        (self.file, self.written) = begin(&self.dir, self.next)?;
-        self.reserved = self.written;
+        let (file, written) = begin(&self.dir, self.next, self.durability)?;
+        let old = std::mem::replace(&mut self.file, file);
+        (self.written, self.reserved) = (written, written);
         let idle = self.snapshots.as_ref().is_none_or(JoinHandle::is_finished);
-        if idle && self.uncovered >= self.worth() {
+        let due = idle && self.uncovered >= self.worth();
+        let (dir, next, lost) = (self.dir.clone(), self.next, Arc::clone(&self.lost));
+        let work = move || {
+            // What is followed by another segment is whole, even if the power fails.
+            if let Err(error) = old.sync_data().and_then(|()| files::sync_dir(&dir)) {
+                let _ = lost.set(error);
+                return;
+            }
+            if due {
+                match snapshot::compact(&dir, next) {
+                    Ok(()) => tracing::info!("snapshot of everything before entry {next}"),
+                    Err(error) => tracing::error!("no snapshot, the log stays as it is: {error}"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work)?;
+        if due {
             self.uncovered = 0;
-            let (dir, next) = (self.dir.clone(), self.next);
-            let work = move || match snapshot::compact(&dir, next) {
-                Ok(()) => tracing::info!("snapshot of everything before entry {next}"),
-                Err(error) => tracing::error!("no snapshot, the log stays as it is: {error}"),
-            };
-            self.snapshots = Some(std::thread::Builder::new().name("snapshot".to_owned()).spawn(work)?);
+            self.snapshots = Some(thread);
         }
         Ok(())
     }
@@ -205,20 +223,22 @@ impl Store {
     }
 }
 
-/// A new segment, durable before anything is in it.
-fn begin(dir: &Path, first: u64) -> io::Result<(File, u64)> {
+/// A new segment. One whose entries are to be on the disk is there itself before anything is in it.
+fn begin(dir: &Path, first: u64, durability: Durability) -> io::Result<(File, u64)> {
     let path = files::path(dir, LOG, first);
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all_at(&recovery::header(first), 0)?;
-    file.sync_data()?;
-    files::sync_dir(dir)?;
+    if durability == Durability::Power {
+        file.sync_data()?;
+        files::sync_dir(dir)?;
+    }
     Ok((file, HEADER as u64))
 }
 
 /// The last segment, without what was not finished at its end.
-fn reopen(dir: &Path, segment: Segment) -> io::Result<(File, u64)> {
+fn reopen(dir: &Path, segment: Segment, durability: Durability) -> io::Result<(File, u64)> {
     if segment.length == 0 {
-        return begin(dir, segment.first);
+        return begin(dir, segment.first, durability);
     }
     let file = File::options().write(true).open(files::path(dir, LOG, segment.first))?;
     if file.metadata()?.len() > segment.length {
