@@ -17,6 +17,10 @@ use tracing_subscriber::EnvFilter;
 /// socket.
 ///
 /// Without a verb it serves. It stays in the foreground until SIGTERM or SIGINT, then finishes what it is doing and ends.
+/// The tables are millions of small things, all made and looked at by one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "reddit-engine", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Options {
