@@ -25,7 +25,7 @@ fn ask(engine: &mut Engine<usize>, request: Request) -> Answer {
 
 fn registration(name: &str, secret: u8) -> Request {
     let secret = Secret([secret; 16]);
-    Request::UserRegistry(user_registry::Request::Register { name: name.into(), secret })
+    Request::UserRegistry(user_registry::Request::Register { name: name.into(), secret, key: None })
 }
 
 fn logged_in(answer: Answer) -> Session {
@@ -46,7 +46,7 @@ fn create(session: Session, name: &str) -> Request {
 
 fn post(session: Session, subreddit: SubredditId, body: &str) -> Request {
     let (title, body) = ("title".into(), body.into());
-    Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+    Request::PostManager(post_manager::Request::Create { session, subreddit, title, body, signature: None })
 }
 
 fn feed(session: Session, page: Page<PostId>) -> Request {

@@ -199,7 +199,13 @@ impl Desk {
         let subreddit = self.subreddit(subreddit)?;
         let reply = self.contact.act(|session| {
             let (title, body) = (title.into(), body.into());
-            Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+            Request::PostManager(post_manager::Request::Create {
+                session,
+                subreddit,
+                title,
+                body,
+                signature: None,
+            })
         });
         posted(reply?)
     }

@@ -96,7 +96,7 @@ impl Contact {
         let operation = self.operation();
         let session = self.persist(|contact| {
             let Person { name, secret } = person.clone();
-            let register = user_registry::Request::Register { name, secret };
+            let register = user_registry::Request::Register { name, secret, key: None };
             contact.ask(&Request::UserRegistry(register).once(operation)).and_then(logged_in)
         })?;
         self.speak_for(person);

@@ -229,6 +229,7 @@ mod tests {
             tally: Tally { ups: 3, downs: 1 },
             comments: 1,
             origin: None,
+            signature: None,
             deleted: false,
         }
     }

@@ -15,7 +15,7 @@ use super::files::{self, SNAPSHOT, UNFINISHED};
 use super::{OpenError, recovery};
 use crate::reddit::model::Model;
 
-const MAGIC: &[u8; 8] = b"RDTSNAP\x01";
+const MAGIC: &[u8; 8] = b"RDTSNAP\x02";
 const HEADER: usize = 16;
 
 /// Writes and sums up.

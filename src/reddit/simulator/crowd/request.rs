@@ -21,7 +21,7 @@ impl Crowd {
         let user = &self.users.borrow()[index];
         if matches!(action, Action::Register) {
             let (name, secret) = (user.name.clone(), user.secret);
-            return Some(Request::UserRegistry(user_registry::Request::Register { name, secret }));
+            return Some(Request::UserRegistry(user_registry::Request::Register { name, secret, key: None }));
         }
         let session = user.session?;
         Some(match action.clone() {
@@ -57,7 +57,13 @@ impl Crowd {
             }
             Action::Post { rank, title, body } => {
                 let subreddit = self.subreddit(rank)?;
-                Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+                Request::PostManager(post_manager::Request::Create {
+                    session,
+                    subreddit,
+                    title,
+                    body,
+                    signature: None,
+                })
             }
             Action::Repost { rank, original, title } => {
                 let subreddit = self.subreddit(rank)?;
