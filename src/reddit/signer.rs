@@ -15,7 +15,7 @@ pub struct Signer {
 }
 
 enum Pair {
-    P256(EcdsaKeyPair),
+    P256(Box<EcdsaKeyPair>),
     Rsa(Box<RsaKeyPair>),
 }
 
@@ -48,7 +48,7 @@ impl Signer {
     pub fn from_pkcs8(document: &[u8]) -> Result<Signer, BadKey> {
         let random = SystemRandom::new();
         let pair = match EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document, &random) {
-            Ok(pair) => Pair::P256(pair),
+            Ok(pair) => Pair::P256(Box::new(pair)),
             Err(_) => Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(document).map_err(|_| BadKey::Kind)?)),
         };
         let signer = Signer { pair, random };
@@ -70,7 +70,7 @@ impl Signer {
             point.as_bytes(),
             &random,
         );
-        Ok(Signer { pair: Pair::P256(pair.map_err(|_| BadKey::Kind)?), random })
+        Ok(Signer { pair: Pair::P256(Box::new(pair.map_err(|_| BadKey::Kind)?)), random })
     }
 
     /// What others verify with.

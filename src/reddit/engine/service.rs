@@ -72,15 +72,15 @@ pub async fn serve(
                 engine.refuse(from, Error::BadSignature, |to, answer| mailbox.reply(to, answer));
             }
         }
+        // What is signed is set aside: it comes to a later turn, verified, or to none.
         let mut claims = Vec::new();
-        let mut is_claimed = |request: &mut Request<Envelope>| match engine.claim(&request.body.request) {
-            Some(claim) => {
-                claims.push(claim);
-                true
-            }
-            None => false,
+        let is_signed = |request: &mut Request<Envelope>| {
+            let claim = engine.claim(&request.body.request);
+            let is_signed = claim.is_some();
+            claims.extend(claim);
+            is_signed
         };
-        let signed: Vec<_> = arrived.extract_if(.., &mut is_claimed).collect();
+        let signed: Vec<_> = arrived.extract_if(.., is_signed).collect();
         for (Request { from, body }, claim) in signed.into_iter().zip(claims) {
             let (from, error) = match claim {
                 Ok(claim) => match verifier.put(claim, (from, body)) {
