@@ -341,10 +341,10 @@ fn b3_what_simulated_users_sign_is_verified_by_everybody_who_reads_it() {
         ["signed", "verified", "cut", "bad"].map(|what| number(&signatures[what]))
     };
     for _ in 0..2 {
-        let [signed, verified, _, bad] = run("client@1", &["--signed", "0.5", "--actions", "1500"]);
+        let [signed, verified, _, bad] = run("client@1", &["--signed", "0.5", "--actions", "400"]);
         assert!(signed > 0 && verified > 0 && bad == 0, "{signed} {verified} {bad}");
     }
-    let [signed, verified, _, bad] = run("client@2", &["--actions", "500"]);
+    let [signed, verified, _, bad] = run("client@2", &["--actions", "200"]);
     assert!(signed == 0 && verified > 0 && bad == 0, "{signed} {verified} {bad}");
     place.account(engine, &["client@1", "client@2"]);
 }
