@@ -32,7 +32,7 @@ fn keeper(place: &Place, store: &Path) -> Process {
 }
 
 async fn log_in(engine: &Remote, name: &str) -> Session {
-    let register = user_registry::Request::Register { name: name.into(), secret: Secret([9; 16]) };
+    let register = user_registry::Request::Register { name: name.into(), secret: Secret([9; 16]), key: None };
     match engine.call(&Request::UserRegistry(register).into(), BOUND).await.unwrap() {
         Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) => session,
         other => panic!("{other:?}"),
@@ -71,7 +71,7 @@ fn i16_i17_i18_hold_for_an_engine_while_it_serves_a_crowd() {
         let checked = check(&place, &store, &["--engine", "engine", "--json"]);
         assert!(checked.status.success(), "{}", text(&checked));
         let told: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
-        assert_eq!(told["checked"].as_array().unwrap().len(), 18, "{told}");
+        assert_eq!(told["checked"].as_array().unwrap().len(), 19, "{told}");
         let position = |at: &serde_json::Value| at["position"].as_u64().unwrap();
         assert!(position(&told) >= position(&told["engine"]), "{told}");
         assert_eq!(told["engine"]["sessions"], told["engine"]["online"], "{told}");
@@ -84,10 +84,10 @@ fn a_check_says_at_which_invariants_it_looked() {
     let store = place.dir.path().join("store");
     let mut engine = keeper(&place, &store);
     let said = text(&check(&place, &store, &[]));
-    assert!(said.contains("checked I1 I2 I3") && said.contains("I15 I16\n"), "{said}");
+    assert!(said.contains("checked I1 I2 I3") && said.contains("I15 I16 I19\n"), "{said}");
     assert!(said.ends_with("not checked I17 I18: ask a running engine with --engine\n"), "{said}");
     let said = text(&check(&place, &store, &["--engine", "engine"]));
-    assert!(said.ends_with("I16 I17 I18\n") && !said.contains("not checked"), "{said}");
+    assert!(said.ends_with("I16 I17 I18 I19\n") && !said.contains("not checked"), "{said}");
     engine.signal(Signal::SIGTERM);
     engine.wait();
     let asked = check(&place, &store, &["--engine", "engine"]);
@@ -161,7 +161,13 @@ fn i17_what_clients_were_answered_and_lost_is_what_the_engine_served() {
         engine.call(&Request::SubredditManager(create.clone()).into(), BOUND).await.unwrap().unwrap();
         let again = engine.call(&Request::SubredditManager(create).into(), BOUND).await.unwrap();
         assert_eq!(again, Err(Error::NameTaken), "a refusal is an answer");
-        let post = post_manager::Request::Create { session, subreddit, title: "t".into(), body: "".into() };
+        let post = post_manager::Request::Create {
+            session,
+            subreddit,
+            title: "t".into(),
+            body: "".into(),
+            signature: None,
+        };
         engine.call(&Request::PostManager(post).into(), BOUND).await.unwrap().unwrap();
         let founder = Counted { answered: 4, lost: 0 };
 

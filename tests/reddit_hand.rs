@@ -118,6 +118,42 @@ fn two_people_at_two_terminals_see_each_other_s_posts_and_messages() {
 }
 
 #[test]
+fn b1_b2_b3_what_one_signs_at_one_terminal_is_verified_at_another() {
+    let place = place();
+    let _engine = place.named_engine(&[]);
+    let mut ada = Person::sits_down(&place, &[]);
+    ada.sees("nobody@engine> ");
+    ada.types("register ada --key");
+    ada.sees("you are ada");
+    ada.types("create rust");
+    ada.sees("r/rust is open");
+    ada.types("post rust \"Signed at the first terminal\" body");
+    ada.sees("posted t3_1");
+
+    let mut bob = Person::sits_down(&place, &["--as", "bob"]);
+    bob.sees("nobody@engine> ");
+    bob.types("register bob");
+    bob.sees("you are bob");
+    bob.types("join rust");
+    bob.sees("joined r/rust");
+    bob.types("feed");
+    bob.sees("t3_1  r/rust  u/ada");
+    bob.sees("Z  verified\r\n    Signed at the first terminal");
+    bob.types("post rust 'Not signed'");
+    bob.sees("posted t3_2");
+    bob.types("key show ada");
+    bob.sees("-----BEGIN PUBLIC KEY-----");
+    bob.types("repost t3_1 rust --title Again");
+    bob.sees("posted t3_3");
+    ada.types("feed --sort new");
+    ada.sees("repost of t3_1  original verified");
+    ada.sees("t3_2  r/rust  u/bob");
+    ada.sees("Z\r\n    Not signed");
+    ada.leaves();
+    bob.leaves();
+}
+
+#[test]
 fn a_person_at_the_prompt_goes_on_at_the_next_engine() {
     let place = place();
     let store = place.dir.path().join("store");

@@ -323,3 +323,28 @@ fn s20_scale() {
     let account = place.account(engine, &ledgers.each_ref().map(String::as_str));
     assert!(number(&account["acknowledged"]) > 10_000, "{account}");
 }
+
+#[test]
+fn b3_what_simulated_users_sign_is_verified_by_everybody_who_reads_it() {
+    let place = place();
+    let engine = place.keeper(&[]);
+    let report = place.path("report");
+    let run = |name: &str, more: &[&str]| {
+        let ledger = place.path(name);
+        let options = ["--rate", "0", "--mix", "post-flood", "--report-json", &report, "--ledger", &ledger];
+        finished(Process::client(&place.socket, name, &[&options[..], more].concat()));
+        let report = place.report("report");
+        // Twice the same name is twice the same users: those who signed sign again, with the keys they registered.
+        let errors = report["errors"].to_string();
+        assert!(!errors.contains("sign") && !errors.contains("key"), "{errors}");
+        let signatures = report["clients"][0]["signatures"].clone();
+        ["signed", "verified", "cut", "bad"].map(|what| number(&signatures[what]))
+    };
+    for _ in 0..2 {
+        let [signed, verified, _, bad] = run("client@1", &["--signed", "0.5", "--actions", "400"]);
+        assert!(signed > 0 && verified > 0 && bad == 0, "{signed} {verified} {bad}");
+    }
+    let [signed, verified, _, bad] = run("client@2", &["--actions", "200"]);
+    assert!(signed == 0 && verified > 0 && bad == 0, "{signed} {verified} {bad}");
+    place.account(engine, &["client@1", "client@2"]);
+}

@@ -65,7 +65,7 @@ async fn connect(socket: &Path) -> Rc<Remote> {
 /// Ada's session at this engine, whatever it remembers.
 async fn log_in(engine: &Remote) -> Session {
     let secret = Secret([9; 16]);
-    let register = user_registry::Request::Register { name: "ada".into(), secret };
+    let register = user_registry::Request::Register { name: "ada".into(), secret, key: None };
     match engine.call(&Request::UserRegistry(register).into(), BOUND).await.unwrap() {
         Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) => session,
         other => panic!("{other:?}"),
@@ -77,7 +77,13 @@ async fn first_post(engine: &Remote, session: Session) {
     let (name, subreddit) = ("rust".into(), SubredditId(1));
     let create = subreddit_manager::Request::Create { session, name, description: "".into() };
     engine.call(&Request::SubredditManager(create).into(), BOUND).await.unwrap().unwrap();
-    let post = post_manager::Request::Create { session, subreddit, title: "title".into(), body: "".into() };
+    let post = post_manager::Request::Create {
+        session,
+        subreddit,
+        title: "title".into(),
+        body: "".into(),
+        signature: None,
+    };
     engine.call(&Request::PostManager(post).into(), BOUND).await.unwrap().unwrap();
 }
 
@@ -265,7 +271,7 @@ fn e05_a_full_disk_refuses_writes_goes_on_reading_and_resumes_when_there_is_room
     run(async {
         let engine = connect(&place.socket).await;
         let secret = Secret([9; 16]);
-        let register = user_registry::Request::Register { name: "ada".into(), secret };
+        let register = user_registry::Request::Register { name: "ada".into(), secret, key: None };
         let register = Request::UserRegistry(register).into();
         assert_eq!(engine.call(&register, BOUND).await.unwrap(), Err(Error::StoreFull));
         assert_eq!(stats(&engine).await.users, 0, "it answers, and nothing has happened");
@@ -452,7 +458,7 @@ fn a_store_that_breaks_a_rule_is_told_with_the_first_example() {
     let (mut store, _, _) = Store::open(&place.store(), Durability::Process).unwrap();
     let text = || "text".into();
     let records = [
-        Record::UserRegistered { name: "ada".into(), secret: Secret([0; 16]), at_ms: 1 },
+        Record::UserRegistered { name: "ada".into(), secret: Secret([0; 16]), key: None, at_ms: 1 },
         Record::SubredditCreated { creator: UserId(1), name: "rust".into(), description: text(), at_ms: 2 },
         Record::SubredditLeft { user: UserId(1), subreddit: SubredditId(1) },
         Record::PostCreated {
@@ -460,6 +466,7 @@ fn a_store_that_breaks_a_rule_is_told_with_the_first_example() {
             subreddit: SubredditId(1),
             title: text(),
             body: text(),
+            signature: None,
             at_ms: 3,
         },
     ];

@@ -237,7 +237,8 @@ impl Playing {
     async fn register(&self, index: u32, name: &str) -> Session {
         let mut secret = [0; 16];
         secret[..4].copy_from_slice(&index.to_le_bytes());
-        let register = user_registry::Request::Register { name: name.into(), secret: Secret(secret) };
+        let register =
+            user_registry::Request::Register { name: name.into(), secret: Secret(secret), key: None };
         match self.must(Request::UserRegistry(register)).await {
             Reply::UserRegistry(user_registry::Reply::LoggedIn(session)) => session,
             other => panic!("{other:?}"),

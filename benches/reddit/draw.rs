@@ -227,7 +227,13 @@ impl World {
             Action::Post => {
                 let Some(subreddit) = self.place(index) else { return instead };
                 let (title, body) = (self.words(10), self.words(100));
-                Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+                Request::PostManager(post_manager::Request::Create {
+                    session,
+                    subreddit,
+                    title,
+                    body,
+                    signature: None,
+                })
             }
             Action::Repost => {
                 let (Some(subreddit), Some(original)) = (self.place(index), self.posts.pick(&mut self.dice))

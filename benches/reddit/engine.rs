@@ -205,7 +205,8 @@ async fn ask(socket: &Path, name: &str, requests: Vec<Envelope>) -> Vec<Answer> 
 /// Registers, if it must, and writes.
 async fn write_once(socket: &Path) {
     let engine = find(socket, "writer").await;
-    let register = user_registry::Request::Register { name: "writer".into(), secret: Secret([7; 16]) };
+    let register =
+        user_registry::Request::Register { name: "writer".into(), secret: Secret([7; 16]), key: None };
     let answer = engine.call(&Request::UserRegistry(register).into(), PATIENCE).await.expect("an answer");
     let Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) = answer else {
         panic!("{answer:?}");

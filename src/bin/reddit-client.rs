@@ -68,13 +68,15 @@ Environment:
   PROVOST_RUN_DIR                  nodes of this user have their sockets in PROVOST_RUN_DIR/nodes; without it in
                                    XDG_RUNTIME_DIR/provost/nodes, else in /tmp/provost-UID/nodes
   REDDIT_USER                      default of --as
-  XDG_STATE_HOME                   the secrets of registered users are in XDG_STATE_HOME/reddit-client, without it in
-                                   ~/.local/state/reddit-client, one file a name, for their owner only
+  XDG_STATE_HOME                   the secrets and private keys of registered users are in XDG_STATE_HOME/reddit-client,
+                                   without it in ~/.local/state/reddit-client: NAME.secret and NAME.key, for their owner
+                                   only; known-keys there has the public keys of authors as they were first seen
   RUST_LOG                         what is logged to standard error (default: info; off for verbs)
 
 Exit codes:
   0   done; of a simulation: the time was over, or stopped as asked by SIGTERM or SIGINT
-  1   the engine refused it, and the reason is told; the reports cannot be told together
+  1   the engine refused it, and the reason is told; a post that was shown is not verified; the reports cannot be told
+      together
   2   wrong usage
   69  the engine is not available (of a simulation only with --once)
   71  the system refused something essential

@@ -20,8 +20,10 @@ pub mod store;
 
 mod exit;
 mod remote;
+mod signer;
 mod whereabouts;
 
 pub use exit::Exit;
 pub use remote::Remote;
+pub use signer::{BadKey, Signer};
 pub use whereabouts::Whereabouts;

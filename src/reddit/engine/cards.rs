@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::reddit::model::{
-    Comment, CommentId, Error, Model, Origin, Post, PostId, SubredditId, Text, UserId,
+    Comment, CommentId, Error, Model, Origin, Post, PostId, Signature, SubredditId, Text, UserId,
 };
 use crate::reddit::protocol::{EXCERPT, packed};
 
@@ -27,6 +27,7 @@ struct PostCard<'a> {
     cut: bool,
     created_ms: u64,
     origin: Option<Origin>,
+    signature: Option<&'a Signature>,
 }
 
 /// The first fields of a [`CommentView`](crate::reddit::protocol::comment_manager::CommentView).
@@ -99,6 +100,7 @@ impl Cards {
                 cut: body.len() < whole.len(),
                 created_ms: post.created_ms,
                 origin: post.origin,
+                signature: post.signature.as_deref(),
             })
         })
     }

@@ -17,7 +17,9 @@
 //! actor costs a push instead of a wake-up. The mailboxes are emptied in the order in which requests build on each
 //! other: users, subreddits, posts, comments,
 //! messages, feeds. As with any actors, there is an order within a mailbox and none is promised
-//! between two: who needs one waits for the reply.
+//! between two, nor for what is signed: who needs one waits for the reply.
+//!
+//! Signatures are verified by a thread beside it (`verifier`), before what is signed comes to a turn.
 //!
 //! A panic in an actor ends the process. Restarting it is the supervisor's part.
 
@@ -34,7 +36,7 @@ use self::post_manager::PostManager;
 use self::sessions::Sessions;
 use self::subreddit_manager::SubredditManager;
 use self::user_registry::UserRegistry;
-use super::model::Model;
+use super::model::{Claim, Error, Model};
 use super::protocol::{Answer, EngineRequest, Envelope, Examination, Reply, Request, Stats};
 use super::store::{self, Store};
 
@@ -51,6 +53,7 @@ mod service;
 mod sessions;
 mod subreddit_manager;
 mod user_registry;
+mod verifier;
 mod view;
 
 #[cfg(test)]
@@ -108,6 +111,31 @@ impl<A> Engine<A> {
             misunderstood: 0,
             turns: 0,
         }
+    }
+
+    /// What must hold before a request may come to a turn, which verifies nothing; of most there is nothing.
+    ///
+    /// # Errors
+    /// It may not come to a turn at all, but be refused.
+    pub fn claim(&self, request: &Request) -> Option<Result<Claim, Error>> {
+        match request {
+            Request::PostManager(request) => {
+                post_manager::claim(request, &self.sessions, self.commit.model())
+            }
+            Request::UserRegistry(_)
+            | Request::SubredditManager(_)
+            | Request::CommentManager(_)
+            | Request::DmManager(_)
+            | Request::FeedGenerator(_)
+            | Request::Engine(_) => None,
+        }
+    }
+
+    /// Answers a request that may not come to a turn.
+    pub fn refuse(&mut self, from: A, error: Error, reply: impl FnOnce(A, &Answer)) {
+        self.requests += 1;
+        self.refused += 1;
+        reply(from, &Err(error));
     }
 
     /// Answers one turn of requests at the time `now_ms` (since 1970). Each is answered exactly once. The replies may be

@@ -1,8 +1,9 @@
 //! `post_manager`: posts and votes.
 
 use super::actor::{Behaviour, Desk, Step};
+use super::sessions::Sessions;
 use super::view;
-use crate::reddit::model::{Command, Error, PostId, Sort, SubredditId};
+use crate::reddit::model::{Claim, Command, Error, Model, PostId, Sort, SubredditId};
 use crate::reddit::protocol::post_manager::{Reply, Request};
 use crate::reddit::protocol::{Page, Reply as AnyReply, Window};
 
@@ -14,9 +15,9 @@ impl Behaviour for PostManager {
 
     fn handle_call(request: Request, desk: &mut Desk<'_>) -> Result<Step, Error> {
         let reply = match request {
-            Request::Create { session, subreddit, title, body } => {
+            Request::Create { session, subreddit, title, body, signature } => {
                 let author = desk.sessions.check(session)?;
-                return Ok(Step::Command(Command::Post { author, subreddit, title, body }));
+                return Ok(Step::Command(Command::Post { author, subreddit, title, body, signature }));
             }
             Request::Repost { session, subreddit, original, title } => {
                 let author = desk.sessions.check(session)?;
@@ -35,6 +36,15 @@ impl Behaviour for PostManager {
         };
         Ok(Step::Reply(AnyReply::PostManager(reply)))
     }
+}
+
+/// What must be found out about a request before it comes to a turn: nothing, unless it has a signature.
+pub(super) fn claim(request: &Request, sessions: &Sessions, model: &Model) -> Option<Result<Claim, Error>> {
+    let Request::Create { session, subreddit, title, body, signature: Some(signature) } = request else {
+        return None;
+    };
+    let author = sessions.check(*session);
+    Some(author.and_then(|author| model.claim((author, *subreddit), (title, body), signature)))
 }
 
 fn list(

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::verifier::Verifier;
 use super::{Clock, Engine};
 use crate::node::{Node, Notifier, Request, Termination};
 use crate::reddit::Exit;
-use crate::reddit::model::Model;
+use crate::reddit::model::{Error, Model};
 use crate::reddit::protocol::{Actor, Answer, Envelope};
 use crate::reddit::store::{Durability, OpenError, Store};
 
@@ -53,16 +54,45 @@ pub async fn serve(
     notifier.ready(&format!("serving {}", node.location()));
 
     let mut arrived = Vec::new();
+    let mut verifier = Verifier::new();
+    let mut verified = Vec::new();
     let signal = loop {
         tokio::select! {
             biased;
             signal = termination.requested() => break signal,
             () = mailbox.turn(&mut arrived) => {}
+            () = verifier.ready() => {}
         }
         engine.misunderstood(mailbox.misunderstood());
         let now_ms = clock.now_ms(arrived.len());
-        let requests = arrived.drain(..).map(|Request { from, body }| (from, body));
-        engine.turn(requests, now_ms, |to, answer| mailbox.reply(to, answer));
+        for ((from, body), fits) in verifier.judged() {
+            if fits {
+                verified.push((from, body));
+            } else {
+                engine.refuse(from, Error::BadSignature, |to, answer| mailbox.reply(to, answer));
+            }
+        }
+        // What is signed is set aside: it comes to a later turn, verified, or to none.
+        let mut claims = Vec::new();
+        let is_signed = |request: &mut Request<Envelope>| {
+            let claim = engine.claim(&request.body.request);
+            let is_signed = claim.is_some();
+            claims.extend(claim);
+            is_signed
+        };
+        let signed: Vec<_> = arrived.extract_if(.., is_signed).collect();
+        for (Request { from, body }, claim) in signed.into_iter().zip(claims) {
+            let (from, error) = match claim {
+                Ok(claim) => match verifier.put(claim, (from, body)) {
+                    Ok(()) => continue,
+                    Err((from, _)) => (from, Error::Overloaded),
+                },
+                Err(error) => (from, error),
+            };
+            engine.refuse(from, error, |to, answer| mailbox.reply(to, answer));
+        }
+        let arrived = arrived.drain(..).map(|Request { from, body }| (from, body));
+        engine.turn(arrived.chain(verified.drain(..)), now_ms, |to, answer| mailbox.reply(to, answer));
         if let Err(error) = engine.settle() {
             // Not even the replies of this turn that changed nothing: what they say may be of what is lost.
             tracing::error!("the store cannot be written, nothing more is acknowledged: {error}");

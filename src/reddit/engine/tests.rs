@@ -1,11 +1,12 @@
 //! The actors answering, without sockets.
 
 use super::*;
-use crate::reddit::model::{self, Field, Flaw, Listing};
+use crate::reddit::Signer;
+use crate::reddit::model::{self, Field, Flaw, Listing, Signed};
 use crate::reddit::protocol::{
-    CommentId, CommentSort, Direction, Error, Folder, OpId, Page, PostId, PostView, Secret, Session, Sort,
-    SubredditId, Tally, Token, UserId, Window, comment_manager, dm_manager, feed_generator, post_manager,
-    subreddit_manager, user_registry,
+    CommentId, CommentSort, Direction, Error, Folder, OpId, Page, PostId, PostView, Secret, Session,
+    Signature, Sort, SubredditId, Tally, Token, UserId, Window, comment_manager, dm_manager, feed_generator,
+    post_manager, subreddit_manager, user_registry,
 };
 
 const NOW: u64 = 1_702_400_000_000;
@@ -25,7 +26,7 @@ fn ask(engine: &mut Engine<usize>, request: Request) -> Answer {
 
 fn registration(name: &str, secret: u8) -> Request {
     let secret = Secret([secret; 16]);
-    Request::UserRegistry(user_registry::Request::Register { name: name.into(), secret })
+    Request::UserRegistry(user_registry::Request::Register { name: name.into(), secret, key: None })
 }
 
 fn logged_in(answer: Answer) -> Session {
@@ -46,7 +47,7 @@ fn create(session: Session, name: &str) -> Request {
 
 fn post(session: Session, subreddit: SubredditId, body: &str) -> Request {
     let (title, body) = ("title".into(), body.into());
-    Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+    Request::PostManager(post_manager::Request::Create { session, subreddit, title, body, signature: None })
 }
 
 fn feed(session: Session, page: Page<PostId>) -> Request {
@@ -436,4 +437,44 @@ fn a_repost_shows_the_text_of_its_root_and_online_is_who_is_logged_in() {
 
 fn request_ok(engine: &mut Engine<usize>, request: Request) {
     ask(engine, request).unwrap();
+}
+
+#[test]
+fn nothing_that_is_signed_comes_to_a_turn_without_a_claim() {
+    let mut engine = Engine::new();
+    let signer = Signer::from_number([7; 32]).unwrap();
+    let key = Some(Box::new(signer.public_key()));
+    let (name, secret) = ("ada".into(), Secret([1; 16]));
+    let registration = Request::UserRegistry(user_registry::Request::Register { name, secret, key });
+    let ada = logged_in(ask(&mut engine, registration));
+    let bob = register(&mut engine, "bob");
+    let signed = Signed { author: "ada", subreddit: "rust", title: "title", body: "", signed_at_ms: 1 };
+    let signature = signer.sign(&signed).unwrap();
+    let post = |session, title: &str, signature: Option<&Signature>| {
+        let (title, body, signature) = (title.into(), "".into(), signature.cloned().map(Box::new));
+        let subreddit = SubredditId(1);
+        Request::PostManager(post_manager::Request::Create { session, subreddit, title, body, signature })
+    };
+    let good = post(ada, "title", Some(&signature));
+    let claimed = |engine: &Engine<usize>, request: &Request| {
+        engine.claim(request).map(|claim| claim.map(|claim| claim.holds()))
+    };
+    // It may be made in the same turn; what is signed for it waits until it is there.
+    assert!(matches!(claimed(&engine, &good), Some(Err(Error::NotFound(_)))));
+    ask(&mut engine, create(ada, "rust")).unwrap();
+    assert_eq!(claimed(&engine, &good), Some(Ok(true)));
+    assert_eq!(claimed(&engine, &post(ada, "another", Some(&signature))), Some(Ok(false)));
+    let forged = Session { user: ada.user, token: bob.token };
+    assert_eq!(claimed(&engine, &post(forged, "title", Some(&signature))), Some(Err(Error::BadSession)));
+    assert_eq!(claimed(&engine, &post(bob, "title", Some(&signature))), Some(Err(Error::KeyMissing)));
+    assert_eq!(claimed(&engine, &post(ada, "title", None)), None);
+    assert_eq!(ask(&mut engine, post(ada, "title", None)), Err(Error::Unsigned));
+    ask(&mut engine, good).unwrap();
+    let list = feed(ada, Page::FIRST);
+    assert_eq!(posts(ask(&mut engine, list))[0].signature.as_deref(), Some(&signature));
+    let before = engine.stats().requests;
+    engine.refuse(7, Error::Overloaded, |from, answer| {
+        assert_eq!((from, answer), (7, &Err(Error::Overloaded)));
+    });
+    assert_eq!(engine.stats().requests, before + 1, "it is counted");
 }

@@ -2,7 +2,7 @@
 
 use super::actor::{Behaviour, Desk, Step};
 use super::view;
-use crate::reddit::model::{Command, Error, Secret, Thing, UserId};
+use crate::reddit::model::{Command, Error, Field, Flaw, Secret, Thing, UserId};
 use crate::reddit::protocol::Reply as AnyReply;
 use crate::reddit::protocol::user_registry::{Reply, Request, UserView};
 
@@ -14,10 +14,16 @@ impl Behaviour for UserRegistry {
 
     fn handle_call(request: Request, desk: &mut Desk<'_>) -> Result<Step, Error> {
         let reply = match request {
-            Request::Register { name, secret } => match desk.model().users().by_name(&name) {
+            Request::Register { name, secret, key } => match desk.model().users().by_name(&name) {
                 // Asked again by the one who was registered; anybody else finds the name taken.
-                Some(user) => log_in(desk, user, secret).map_err(|_| Error::NameTaken)?,
-                None => return Ok(Step::Command(Command::Register { name, secret })),
+                Some(user) => {
+                    let known = desk.model().users().get(user)?;
+                    if known.secret == secret && key.is_some() && known.key != key {
+                        return Err(Error::BadRequest { field: Field::PublicKey, flaw: Flaw::Another });
+                    }
+                    log_in(desk, user, secret).map_err(|_| Error::NameTaken)?
+                }
+                None => return Ok(Step::Command(Command::Register { name, secret, key })),
             },
             Request::Login { name, secret } => {
                 let user = find(desk, &name)?;
@@ -32,6 +38,7 @@ impl Behaviour for UserRegistry {
                 let user = find(desk, &name)?;
                 Reply::User(look(desk, user)?)
             }
+            Request::GetPublicKey { user } => Reply::PublicKey(desk.model().users().get(user)?.key.clone()),
         };
         Ok(Step::Reply(AnyReply::UserRegistry(reply)))
     }

@@ -70,6 +70,7 @@ pub(super) fn post(model: &Model, id: PostId) -> Result<PostView, Error> {
         cut: false,
         created_ms: post.created_ms,
         origin: post.origin,
+        signature: post.signature.clone(),
         tally: post.tally(),
         comments: post.comments,
         deleted: post.deleted,

@@ -1,12 +1,17 @@
 //! From a verb to requests, and from their answers to what is told.
 
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::contact::{Contact, other_answer};
 use super::failure::Failure;
 use super::fullname::Fullname;
+use super::known::Known;
 use super::people::{Kept, People};
+use super::proof::{self, Prover};
 use super::told::{Member, Told};
-use super::verb::{Dm, Listing, Verb};
-use crate::reddit::model::{SubredditId, UserId};
+use super::verb::{Dm, Key, Listing, Verb};
+use crate::reddit::model::{Error, PublicKey, Signature, Signed, SubredditId, UserId};
 use crate::reddit::protocol::{
     Page, Reply, Request, comment_manager, dm_manager, feed_generator, post_manager, subreddit_manager,
     user_registry,
@@ -17,13 +22,15 @@ use crate::reddit::protocol::{
 pub(super) struct Desk {
     contact: Contact,
     people: People,
+    prover: Prover,
     /// Who was named to speak; `None`: the only one there is.
     named: Option<String>,
 }
 
 impl Desk {
     pub(super) fn new(contact: Contact, people: People, named: Option<String>) -> Desk {
-        Desk { contact, people, named }
+        let prover = Prover::new(Known::new(people.known_keys(), contact.engine()));
+        Desk { contact, people, prover, named }
     }
 
     /// Who speaks, and to which engine.
@@ -46,7 +53,7 @@ impl Desk {
         }
         match verb {
             Verb::Ping => Ok(Told::Pong(self.contact.ping()?)),
-            Verb::Register { name } => self.register(&name),
+            Verb::Register { name, key } => self.register(&name, key),
             Verb::Whoami => self.whoami(),
             Verb::Create { subreddit, description } => self.create(&subreddit, &description),
             Verb::Join { subreddit } => self.membership(subreddit, Member::Joined),
@@ -93,7 +100,7 @@ impl Desk {
                 });
                 match reply? {
                     Reply::FeedGenerator(feed_generator::Reply::Posts(posts)) => {
-                        Ok(Told::Posts(posts.unpack()))
+                        Ok(Told::Posts(self.prover.all(&mut self.contact, posts.unpack())?))
                     }
                     _ => Err(other_answer()),
                 }
@@ -103,17 +110,15 @@ impl Desk {
                 let page = Page { after, limit };
                 let list = post_manager::Request::List { subreddit, sort, window, page };
                 match self.contact.look(Request::PostManager(list))? {
-                    Reply::PostManager(post_manager::Reply::Posts(posts)) => Ok(Told::Posts(posts.unpack())),
+                    Reply::PostManager(post_manager::Reply::Posts(posts)) => {
+                        Ok(Told::Posts(self.prover.all(&mut self.contact, posts.unpack())?))
+                    }
                     _ => Err(other_answer()),
                 }
             }
             Verb::Thread { post, sort, limit } => {
-                let get = post_manager::Request::Get { post };
-                let Reply::PostManager(post_manager::Reply::Post(view)) =
-                    self.contact.look(Request::PostManager(get))?
-                else {
-                    return Err(other_answer());
-                };
+                let view = proof::whole(&mut self.contact, post)?;
+                let view = self.prover.one(&mut self.contact, view)?;
                 let thread = comment_manager::Request::Thread { post, root: None, sort, limit, levels: None };
                 match self.contact.look(Request::CommentManager(thread))? {
                     Reply::CommentManager(comment_manager::Reply::Thread(comments)) => {
@@ -123,16 +128,35 @@ impl Desk {
                 }
             }
             Verb::Dm(dm) => self.dm(dm),
+            Verb::Key(Key::Import { name, file }) => {
+                let algorithm = self.people.import_key(&name, &file)?;
+                Ok(Told::Imported { name, algorithm })
+            }
+            Verb::Key(Key::Show { name }) => {
+                let user = self.user(&name)?;
+                let key = proof::key_of(&mut self.contact, user)?.ok_or(Error::KeyMissing)?;
+                Ok(Told::Key { name: name.into(), key })
+            }
         }
     }
 
-    fn register(&mut self, name: &str) -> Result<Told, Failure> {
+    fn register(&mut self, name: &str, sign: bool) -> Result<Told, Failure> {
         let (person, kept) = self.people.enter(name)?;
         let name = person.name.clone();
-        let registered = self.contact.register(person);
-        if kept == Kept::Now && matches!(registered, Err(Failure::Refused(_) | Failure::NoEngine(_))) {
+        // A key that is kept here is there to be used.
+        let (signer, made) = match self.people.key(&name)? {
+            None if sign => self.people.make_key(&name).map(|signer| (Some(signer), Kept::Now))?,
+            signer => (signer, Kept::Before),
+        };
+        let registered = self.contact.register(person, signer.map(|signer| signer.public_key()));
+        if matches!(registered, Err(Failure::Refused(_) | Failure::NoEngine(_))) {
             // The name is somebody else's, or can be nobody's; or nobody was asked.
-            self.people.forget(&name)?;
+            if kept == Kept::Now {
+                self.people.forget(&name)?;
+            }
+            if made == Kept::Now {
+                self.people.forget_key(&name)?;
+            }
         }
         registered?;
         Ok(Told::Registered(name))
@@ -196,12 +220,43 @@ impl Desk {
     }
 
     fn post(&mut self, subreddit: &str, title: &str, body: &str) -> Result<Told, Failure> {
+        let signature = self.sign(subreddit, title, body)?.map(Box::new);
         let subreddit = self.subreddit(subreddit)?;
         let reply = self.contact.act(|session| {
-            let (title, body) = (title.into(), body.into());
-            Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+            let (title, body, signature) = (title.into(), body.into(), signature.clone());
+            Request::PostManager(post_manager::Request::Create { session, subreddit, title, body, signature })
         });
         posted(reply?)
+    }
+
+    /// The signature of a post, if the one who speaks has a key at the engine.
+    fn sign(&mut self, subreddit: &str, title: &str, body: &str) -> Result<Option<Signature>, Failure> {
+        let Some(registered) = self.own_key()? else { return Ok(None) };
+        let Some(speaker) = self.contact.speaker() else { return Ok(None) };
+        let author = &speaker.name;
+        let missing = || format!("{author} signs posts, and the key is not here: key import {author} FILE");
+        let signer = self.people.key(author)?.ok_or_else(|| Failure::Usage(missing()))?;
+        if signer.public_key() != *registered {
+            let path = self.people.file(author, "key")?;
+            let other = format!("{} is not the key that {author} registered", path.display());
+            return Err(Failure::Usage(other));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let signed_at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let signed = signer.sign(&Signed { author, subreddit, title, body, signed_at_ms });
+        let failed = |error| Failure::File { what: "cannot sign".to_owned(), error: io::Error::other(error) };
+        signed.map(Some).map_err(failed)
+    }
+
+    /// What the engine has as the key of the one who speaks.
+    fn own_key(&mut self) -> Result<Option<Box<PublicKey>>, Failure> {
+        let reply = self.contact.act(|session| {
+            Request::UserRegistry(user_registry::Request::GetPublicKey { user: session.user })
+        });
+        match reply? {
+            Reply::UserRegistry(user_registry::Reply::PublicKey(key)) => Ok(key),
+            _ => Err(other_answer()),
+        }
     }
 
     fn comment(&mut self, about: Fullname, text: &str) -> Result<Told, Failure> {
@@ -293,7 +348,7 @@ impl Desk {
 /// Whether a verb is somebody's, and not anybody's.
 fn speaks(verb: &Verb) -> bool {
     match verb {
-        Verb::Ping | Verb::Register { .. } | Verb::Posts { .. } | Verb::Thread { .. } => false,
+        Verb::Ping | Verb::Register { .. } | Verb::Posts { .. } | Verb::Thread { .. } | Verb::Key(_) => false,
         Verb::Subreddits { mine, .. } => *mine,
         Verb::Whoami
         | Verb::Create { .. }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::people::Person;
 use crate::node::{Backoff, CallError, Fault, Identity, Listen, Options, Ping, blocking};
 use crate::reddit::Whereabouts;
-use crate::reddit::model::{Error, OpId};
+use crate::reddit::model::{Error, OpId, PublicKey};
 use crate::reddit::protocol::{Answer, Envelope, Reply, Request, Session, user_registry};
 
 /// How long an answer may take.
@@ -92,11 +92,12 @@ impl Contact {
     }
 
     /// Makes the one who speaks a user of the engine.
-    pub(super) fn register(&mut self, person: Person) -> Result<(), Failure> {
+    pub(super) fn register(&mut self, person: Person, key: Option<PublicKey>) -> Result<(), Failure> {
         let operation = self.operation();
+        let key = key.map(Box::new);
         let session = self.persist(|contact| {
             let Person { name, secret } = person.clone();
-            let register = user_registry::Request::Register { name, secret };
+            let register = user_registry::Request::Register { name, secret, key: key.clone() };
             contact.ask(&Request::UserRegistry(register).once(operation)).and_then(logged_in)
         })?;
         self.speak_for(person);

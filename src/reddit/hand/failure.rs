@@ -21,6 +21,9 @@ pub enum Failure {
     /// The engine answered that it may not be.
     #[error("{0}")]
     Refused(#[from] Error),
+    /// Posts that were shown are not what their authors signed.
+    #[error("{}", doubts(*.0))]
+    Doubtful(usize),
     /// The request cannot be made at all.
     #[error("{0}")]
     Impossible(CallError),
@@ -47,11 +50,18 @@ impl Failure {
         match self {
             Failure::NoEngine(_) | Failure::NoAnswer(_) => Exit::EngineUnavailable,
             Failure::Incompatible(_) => Exit::Incompatible,
-            Failure::Refused(_) | Failure::Impossible(_) => Exit::Failed,
+            Failure::Refused(_) | Failure::Doubtful(_) | Failure::Impossible(_) => Exit::Failed,
             Failure::Usage(_) => Exit::Usage,
             Failure::File { .. } => Exit::System,
             Failure::Start(error) => Exit::of_start(error),
         }
+    }
+}
+
+fn doubts(posts: usize) -> String {
+    match posts {
+        1 => "1 post is not certainly what its author signed".to_owned(),
+        posts => format!("{posts} posts are not certainly what their authors signed"),
     }
 }
 

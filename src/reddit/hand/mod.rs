@@ -2,14 +2,17 @@
 //!
 //! A plain program: it asks, waits and prints, through the blocking face of [`node`](crate::node). `verb` is what can be
 //! typed, `act` turns a verb into requests, `contact` gets them answered over restarts of the engine, `people` keeps who one is
-//! from one command to the next, `show` is how answers look, for people and as JSON.
+//! from one command to the next, `keys` what one signs with, `proof` verifies what others signed, `show` is how answers look, for people and as JSON.
 
 mod act;
 mod contact;
 mod failure;
 mod fullname;
+mod keys;
+mod known;
 mod people;
 mod prompt;
+mod proof;
 mod show;
 mod told;
 mod verb;
@@ -45,7 +48,8 @@ fn attempt(ByHand { common, errand }: ByHand) -> Result<(), Failure> {
     match errand {
         Errand::Verb(verb) => {
             let told = desk.carry_out(verb)?;
-            print(&show::show(&told, json))
+            print(&show::show(&told, json))?;
+            told.doubts()
         }
         Errand::Interactive => prompt::run(&mut desk, json),
     }

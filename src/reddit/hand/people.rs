@@ -7,7 +7,7 @@ use std::env;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -74,23 +74,31 @@ impl People {
 
     /// Removes the secret of a name that turned out to be somebody else's.
     pub(super) fn forget(&self, name: &str) -> Result<(), Failure> {
-        let path = self.file(name)?;
+        let path = self.file(name, "secret")?;
         fs::remove_file(&path).map_err(|error| failed("cannot remove", &path, error))
     }
 
+    /// Where the keys of others are kept as they were first seen.
+    pub(super) fn known_keys(&self) -> PathBuf {
+        self.folder.join("known-keys")
+    }
+
     fn keep(&self, name: &str, secret: Secret) -> Result<(), Failure> {
-        let path = self.file(name)?;
-        let written = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            let digits: String = secret.0.iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(file, "{digits}")
-        };
-        written().map_err(|error| failed("cannot keep the secret in", &path, error))
+        let path = self.file(name, "secret")?;
+        let digits: String = secret.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let written = self.write(&path, &format!("{digits}\n"));
+        written.map_err(|error| failed("cannot keep the secret in", &path, error))
+    }
+
+    /// Writes a file that is not there yet.
+    pub(super) fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())
     }
 
     fn find(&self, name: &str) -> Result<Option<Person>, Failure> {
-        let path = self.file(name)?;
+        let path = self.file(name, "secret")?;
         let looked = || {
             if fs::metadata(&path)?.mode() & 0o077 != 0 {
                 return Err(io::Error::other(
@@ -122,12 +130,12 @@ impl People {
     }
 
     /// Names are one in any case, so the file is too; and what is no name is no path.
-    fn file(&self, name: &str) -> Result<PathBuf, Failure> {
+    pub(super) fn file(&self, name: &str, ending: &str) -> Result<PathBuf, Failure> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if name.is_empty() || !name.bytes().all(allowed) {
             return Err(Error::BadRequest { field: Field::Username, flaw: Flaw::Character }.into());
         }
-        Ok(self.folder.join(format!("{}.secret", name.to_ascii_lowercase())))
+        Ok(self.folder.join(format!("{}.{ending}", name.to_ascii_lowercase())))
     }
 }
 
@@ -137,7 +145,7 @@ fn secret(digits: &str) -> Option<Secret> {
     Some(Secret(value.to_be_bytes()))
 }
 
-fn failed(what: &str, path: &std::path::Path, error: io::Error) -> Failure {
+pub(super) fn failed(what: &str, path: &Path, error: io::Error) -> Failure {
     Failure::File { what: format!("{what} {}", path.display()), error }
 }
 
@@ -161,7 +169,7 @@ mod tests {
         let (again, kept) = people.enter("ada").unwrap();
         assert_eq!((again.secret, kept), (ada.secret, Kept::Before));
         let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o777;
-        assert_eq!((mode(&people.folder), mode(&people.file("ada").unwrap())), (0o700, 0o600));
+        assert_eq!((mode(&people.folder), mode(&people.file("ada", "secret").unwrap())), (0o700, 0o600));
         people.forget("ADA").unwrap();
         assert!(people.names().unwrap().is_empty());
     }
@@ -185,7 +193,7 @@ mod tests {
             assert!(people.enter(name).is_err(), "{name}");
         }
         people.enter("ada").unwrap();
-        let path = people.file("ada").unwrap();
+        let path = people.file("ada", "secret").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(people.who(None).unwrap_err().to_string().contains("others can read it"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

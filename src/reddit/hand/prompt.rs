@@ -75,7 +75,8 @@ fn carry_out(desk: &mut Desk, line: &str, json: bool) -> Result<(), Failure> {
     match Line::try_parse_from(words) {
         Ok(Line { json: here, verb }) => {
             let told = desk.carry_out(verb)?;
-            print(&show::show(&told, json || here))
+            print(&show::show(&told, json || here))?;
+            told.doubts()
         }
         // Help was asked for.
         Err(error) if !error.use_stderr() => print(&error.to_string()),

@@ -4,10 +4,12 @@
 use std::fmt::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
+use pem::{EncodeConfig, LineEnding, Pem};
 use serde_json::{Value, json};
 
+use super::proof::{Post, Proof};
 use super::told::{Member, Told};
-use crate::reddit::model::Tally;
+use crate::reddit::model::{PublicKey, Tally};
 use crate::reddit::protocol::PostView;
 use crate::reddit::protocol::comment_manager::CommentView;
 use crate::reddit::protocol::dm_manager::MessageView;
@@ -16,6 +18,9 @@ use crate::reddit::protocol::user_registry::UserView;
 
 /// Version of the JSON: fields may be added, never renamed.
 const VERSION: u32 = 1;
+
+/// Keys in files end their lines as files here do.
+pub(super) const PEM: EncodeConfig = EncodeConfig::new().set_line_ending(LineEnding::LF);
 
 /// The answer as text that ends with a line.
 pub(super) fn show(told: &Told, as_json: bool) -> String {
@@ -62,7 +67,7 @@ fn write_text(out: &mut String, told: &Told) -> fmt::Result {
         Told::Deleted => writeln!(out, "taken back"),
         Told::Thread { post, comments } => {
             write_post(out, post)?;
-            block(out, 4, &post.body)?;
+            block(out, 4, &post.view.body)?;
             comments.iter().try_for_each(|comment| write_comment(out, comment))
         }
         Told::Sent(id) => writeln!(out, "sent {id}"),
@@ -75,10 +80,18 @@ fn write_text(out: &mut String, told: &Told) -> fmt::Result {
             writeln!(out, "    {}", Line(subject))?;
             block(out, 4, body)
         }),
+        Told::Imported { name, algorithm } => {
+            writeln!(out, "a key of {name} is kept ({algorithm}): register {name} makes it known")
+        }
+        Told::Key { key, .. } => out.write_str(&pem(key)),
     }
 }
 
-fn write_post(out: &mut String, post: &PostView) -> fmt::Result {
+fn pem(key: &PublicKey) -> String {
+    pem::encode_config(&Pem::new("PUBLIC KEY", key.spki()), PEM)
+}
+
+fn write_post(out: &mut String, Post { view: post, proof }: &Post) -> fmt::Result {
     let PostView { id, subreddit_name, author_name, title, created_ms, tally, comments, .. } = post;
     let comments = count(u64::from(*comments), "comment");
     let score = Score(*tally);
@@ -89,6 +102,12 @@ fn write_post(out: &mut String, post: &PostView) -> fmt::Result {
     )?;
     if let Some(origin) = post.origin {
         write!(out, "  repost of {}", origin.of)?;
+    }
+    match proof {
+        Proof::Unsigned => {}
+        Proof::Verified { .. } if post.origin.is_some() => write!(out, "  original verified")?,
+        Proof::Verified { .. } => write!(out, "  verified")?,
+        Proof::Wrong(doubt) => write!(out, "  NOT VERIFIED: {doubt}")?,
     }
     if post.deleted {
         return writeln!(out, "\n    (taken back)");
@@ -169,6 +188,11 @@ fn to_json(told: &Told) -> Value {
         Told::Sent(id) => json!({ "id": id.to_string() }),
         Told::Read => json!({ "read": true }),
         Told::Messages(list) => json!({ "messages": list.iter().map(message).collect::<Vec<_>>() }),
+        Told::Imported { name, algorithm } => json!({ "name": name, "algorithm": algorithm.to_string() }),
+        Told::Key { name, key } => json!({
+            "name": name, "algorithm": key.check().map_or(Value::Null, |kind| kind.to_string().into()),
+            "spki_pem": pem(key),
+        }),
     }
 }
 
@@ -183,8 +207,15 @@ fn subreddit(view: &SubredditView) -> Value {
     })
 }
 
-fn post(view: &PostView) -> Value {
+fn post(Post { view, proof }: &Post) -> Value {
     json!({
+        "signature": match proof {
+            Proof::Unsigned => Value::Null,
+            Proof::Verified { signed_at_ms } => {
+                json!({ "verified": true, "signed": Time(*signed_at_ms).to_string() })
+            }
+            Proof::Wrong(doubt) => json!({ "verified": false, "doubt": doubt.to_string() }),
+        },
         "id": view.id.to_string(), "subreddit": view.subreddit_name, "author": view.author_name,
         "title": view.title, "body": view.body, "cut": view.cut, "created": Time(view.created_ms).to_string(),
         "votes": votes(view.tally), "comments": view.comments, "deleted": view.deleted,
@@ -213,10 +244,11 @@ fn message(view: &MessageView) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reddit::hand::proof::Doubt;
     use crate::reddit::model::{PostId, SubredditId, UserId};
 
-    fn a_post() -> PostView {
-        PostView {
+    fn a_post(proof: Proof) -> Post {
+        let view = PostView {
             id: PostId(1),
             subreddit: SubredditId(1),
             subreddit_name: "rust".into(),
@@ -229,23 +261,48 @@ mod tests {
             tally: Tally { ups: 3, downs: 1 },
             comments: 1,
             origin: None,
+            signature: None,
             deleted: false,
-        }
+        };
+        Post { view, proof }
     }
 
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {
-        let text = show(&Told::Thread { post: a_post(), comments: Vec::new() }, false);
+        let text = show(&Told::Thread { post: a_post(Proof::Unsigned), comments: Vec::new() }, false);
         let expected = "t3_1  r/rust  u/ada  score 2 (+3 -1)  1 comment  1970-01-01T00:00:00Z\n    bold \u{fffd}[1mtitle\n    one\n\n    \u{fffd}two\n";
         assert_eq!(text, expected);
     }
 
     #[test]
     fn json_is_one_line_with_names_as_they_are_typed() {
-        let line = show(&Told::Posts(vec![a_post()]), true);
+        let line = show(&Told::Posts(vec![a_post(Proof::Unsigned)]), true);
         assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&value["version"], &value["posts"][0]["id"]), (&1.into(), &"t3_1".into()));
         assert_eq!(value["posts"][0]["votes"]["score"], 2);
+        assert_eq!(value["posts"][0]["signature"], Value::Null);
+    }
+
+    #[test]
+    fn what_is_known_of_a_signature_is_told() {
+        let [verified, wrong] =
+            [Proof::Verified { signed_at_ms: 1000 }, Proof::Wrong(Doubt::Signature)].map(|proof| {
+                let told = Told::Posts(vec![a_post(proof)]);
+                (
+                    show(&told, false),
+                    serde_json::from_str::<Value>(&show(&told, true)).unwrap(),
+                    told.doubts(),
+                )
+            });
+        assert!(verified.0.contains("Z  verified\n") && verified.2.is_ok(), "{}", verified.0);
+        let signature = &verified.1["posts"][0]["signature"];
+        assert_eq!(
+            (&signature["verified"], &signature["signed"]),
+            (&true.into(), &"1970-01-01T00:00:01Z".into())
+        );
+        assert!(wrong.0.contains("  NOT VERIFIED: the signature is not the author's"), "{}", wrong.0);
+        assert_eq!(wrong.1["posts"][0]["signature"]["verified"], false);
+        assert_eq!(wrong.2.unwrap_err().to_string(), "1 post is not certainly what its author signed");
     }
 }

@@ -1,5 +1,6 @@
 //! What can be typed, on the command line and at the prompt.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
@@ -52,6 +53,9 @@ pub(super) enum Verb {
     Register {
         /// 3 to 20 letters, digits, '_' or '-'
         name: String,
+        /// Sign every post: with the key that was imported for that name, else with a new P-256 key
+        #[arg(long)]
+        key: bool,
     },
     /// Show who you are
     Whoami,
@@ -161,6 +165,27 @@ pub(super) enum Verb {
     /// Direct messages
     #[command(subcommand)]
     Dm(Dm),
+    /// Keys: what posts are signed and verified with
+    #[command(subcommand)]
+    Key(Key),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Key {
+    /// Keep a private key for a name, to register with it and to sign with it from then on
+    Import {
+        /// Whose it is
+        #[arg(value_parser = user)]
+        name: String,
+        /// A P-256 or RSA-2048 key, PKCS #8 in PEM, as 'openssl genpkey' writes it
+        file: PathBuf,
+    },
+    /// Print anybody's public key in PEM
+    Show {
+        /// Whose
+        #[arg(value_parser = user)]
+        name: String,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -9,7 +9,7 @@ use crate::reddit::store::{self, OpenError};
 
 const SCHEMA: &str = "
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, created_ms INTEGER NOT NULL,
-    post_karma INTEGER NOT NULL, comment_karma INTEGER NOT NULL);
+    post_karma INTEGER NOT NULL, comment_karma INTEGER NOT NULL, public_key BLOB);
 CREATE TABLE subreddits (id INTEGER PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL,
     created_ms INTEGER NOT NULL, members INTEGER NOT NULL);
 CREATE TABLE members (subreddit INTEGER NOT NULL REFERENCES subreddits, user INTEGER NOT NULL REFERENCES users,
@@ -17,7 +17,7 @@ CREATE TABLE members (subreddit INTEGER NOT NULL REFERENCES subreddits, user INT
 CREATE TABLE posts (id INTEGER PRIMARY KEY, subreddit INTEGER NOT NULL REFERENCES subreddits,
     author INTEGER NOT NULL REFERENCES users, title TEXT NOT NULL, body TEXT NOT NULL, created_ms INTEGER NOT NULL,
     ups INTEGER NOT NULL, downs INTEGER NOT NULL, comments INTEGER NOT NULL, repost_of INTEGER REFERENCES posts,
-    root INTEGER REFERENCES posts, deleted INTEGER NOT NULL);
+    root INTEGER REFERENCES posts, deleted INTEGER NOT NULL, signature BLOB, signed_at_ms INTEGER);
 CREATE TABLE comments (id INTEGER PRIMARY KEY, post INTEGER NOT NULL REFERENCES posts,
     parent INTEGER REFERENCES comments, depth INTEGER NOT NULL, author INTEGER NOT NULL REFERENCES users,
     body TEXT NOT NULL, created_ms INTEGER NOT NULL, ups INTEGER NOT NULL, downs INTEGER NOT NULL,
@@ -71,7 +71,7 @@ fn ms(ms: u64) -> i64 {
 }
 
 fn users(model: &Model, database: &Connection) -> Rows {
-    let mut insert = database.prepare("INSERT INTO users VALUES (?, ?, ?, ?, ?)")?;
+    let mut insert = database.prepare("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)")?;
     let mut rows = 0;
     while let Ok(user) = model.users().get(UserId(rows + 1)) {
         rows += 1;
@@ -80,7 +80,8 @@ fn users(model: &Model, database: &Connection) -> Rows {
             &*user.name,
             ms(user.created_ms),
             user.post_karma,
-            user.comment_karma
+            user.comment_karma,
+            user.key.as_ref().map(|key| key.spki())
         ])?;
     }
     Ok(rows.into())
@@ -103,11 +104,13 @@ fn subreddits(model: &Model, database: &Connection) -> Rows {
 }
 
 fn posts(model: &Model, database: &Connection) -> Rows {
-    let mut insert = database.prepare("INSERT INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut insert =
+        database.prepare("INSERT INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut rows = 0;
     while let Ok(post) = model.posts().get(PostId(rows + 1)) {
         rows += 1;
         let (of, root) = post.origin.map_or((None, None), |origin| (Some(origin.of.0), Some(origin.root.0)));
+        let signature = post.signature.as_deref();
         insert.execute(params![
             rows,
             post.subreddit.0,
@@ -120,7 +123,9 @@ fn posts(model: &Model, database: &Connection) -> Rows {
             post.comments,
             of,
             root,
-            post.deleted
+            post.deleted,
+            signature.map(|signature| &*signature.bytes),
+            signature.map(|signature| ms(signature.signed_at_ms))
         ])?;
     }
     Ok(rows.into())

@@ -3,6 +3,7 @@
 use super::Model;
 use super::error::{Error, Field, Flaw};
 use super::id::{CommentId, MessageId, PostId, SubredditId, UserId};
+use super::key::{PublicKey, Signature};
 use super::limits;
 use super::record::{Effect, Record};
 use super::text::Text;
@@ -18,6 +19,8 @@ pub enum Command {
         name: Text,
         /// To log in with later.
         secret: Secret,
+        /// To sign with from now on.
+        key: Option<Box<PublicKey>>,
     },
     /// Open a subreddit.
     CreateSubreddit {
@@ -52,6 +55,8 @@ pub enum Command {
         title: Text,
         /// The text.
         body: Text,
+        /// Of a user with a key, and of no other. Whoever asks has verified it ([`Model::claim`]).
+        signature: Option<Box<Signature>>,
     },
     /// Vote on a post; anybody may, on anything.
     VotePost {
@@ -179,11 +184,12 @@ impl Model {
             self.users.get(user)?;
         }
         let record = match command {
-            Command::Register { name, secret } => {
+            Command::Register { name, secret, key } => {
                 limits::username(&name)?;
+                key.as_ref().map_or(Ok(()), |key| key.check().map(drop))?;
                 match self.users.by_name(&name) {
                     Some(_) => return Err(Error::NameTaken),
-                    None => Record::UserRegistered { name, secret, at_ms },
+                    None => Record::UserRegistered { name, secret, key, at_ms },
                 }
             }
             Command::CreateSubreddit { creator, name, description } => {
@@ -202,11 +208,12 @@ impl Model {
                 self.member(user, subreddit)?;
                 Record::SubredditLeft { user, subreddit }
             }
-            Command::Post { author, subreddit, title, body } => {
+            Command::Post { author, subreddit, title, body, signature } => {
                 limits::title(&title)?;
                 limits::body(&body)?;
                 self.member(author, subreddit)?;
-                Record::PostCreated { author, subreddit, title, body, at_ms }
+                self.signs(author, signature.as_deref())?;
+                Record::PostCreated { author, subreddit, title, body, signature, at_ms }
             }
             Command::VotePost { voter, post, direction } => {
                 let on = self.posts.present(post)?;

@@ -57,6 +57,18 @@ pub enum Error {
     /// The disk of the engine's store is full: reading goes on, writing will once there is room.
     #[error("the store is full")]
     StoreFull,
+    /// It was not made by this author over this post.
+    #[error("the signature does not fit the post")]
+    BadSignature,
+    /// A signature of somebody who gave no key at the registration.
+    #[error("this user has no public key, so nobody could verify a signature")]
+    KeyMissing,
+    /// Every post of a user with a key has a signature.
+    #[error("this user has a public key, so every post must be signed")]
+    Unsigned,
+    /// More signatures wait to be verified than the engine keeps; nothing has happened.
+    #[error("too many signatures wait to be verified; try again")]
+    Overloaded,
 }
 
 impl Error {
@@ -77,6 +89,10 @@ impl Error {
             Error::NotAuthor => 11,
             Error::NotParticipant => 12,
             Error::StoreFull => 13,
+            Error::BadSignature => 14,
+            Error::KeyMissing => 15,
+            Error::Unsigned => 16,
+            Error::Overloaded => 17,
         }
     }
 }
@@ -106,6 +122,8 @@ pub enum Field {
     Recipient,
     /// The name of an operation.
     Operation,
+    /// Of a user.
+    PublicKey,
 }
 
 impl Field {
@@ -122,7 +140,8 @@ impl Field {
             | Field::Subject
             | Field::Message
             | Field::Recipient
-            | Field::Operation => "characters",
+            | Field::Operation
+            | Field::PublicKey => "characters",
         }
     }
 }
@@ -141,6 +160,7 @@ impl std::fmt::Display for Field {
             Field::Message => "message",
             Field::Recipient => "recipient",
             Field::Operation => "name of the operation",
+            Field::PublicKey => "public key",
         })
     }
 }
@@ -169,6 +189,14 @@ pub enum Flaw {
     /// So old that nobody knows any more whether it was done.
     #[error("is older than what is remembered")]
     TooOld,
+    /// Not of the kinds that are known.
+    #[error(
+        "is neither a point of P-256 nor an RSA key of 2048 bits with the exponent 65537, as SubjectPublicKeyInfo (DER)"
+    )]
+    NoKey,
+    /// The registration had another one, or none.
+    #[error("is not the one of the registration")]
+    Another,
 }
 
 /// What was not found.

@@ -17,6 +17,7 @@ mod decide;
 mod error;
 mod feed;
 mod id;
+mod key;
 mod limits;
 mod message;
 mod operation;
@@ -37,6 +38,7 @@ pub use decide::{Command, Decision};
 pub use error::{Error, Field, Flaw, Thing};
 pub use feed::{HOT_AGE_MS, HOT_POSTS, Listing, Place, feed};
 pub use id::{CommentId, MessageId, PostId, SubredditId, UserId};
+pub use key::{Algorithm, Claim, PublicKey, Signature, Signed};
 pub use limits::{LEVELS_DEFAULT, LISTING_DEFAULT, LISTING_MAX, THREAD_DEFAULT, THREAD_MAX};
 pub use message::{Folder, Message, Messages};
 pub use operation::{OpId, Operations, WINDOW};
@@ -51,6 +53,7 @@ pub use vote::{Direction, Tally};
 
 use serde::{Deserialize, Serialize};
 
+use post::Shown;
 use user::Merit;
 
 /// All tables.
@@ -123,8 +126,8 @@ impl Model {
     pub fn apply(&mut self, record: Record) -> Effect {
         self.last_ms = record.at_ms().unwrap_or(self.last_ms);
         match record {
-            Record::UserRegistered { name, secret, at_ms } => {
-                Effect::UserRegistered(self.users.add(name, secret, at_ms))
+            Record::UserRegistered { name, secret, key, at_ms } => {
+                Effect::UserRegistered(self.users.add(name, secret, key, at_ms))
             }
             Record::SubredditCreated { creator, name, description, at_ms } => {
                 let subreddit = self.subreddits.add(name, description, at_ms);
@@ -137,14 +140,15 @@ impl Model {
             Record::SubredditLeft { user, subreddit } => {
                 Effect::Membership { members: self.subreddits.leave(user, subreddit) }
             }
-            Record::PostCreated { author, subreddit, title, body, at_ms } => {
-                Effect::PostCreated(self.posts.add(author, subreddit, (title, body), None, at_ms))
+            Record::PostCreated { author, subreddit, title, body, signature, at_ms } => {
+                let shown = Shown::Own { body, signature };
+                Effect::PostCreated(self.posts.add((author, subreddit), title, shown, at_ms))
             }
             Record::PostReposted { author, subreddit, original, title, at_ms } => {
                 let above = self.posts.get(original).ok().and_then(|post| post.origin);
                 let origin = Origin { of: original, root: above.map_or(original, |above| above.root) };
-                let text = (title, Text::default());
-                Effect::PostCreated(self.posts.add(author, subreddit, text, Some(origin), at_ms))
+                let shown = Shown::Others(origin);
+                Effect::PostCreated(self.posts.add((author, subreddit), title, shown, at_ms))
             }
             Record::PostVoted { voter, post, direction } => {
                 let cast = self.posts.vote(voter, post, direction);

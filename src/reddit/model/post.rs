@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::{Error, Thing};
 use super::id::{PostId, SubredditId, UserId};
+use super::key::Signature;
 use super::rank::{Rank, Sort};
 use super::text::Text;
 use super::vote::{Cast, Direction, Tally, Votes};
@@ -36,6 +37,9 @@ pub struct Post {
     pub origin: Option<Origin>,
     /// How many there are below it, deleted ones included.
     pub comments: u32,
+    /// The author's, over this text; that of a user with a key has one until it is deleted. A repost has none: the text it
+    /// shows is signed where it was written.
+    pub signature: Option<Box<Signature>>,
     /// Its text is gone and it is listed nowhere; what was said below it stays.
     pub deleted: bool,
     pub(super) votes: Votes,
@@ -60,6 +64,12 @@ impl Post {
         let Tally { ups, downs } = self.tally();
         Rank::of(sort, ups, downs, self.created_ms)
     }
+}
+
+/// What a post shows.
+pub(super) enum Shown {
+    Own { body: Text, signature: Option<Box<Signature>> },
+    Others(Origin),
 }
 
 /// The posts of one subreddit in each order, by [`Sort`]. A vote moves a post in O(log n); nothing is sorted later.
@@ -152,16 +162,29 @@ impl Posts {
 
     pub(super) fn add(
         &mut self,
-        author: UserId,
-        subreddit: SubredditId,
-        (title, body): (Text, Text),
-        origin: Option<Origin>,
+        (author, subreddit): (UserId, SubredditId),
+        title: Text,
+        shown: Shown,
         created_ms: u64,
     ) -> PostId {
         let id = PostId::at(self.list.len());
         let votes = Votes::of_author(author);
-        let post =
-            Post { subreddit, author, title, body, created_ms, origin, comments: 0, deleted: false, votes };
+        let (body, signature, origin) = match shown {
+            Shown::Own { body, signature } => (body, signature, None),
+            Shown::Others(origin) => (Text::default(), None, Some(origin)),
+        };
+        let post = Post {
+            subreddit,
+            author,
+            title,
+            body,
+            created_ms,
+            origin,
+            comments: 0,
+            signature,
+            deleted: false,
+            votes,
+        };
         self.votes += 1;
         self.list_in_orders(id, &post);
         self.list.push(post);
@@ -213,6 +236,7 @@ impl Posts {
         post.deleted = true;
         post.title = Text::default();
         post.body = Text::default();
+        post.signature = None;
     }
 }
 

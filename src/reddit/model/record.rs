@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{CommentId, MessageId, PostId, SubredditId, UserId};
+use super::key::{PublicKey, Signature};
 use super::operation::OpId;
 use super::text::Text;
 use super::user::Secret;
@@ -27,6 +28,8 @@ pub enum Record {
         name: Text,
         /// What the user proves to be the user with.
         secret: Secret,
+        /// What the user's posts are verified with.
+        key: Option<Box<PublicKey>>,
         /// ms since 1970.
         at_ms: u64,
     },
@@ -65,6 +68,8 @@ pub enum Record {
         title: Text,
         /// The text.
         body: Text,
+        /// The author's; exactly if the author has a key. It was verified before this was written.
+        signature: Option<Box<Signature>>,
         /// ms since 1970.
         at_ms: u64,
     },

@@ -24,7 +24,7 @@ fn must_at(model: &mut Model, command: Command, now_ms: u64) -> Effect {
 }
 
 fn user(model: &mut Model, name: &str) -> UserId {
-    match must(model, Command::Register { name: name.into(), secret: Secret([7; 16]) }) {
+    match must(model, Command::Register { name: name.into(), secret: Secret([7; 16]), key: None }) {
         Effect::UserRegistered(id) => id,
         other => panic!("{other:?}"),
     }
@@ -39,7 +39,8 @@ fn subreddit(model: &mut Model, creator: UserId, name: &str) -> SubredditId {
 }
 
 fn post_at(model: &mut Model, author: UserId, subreddit: SubredditId, now_ms: u64) -> PostId {
-    let command = Command::Post { author, subreddit, title: "title".into(), body: "".into() };
+    let command =
+        Command::Post { author, subreddit, title: "title".into(), body: "".into(), signature: None };
     match must_at(model, command, now_ms) {
         Effect::PostCreated(id) => id,
         other => panic!("{other:?}"),
@@ -69,7 +70,7 @@ fn karma(model: &Model, user: UserId) -> i64 {
 fn names_are_unique_whatever_their_case() {
     let mut model = Model::default();
     let ada = user(&mut model, "Ada");
-    let again = Command::Register { name: "aDA".into(), secret: Secret([7; 16]) };
+    let again = Command::Register { name: "aDA".into(), secret: Secret([7; 16]), key: None };
     assert_eq!(model.decide(again, NOW), Err(Error::NameTaken));
     subreddit(&mut model, ada, "Rust");
     let again = Command::CreateSubreddit { creator: ada, name: "rUST".into(), description: "".into() };
@@ -111,8 +112,13 @@ fn only_members_post() {
     let mut model = Model::default();
     let (ada, bob) = (user(&mut model, "ada"), user(&mut model, "bob"));
     let rust = subreddit(&mut model, ada, "rust");
-    let command =
-        |author, subreddit| Command::Post { author, subreddit, title: "hello".into(), body: "".into() };
+    let command = |author, subreddit| Command::Post {
+        author,
+        subreddit,
+        title: "hello".into(),
+        body: "".into(),
+        signature: None,
+    };
     assert_eq!(model.decide(command(bob, rust), NOW), Err(Error::NotMember));
     assert_eq!(model.decide(command(ada, SubredditId(99)), NOW), Err(Error::NotFound(Thing::Subreddit)));
     assert_eq!(model.decide(command(UserId(0), rust), NOW), Err(Error::NotFound(Thing::User)));
@@ -410,7 +416,11 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     let direction = || prop_oneof![Just(Direction::Up), Just(Direction::None), Just(Direction::Down)];
     let text = || "[a-z ]{0,3}".prop_map(Text::from);
     prop_oneof![
-        "[a-cA-C]{2,4}".prop_map(|name| Command::Register { name: name.into(), secret: Secret([1; 16]) }),
+        "[a-cA-C]{2,4}".prop_map(|name| Command::Register {
+            name: name.into(),
+            secret: Secret([1; 16]),
+            key: None
+        }),
         (user(), "[a-bA-B]{2,4}").prop_map(|(creator, name)| Command::CreateSubreddit {
             creator,
             name: name.into(),
@@ -422,7 +432,8 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
             author,
             subreddit,
             title,
-            body: "".into()
+            body: "".into(),
+            signature: None
         }),
         (user(), post(), direction()).prop_map(|(voter, post, direction)| Command::VotePost {
             voter,

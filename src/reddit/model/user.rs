@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::{Error, Thing};
 use super::id::UserId;
+use super::key::PublicKey;
 use super::text::Text;
 
 /// What a user shows to log in: a random key that the client keeps, not a password that a person types. It is kept
@@ -27,6 +28,8 @@ pub struct User {
     pub name: Text,
     /// Proves who it is.
     pub secret: Secret,
+    /// What this user's posts are verified with, from the registration on and for good.
+    pub key: Option<Box<PublicKey>>,
     /// ms since 1970.
     pub created_ms: u64,
     /// Others' upvotes minus others' downvotes on this user's posts.
@@ -77,10 +80,16 @@ impl Users {
         self.list.len()
     }
 
-    pub(super) fn add(&mut self, name: Text, secret: Secret, created_ms: u64) -> UserId {
+    pub(super) fn add(
+        &mut self,
+        name: Text,
+        secret: Secret,
+        key: Option<Box<PublicKey>>,
+        created_ms: u64,
+    ) -> UserId {
         let id = UserId::at(self.list.len());
         self.by_name.insert(name.to_ascii_lowercase().into(), id);
-        self.list.push(User { name, secret, created_ms, post_karma: 0, comment_karma: 0 });
+        self.list.push(User { name, secret, key, created_ms, post_karma: 0, comment_karma: 0 });
         id
     }
 

@@ -26,12 +26,12 @@ pub use packed::{Packed, Shown};
 
 pub use super::model::check::Examination;
 pub use super::model::{
-    CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, Secret, Sort,
-    SubredditId, Tally, Text, UserId, Window,
+    CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, PublicKey, Secret,
+    Signature, Sort, SubredditId, Tally, Text, UserId, Window,
 };
 
 /// Sides with different versions refuse each other.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Bytes of a text that a list shows at most.
 pub const EXCERPT: usize = 100;
@@ -204,6 +204,8 @@ pub struct PostView<T = Text> {
     pub created_ms: u64,
     /// Where it comes from, if it is a repost. Title and votes are its own, the text is that of the root.
     pub origin: Option<Origin>,
+    /// The author's, over the whole text ([`Signed`](crate::reddit::model::Signed)). That of a repost is at its root.
+    pub signature: Option<Box<Signature>>,
     /// Its votes.
     pub tally: Tally,
     /// Comments below it.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Packed, Page, PostId, PostView, Session, Sort, SubredditId, Tally, Text, Window};
+use super::{
+    Direction, Packed, Page, PostId, PostView, Session, Signature, Sort, SubredditId, Tally, Text, Window,
+};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub enum Request {
         title: Text,
         /// At most 40,000 bytes.
         body: Text,
+        /// Of a user with a key, and of no other.
+        signature: Option<Box<Signature>>,
     },
     /// Show a post in another place, as a member there.
     Repost {

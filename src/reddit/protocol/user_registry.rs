@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, Session, Text, UserId};
+use super::{PublicKey, Secret, Session, Text, UserId};
 
 /// What it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum Request {
         name: Text,
         /// To log in with later.
         secret: Secret,
+        /// Whoever gives one signs every post from then on. It cannot be given, changed or taken back later.
+        key: Option<Box<PublicKey>>,
     },
     /// Log in. Logged in already, the same session comes back.
     Login {
@@ -37,6 +39,11 @@ pub enum Request {
         /// In any case.
         name: Text,
     },
+    /// Ask for a user's public key; anybody may.
+    GetPublicKey {
+        /// Whose.
+        user: UserId,
+    },
 }
 
 /// What it answers.
@@ -48,6 +55,8 @@ pub enum Reply {
     LoggedOut,
     /// To the looks.
     User(UserView),
+    /// To `GetPublicKey`; `None`: the user has none.
+    PublicKey(Option<Box<PublicKey>>),
 }
 
 /// A user as others see it.

@@ -55,6 +55,12 @@ pub struct Arguments {
     #[arg(long, value_name = "R", default_value_t = 500)]
     pub rate: u32,
 
+    /// This part of all users, 0 to 1, registers with a P-256 key that is drawn from the seed, and signs every post. What is
+    /// signed is verified by every client that reads it in a feed, with or without this. Signatures are never twice the
+    /// same, so there is no lockstep with it.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.0, value_parser = fraction, conflicts_with = "lockstep")]
+    pub signed: f64,
+
     /// Users stay a minute and are away half a minute, on average; make both so many times as long.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
     pub time_scale: f64,
@@ -111,6 +117,13 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+fn fraction(text: &str) -> Result<f64, String> {
+    match number(text)? {
+        number if (0.0..=1.0).contains(&number) => Ok(number),
+        _ => Err("it must be from 0 to 1".to_owned()),
+    }
+}
+
 fn exponent(text: &str) -> Result<f64, String> {
     match number(text)? {
         number if (0.0..=5.0).contains(&number) => Ok(number),
@@ -138,6 +151,7 @@ impl Arguments {
             seed: typed.seed,
             depth: typed.depth,
             rate: (typed.rate > 0).then_some(typed.rate),
+            signed: typed.signed,
             time_scale: typed.time_scale,
             warm_up: typed.warm_up,
             duration: typed.duration,

@@ -42,8 +42,10 @@ mod action;
 mod door;
 mod enrol;
 mod request;
+mod signing;
 
 pub(super) use enrol::Enrolled;
+use signing::Signing;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +59,7 @@ pub(super) struct Crowd {
     depth: usize,
     pub(super) topics: Topics,
     plan: Plan,
+    signing: Signing,
     pub(super) pace: Pace,
     stop: Rc<Stop>,
     users: RefCell<Vec<User>>,
@@ -176,6 +179,7 @@ impl Crowd {
             known_by: RefCell::new(None),
             report: RefCell::new(Recorder::new(subreddits)),
             users: RefCell::new(users),
+            signing: Signing::new(plan.clone(), options.signed),
             plan,
             acting: Cell::new(false),
             broken: OnceCell::new(),

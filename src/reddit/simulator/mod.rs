@@ -64,6 +64,8 @@ pub struct Options {
     pub depth: u16,
     /// Actions begin at given moments, so many a second; `None`: each as soon as one before it is answered.
     pub rate: Option<u32>,
+    /// How many of all users sign their posts, 0 to 1.
+    pub signed: f64,
     /// How many times as long users stay and are away.
     pub time_scale: f64,
     /// How long to act before anything is measured.
@@ -99,6 +101,7 @@ impl Options {
             seed: 1,
             depth: 16,
             rate: Some(500),
+            signed: 0.0,
             time_scale: 1.0,
             warm_up: Duration::ZERO,
             duration: None,

@@ -16,6 +16,7 @@ const TURNS: u64 = u64::MAX - 1;
 const SECRETS: u64 = u64::MAX - 2;
 const PRESENCE: u64 = u64::MAX - 3;
 const OPERATIONS: u64 = u64::MAX - 4;
+const KEYS: u64 = u64::MAX - 5;
 
 /// Out of this many upvotes, downvotes and withdrawn votes.
 const UP_PERCENT: u32 = 80;
@@ -125,6 +126,16 @@ impl Plan {
         name::secret(random)
     }
 
+    /// The private key of a user of whom this fraction has one, the same in every life of the client.
+    pub(super) fn private_key(&self, user: u32, fraction: f64) -> Option<[u8; 32]> {
+        if fraction <= 0.0 {
+            return None;
+        }
+        let random = &mut self.stream(KEYS);
+        random.set_word_pos(u128::from(user) * WORDS_OF_ACTION);
+        (random.random::<f64>() < fraction).then(|| random.random())
+    }
+
     /// Decides who belongs where at the beginning.
     pub(super) fn population(&self) -> ChaCha8Rng {
         self.stream(POPULATION)
@@ -202,6 +213,17 @@ mod tests {
     fn the_first_wish_of_a_seed_never_changes() {
         // The stream is a published standard; a change here makes every recorded run irreproducible.
         assert_eq!(plan(1, "client@1").secret(0).0[..4], [201, 246, 35, 144]);
+    }
+
+    #[test]
+    fn the_same_users_have_the_same_keys_and_more_have_one_where_more_shall() {
+        let plan = plan(1, "client@1");
+        let keys = |fraction| (0..1000).map(|user| plan.private_key(user, fraction)).collect::<Vec<_>>();
+        let (some, all) = (keys(0.3), keys(1.0));
+        assert!(keys(0.0).iter().all(Option::is_none) && all.iter().all(Option::is_some));
+        assert!(some.iter().zip(&all).all(|(some, all)| some.is_none() || some == all));
+        assert!(some.iter().flatten().count().abs_diff(300) < 50);
+        assert!(all[0] != all[1]);
     }
 
     #[test]

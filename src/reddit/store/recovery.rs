@@ -10,7 +10,7 @@ use super::snapshot;
 use crate::reddit::model::{Entry, Model};
 
 /// The first bytes of every segment; the number of its first entry follows.
-pub(super) const MAGIC: &[u8; 8] = b"RDTLOG\x00\x01";
+pub(super) const MAGIC: &[u8; 8] = b"RDTLOG\x00\x02";
 pub(super) const HEADER: usize = 16;
 
 /// The bytes at the beginning of the segment that begins with this entry.

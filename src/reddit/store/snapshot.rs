@@ -21,7 +21,7 @@ const UNSYNCED: usize = 1 << 18;
 /// How much the engine comes before the maker of snapshots, where both want a core: nine to one (`sched(7)`).
 const NICE: i32 = 10;
 
-const MAGIC: &[u8; 8] = b"RDTSNAP\x01";
+const MAGIC: &[u8; 8] = b"RDTSNAP\x02";
 const HEADER: usize = 16;
 
 /// Writes and sums up.

@@ -13,7 +13,10 @@ use crate::reddit::model::{Entry, Model, OpId, Record, Secret};
 fn entry(number: u32) -> Entry {
     let name = format!("user_{number}").into();
     let op = Some(OpId { stream: 1, number });
-    Entry { op, record: Record::UserRegistered { name, secret: Secret([7; 16]), at_ms: u64::from(number) } }
+    Entry {
+        op,
+        record: Record::UserRegistered { name, secret: Secret([7; 16]), key: None, at_ms: u64::from(number) },
+    }
 }
 
 fn open(dir: &TempDir) -> Result<(Store, Model, Contents), OpenError> {
@@ -279,6 +282,7 @@ fn a_turn_of_many_large_entries_is_written_in_groups_of_bounded_size() {
     let title = |number| Record::UserRegistered {
         name: format!("{number:0>40000}").into(),
         secret: Secret([0; 16]),
+        key: None,
         at_ms: 1,
     };
     for number in 0..100 {

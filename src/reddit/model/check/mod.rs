@@ -4,7 +4,8 @@
 //! the very function that live traffic uses, and in the end looks at the tables. It trusts nothing that the model
 //! derives: counts are counted again, orders sorted again, feeds merged again from all posts.
 //!
-//! The names are those of the project's list of invariants. All but two can be seen in a store, with the ledgers of its
+//! The names are those of the project's list of invariants, and I19: every post of a user with a key has that user's
+//! signature. All but two can be seen in a store, with the ledgers of its
 //! clients ([`Ledgers`]) from their side too; what an engine that runs must say of itself (I17, I18), and whether it is what
 //! its store says (I16), is judged by its [`Examination`].
 
@@ -20,6 +21,7 @@ mod kept;
 mod ledger;
 mod live;
 mod orders;
+mod signatures;
 mod tables;
 
 #[cfg(test)]
@@ -110,8 +112,10 @@ impl Checker {
             must!(model.users.get(actor).is_ok(), "I5", "line {line}: {actor} does not exist");
         }
         match *record {
-            Record::UserRegistered { ref name, .. } => {
+            Record::UserRegistered { ref name, ref key, .. } => {
                 must!(model.users.by_name(name).is_none(), "I6", "line {line}: user {name:?} exists");
+                let sound = key.as_ref().is_none_or(|key| key.check().is_ok());
+                must!(sound, "I19", "line {line}: the public key of {name:?} is none");
             }
             Record::SubredditCreated { ref name, .. } => {
                 must!(
@@ -136,6 +140,10 @@ impl Checker {
             | Record::PostReposted { author, subreddit, .. } => {
                 let member = model.subreddits.get(subreddit).is_ok_and(|place| place.has(author));
                 must!(member, "I5", "line {line}: {author} posts in {subreddit} and is no member");
+                if let Record::PostCreated { ref signature, .. } = *record {
+                    let signs = model.signs(author, signature.as_deref());
+                    must!(signs.is_ok(), "I19", "line {line}: {author} posts, and {signs:?}");
+                }
                 if let Record::PostReposted { original, .. } = *record {
                     must!(
                         model.posts.present(original).is_ok(),
@@ -198,6 +206,7 @@ impl Checker {
     /// The first invariant that does not hold.
     pub fn finish_with_account(self) -> Result<(Model, Option<Account>), Violation> {
         tables::check(&self.model)?;
+        signatures::check(&self.model)?;
         orders::check(&self.model)?;
         self.results.check(self.model.operations())?;
         kept::through_a_snapshot(&self.model)?;

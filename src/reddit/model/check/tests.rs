@@ -1,10 +1,11 @@
 //! Each invariant, broken on purpose, is found.
 
 use super::super::{
-    CommentId, Direction, Effect, Entry, MessageId, Model, OpId, Operations, Origin, PostId, Rank, Record,
-    Secret, Sort, SubredditId, UserId, WINDOW,
+    CommentId, Direction, Effect, Entry, MessageId, Model, OpId, Operations, Origin, PostId, PublicKey, Rank,
+    Record, Secret, Signed, Sort, SubredditId, UserId, WINDOW,
 };
 use super::{Checker, Counted, Examination, Violation, kept, orders};
+use crate::reddit::Signer;
 
 const ADA: UserId = UserId(1);
 const BOB: UserId = UserId(2);
@@ -14,8 +15,12 @@ const POST: PostId = PostId(1);
 /// Something of everything: two users, a subreddit, a post and its repost, two comments, two messages, votes.
 fn log() -> Vec<Entry> {
     let text = || "text".into();
-    let registered =
-        |name: &str| Record::UserRegistered { name: name.into(), secret: Secret([0; 16]), at_ms: 1 };
+    let registered = |name: &str| Record::UserRegistered {
+        name: name.into(),
+        secret: Secret([0; 16]),
+        key: None,
+        at_ms: 1,
+    };
     let comment =
         |author, parent| Record::CommentCreated { author, post: POST, parent, body: text(), at_ms: 4 };
     let message = |from, to, reply_to| Record::MessageSent {
@@ -31,7 +36,14 @@ fn log() -> Vec<Entry> {
         registered("bob"),
         Record::SubredditCreated { creator: ADA, name: "rust".into(), description: text(), at_ms: 2 },
         Record::SubredditJoined { user: BOB, subreddit: RUST },
-        Record::PostCreated { author: ADA, subreddit: RUST, title: text(), body: text(), at_ms: 3 },
+        Record::PostCreated {
+            author: ADA,
+            subreddit: RUST,
+            title: text(),
+            body: text(),
+            signature: None,
+            at_ms: 3,
+        },
         Record::PostReposted { author: BOB, subreddit: RUST, original: POST, title: text(), at_ms: 3 },
         Record::PostVoted { voter: BOB, post: POST, direction: Direction::Up },
         comment(BOB, None),
@@ -104,7 +116,14 @@ fn i04_membership_agrees_in_both_directions() {
 fn i05_only_members_post() {
     let left = Record::SubredditLeft { user: BOB, subreddit: RUST };
     let text = || "text".into();
-    let posts = Record::PostCreated { author: BOB, subreddit: RUST, title: text(), body: text(), at_ms: 9 };
+    let posts = Record::PostCreated {
+        author: BOB,
+        subreddit: RUST,
+        title: text(),
+        body: text(),
+        signature: None,
+        at_ms: 9,
+    };
     assert_eq!(wrong([left, posts]), "I5");
 }
 
@@ -112,7 +131,7 @@ fn i05_only_members_post() {
 fn i06_names_are_unique_whatever_their_case() {
     assert_eq!(broken(|model| model.users.list[1].name = "ADA".into()), "I6");
     assert_eq!(broken(|model| model.subreddits.by_name.clear()), "I6");
-    let again = Record::UserRegistered { name: "Ada".into(), secret: Secret([0; 16]), at_ms: 9 };
+    let again = Record::UserRegistered { name: "Ada".into(), secret: Secret([0; 16]), key: None, at_ms: 9 };
     assert_eq!(wrong([again]), "I6");
 }
 
@@ -183,7 +202,7 @@ fn i12_listings_are_what_the_ranks_make() {
 fn i13_time_does_not_run_backwards() {
     assert_eq!(broken(|model| model.posts.list[0].created_ms = 4), "I13");
     assert_eq!(broken(|model| model.last_ms = 4), "I13");
-    let past = Record::UserRegistered { name: "eve".into(), secret: Secret([0; 16]), at_ms: 4 };
+    let past = Record::UserRegistered { name: "eve".into(), secret: Secret([0; 16]), key: None, at_ms: 4 };
     assert_eq!(wrong([past]), "I13");
 }
 
@@ -191,7 +210,7 @@ fn i13_time_does_not_run_backwards() {
 fn i14_no_operation_is_carried_out_twice() {
     let mut log = log();
     let op = log[0].op;
-    let record = Record::UserRegistered { name: "eve".into(), secret: Secret([0; 16]), at_ms: 9 };
+    let record = Record::UserRegistered { name: "eve".into(), secret: Secret([0; 16]), key: None, at_ms: 9 };
     log.push(Entry { op, record });
     assert_eq!(read(log).unwrap_err().invariant, "I14");
 }
@@ -299,4 +318,70 @@ fn i18_who_is_online_has_a_session() {
     for examined in wrong {
         assert_eq!(examined.check().unwrap_err().invariant, "I18");
     }
+}
+
+/// After the log: eve, who has a key, and her post with the signature of what she signed.
+fn eves(title: &str, signed: &str) -> Vec<Record> {
+    let signer = Signer::from_number([7; 32]).unwrap();
+    let name = "eve";
+    let text = Signed { author: name, subreddit: "rust", title: signed, body: "text", signed_at_ms: 8 };
+    let signature = Some(Box::new(signer.sign(&text).unwrap()));
+    let key = Some(Box::new(signer.public_key()));
+    let (eve, title, body) = (UserId(3), title.into(), "text".into());
+    vec![
+        Record::UserRegistered { name: name.into(), secret: Secret([0; 16]), key, at_ms: 9 },
+        Record::SubredditJoined { user: eve, subreddit: RUST },
+        Record::PostCreated { author: eve, subreddit: RUST, title, body, signature, at_ms: 9 },
+    ]
+}
+
+#[test]
+fn i19_posts_of_users_with_keys_have_their_signatures() {
+    let more = |records: Vec<Record>| {
+        read(log().into_iter().chain(records.into_iter().map(|record| Entry { op: None, record })).collect())
+    };
+    let eve = PostId(3);
+    let model = more(eves("title", "title")).unwrap();
+    assert!(model.posts.get(eve).unwrap().signature.is_some());
+    assert_eq!(wrong(eves("another", "title")), "I19", "not what was signed");
+    let broken = |change: fn(&mut Model)| {
+        let mut model = model.clone();
+        change(&mut model);
+        Checker::new(model).finish().expect_err("nothing is found").invariant
+    };
+    assert_eq!(broken(|model| model.posts.list[2].body = "another".into()), "I19");
+    let copied = |model: &mut Model| model.posts.list[0].signature = model.posts.list[2].signature.clone();
+    assert_eq!(broken(copied), "I19", "of one who has no key");
+    assert_eq!(broken(|model| model.posts.list[2].signature = None), "I19", "unsigned");
+    assert_eq!(broken(|model| model.users.list[2].key = model.users.list[0].key.clone()), "I19");
+    let another = || Some(Box::new(Signer::from_number([8; 32]).unwrap().public_key()));
+    let mut other = model.clone();
+    other.users.list[2].key = another();
+    assert_eq!(Checker::new(other).finish().unwrap_err().invariant, "I19", "of another key");
+    let moved = |model: &mut Model| {
+        let signature = model.posts.list[2].signature.take();
+        model.posts.list[1].signature = signature;
+    };
+    assert_eq!(broken(moved), "I19", "at a repost");
+    let mut records = eves("title", "title");
+    records.push(Record::PostDeleted { author: UserId(3), post: eve });
+    assert!(more(records).unwrap().posts.get(eve).unwrap().signature.is_none(), "gone with the text");
+    let key = |name: &str, key| Record::UserRegistered {
+        name: name.into(),
+        secret: Secret([0; 16]),
+        key,
+        at_ms: 9,
+    };
+    assert_eq!(wrong([key("bad", Some(Box::new(PublicKey::from_point(&[4; 65]))))]), "I19", "no point");
+    let unsigned = Record::PostCreated {
+        author: UserId(3),
+        subreddit: RUST,
+        title: "x".into(),
+        body: "x".into(),
+        signature: None,
+        at_ms: 9,
+    };
+    let mut records = eves("title", "title");
+    records.push(unsigned);
+    assert_eq!(wrong(records), "I19");
 }

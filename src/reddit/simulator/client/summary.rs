@@ -74,6 +74,7 @@ impl Client {
             outages_ms: recorder.outages_ms.clone(),
             lost_in_flight: recorder.lost_in_flight,
             asked_again: recorder.asked_again,
+            signatures: self.crowd.signatures(),
             missed: self.crowd.pace.missed(),
             engine,
             fingerprint: self.fingerprint.clone(),

@@ -59,7 +59,9 @@ impl Crowd {
             self.users.borrow_mut()[index].session = None;
             return Ok(End::LoggedOut);
         }
-        Ok(self.conclude(index, &open, answer))
+        let end = self.conclude(index, &open, answer);
+        self.verify(engine).await?;
+        Ok(end)
     }
 
     /// Nobody will ask for it again.
@@ -93,6 +95,9 @@ impl Crowd {
         if let Err(error) = kept {
             self.give_up(format!("the ledger cannot be written: {error}"));
             return End::Odd;
+        }
+        if matches!(open.action, Action::Post { .. }) {
+            self.signing.posted(index);
         }
         if let (Some(kind), true) = (kind, self.is_enrolled()) {
             self.count(kind, &open.action, open.due.elapsed());

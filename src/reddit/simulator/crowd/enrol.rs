@@ -88,6 +88,7 @@ impl Crowd {
     /// users have joined they will join again.
     fn forget(&self) {
         *self.known_by.borrow_mut() = None;
+        self.signing.forget();
         for user in self.users.borrow_mut().iter_mut() {
             user.session = None;
             user.seen = Default::default();

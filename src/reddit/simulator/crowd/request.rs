@@ -20,8 +20,8 @@ impl Crowd {
     pub(super) fn request(&self, index: usize, action: &Action) -> Option<Request> {
         let user = &self.users.borrow()[index];
         if matches!(action, Action::Register) {
-            let (name, secret) = (user.name.clone(), user.secret);
-            return Some(Request::UserRegistry(user_registry::Request::Register { name, secret }));
+            let (name, secret, key) = (user.name.clone(), user.secret, self.signing.key(index));
+            return Some(Request::UserRegistry(user_registry::Request::Register { name, secret, key }));
         }
         let session = user.session?;
         Some(match action.clone() {
@@ -57,7 +57,10 @@ impl Crowd {
             }
             Action::Post { rank, title, body } => {
                 let subreddit = self.subreddit(rank)?;
-                Request::PostManager(post_manager::Request::Create { session, subreddit, title, body })
+                let place = self.topics.shape.subreddit_name(rank);
+                let signature = self.signing.sign(index, (&user.name, &place), (&title, &body));
+                let create = post_manager::Request::Create { session, subreddit, title, body, signature };
+                Request::PostManager(create)
             }
             Action::Repost { rank, original, title } => {
                 let subreddit = self.subreddit(rank)?;
@@ -220,6 +223,7 @@ impl Crowd {
 
     fn saw(&self, index: usize, posts: &Packed<PostView>) {
         let places = &self.places.borrow().ranks;
+        self.signing.read(posts);
         let seen = &mut self.users.borrow_mut()[index].seen.posts;
         seen.clear();
         seen.extend(posts.iter().map(|post| SeenPost {

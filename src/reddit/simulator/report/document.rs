@@ -78,6 +78,9 @@ pub struct ClientReport {
     pub lost_in_flight: u64,
     /// Writes of these that were asked for again under their name.
     pub asked_again: u64,
+    /// What was signed and verified, from the first moment on.
+    #[serde(default)]
+    pub signatures: Signatures,
     /// Moments of the rate that were given up because they were a minute ago.
     pub missed: u64,
     /// What the engine did in the window, for all its clients.
@@ -107,6 +110,19 @@ pub struct Storm {
     pub memberships: u64,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// Posts with signatures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signatures {
+    /// Posts of its users that were acknowledged with a signature.
+    pub signed: u64,
+    /// Posts read in feeds that are what their authors signed; each was verified once.
+    pub verified: u64,
+    /// Those that were read in part, because a list shows no more, and so not verified.
+    pub cut: u64,
+    /// Those that are not what their authors signed.
+    pub bad: u64,
 }
 
 /// What an engine did between two looks at its counters, for all its clients.
@@ -349,6 +365,7 @@ pub(super) mod tests {
             outages_ms: vec![12.5],
             lost_in_flight: 3,
             asked_again: 2,
+            signatures: Signatures { signed: 12, verified: 34, cut: 5, bad: 0 },
             missed: 0,
             engine: Some(EngineUse {
                 pid: 78,

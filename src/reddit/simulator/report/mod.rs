@@ -9,7 +9,7 @@ mod plots;
 mod recorder;
 mod text;
 
-pub use document::{ClientReport, EngineUse, Latencies, MergeError, Report, Sample, Storm};
+pub use document::{ClientReport, EngineUse, Latencies, MergeError, Report, Sample, Signatures, Storm};
 pub use fit::Fit;
 pub use page::page;
 pub use text::text;

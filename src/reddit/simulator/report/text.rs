@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::document::{ClientReport, EngineUse, Report};
+use super::document::{ClientReport, EngineUse, Report, Signatures};
 use super::fit::Fit;
 
 /// The whole report, for a terminal.
@@ -69,6 +69,13 @@ fn one_client(client: &ClientReport) -> String {
     }
     if client.missed > 0 {
         let _ = write!(line, "; {} moments given up after a minute", grouped(client.missed));
+    }
+    let Signatures { signed, verified, cut, bad } = client.signatures;
+    if signed + verified + cut + bad > 0 {
+        let [signed, verified, cut, bad] = [signed, verified, cut, bad].map(grouped);
+        let _ =
+            write!(line, "\n  signed {signed} posts; of those read in feeds {verified} verified, {bad} bad");
+        let _ = write!(line, ", {cut} longer than a list shows and not verified");
     }
     let online = || client.samples.iter().map(|sample| sample.online);
     if let (Some(least), Some(most)) = (online().min(), online().max()) {
@@ -235,6 +242,7 @@ mod tests {
             "4 actions acknowledged, 2 a second",
             "before: 100 users, 4 subreddits and 300 memberships registered in 0.50 s, 808 a second",
             "reconnects 1, lost in flight 3, asked again 2; without an answer for 12.5 ms",
+            "signed 12 posts; of those read in feeds 34 verified, 0 bad, 5 longer than a list shows and not verified",
             "online 60 users on average, 60 to 61",
             "feed        4         2   1.000   5.00",
             "2  post: the store is full",
@@ -253,12 +261,13 @@ mod tests {
         let mut report = report("client@1", &[]);
         report.clients[0].engine = None;
         report.clients[0].storm = None;
+        report.clients[0].signatures = Signatures::default();
         report.clients[0].samples.clear();
         report.members.clear();
         report.posts.clear();
         report.errors.clear();
         let told = text(&report);
-        for word in ["before", "online", "members", "engine", "feed", "steeper"] {
+        for word in ["before", "signed", "online", "members", "engine", "feed", "steeper"] {
             assert!(!told.contains(word), "{word:?} in:\n{told}");
         }
         assert!(told.contains("no request was refused"));

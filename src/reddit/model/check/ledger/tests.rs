@@ -20,7 +20,7 @@ impl World {
     /// Ada in her subreddit, with two posts and a vote that changes nothing.
     fn new() -> World {
         let mut world = World::default();
-        world.does(Command::Register { name: "ada".into(), secret: Secret([0; 16]) });
+        world.does(Command::Register { name: "ada".into(), secret: Secret([0; 16]), key: None });
         let create = Command::CreateSubreddit { creator: ADA, name: "home".into(), description: "".into() };
         world.does(create);
         for title in ["one", "two"] {
@@ -29,6 +29,7 @@ impl World {
                 subreddit: HOME,
                 title: title.into(),
                 body: "".into(),
+                signature: None,
             };
             world.does(post(title));
             world.votes(Direction::Up);
