@@ -54,6 +54,29 @@ fn the_side_that_was_connected_to_calls_back_over_the_same_connection() {
 }
 
 #[test]
+fn both_ends_count_the_same_bytes_over_all_their_connections() {
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start("engine");
+        let _echo = engine.serve("echo", |text: String| text).await.unwrap();
+        let client = hood.start("client@1");
+        for _ in 0..2 {
+            client.connect("engine").await.unwrap();
+            let before = client.traffic();
+            let text = "x".repeat(1000);
+            let _: String = client.call("echo", &text, PATIENCE).await.unwrap();
+            let of_call = client.traffic() - before;
+            assert!(of_call.sent > 1000 && of_call.received > 1000, "{of_call:?}");
+            let down = engine.monitor_node("client@1").await;
+            client.disconnect("engine");
+            down.await;
+        }
+        let (ours, theirs) = (client.traffic(), engine.traffic());
+        assert_eq!((ours.sent, ours.received), (theirs.received, theirs.sent));
+    });
+}
+
+#[test]
 fn who_disconnects_loses_the_calls_under_way_and_may_connect_again() {
     local(async {
         let hood = Hood::new();

@@ -25,6 +25,7 @@ use super::introduction::Introduction;
 use super::mailbox::Answers;
 use super::monitor::{Monitor, Watchers};
 use super::outbox::Outbox;
+use super::traffic::Traffic;
 use super::transport::Transport;
 
 pub(super) use drive::drive;
@@ -83,6 +84,8 @@ pub(super) struct Link {
     wire: RefCell<Option<Rc<dyn Transport>>>,
     is_local: bool,
     outbox: RefCell<Outbox>,
+    /// Bytes of frames that were taken in.
+    received: Cell<u64>,
     calls: RefCell<Calls<Vec<u8>>>,
     spare: RefCell<Vec<Vec<u8>>>,
     /// There is room for another call or cast, or never will be.
@@ -148,6 +151,7 @@ impl Link {
             is_local: wire.is_local(),
             wire: RefCell::new(Some(wire)),
             outbox: RefCell::default(),
+            received: Cell::new(0),
             room: calls.room(),
             calls: RefCell::new(calls),
             spare: RefCell::default(),
@@ -187,6 +191,11 @@ impl Link {
     /// The largest frame that the peer takes.
     pub(super) fn limit(&self) -> usize {
         self.peer.frame as usize
+    }
+
+    /// What has gone over it so far, both ways.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic { sent: self.outbox.borrow().sent(), received: self.received.get() }
     }
 
     /// How it ended, if it did.

@@ -30,6 +30,7 @@ use super::names::{self, Holder, Place};
 use super::network::{self, Network, NetworkError};
 use super::options::{Listen, Options};
 use super::tcp::Manner;
+use super::traffic::Traffic;
 
 pub use keep::Keeper;
 pub(super) use shared::Shared;
@@ -258,6 +259,13 @@ impl Node {
         let mut nodes: Vec<_> = self.shared.links().iter().map(|link| link.peer.identity.clone()).collect();
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         nodes
+    }
+
+    /// What has gone over the connections of this node since it started, those that ended included. There is nothing like
+    /// it in one call in Erlang; `inet:getstat/1` tells it of a socket.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.shared.traffic()
     }
 
     /// Whether the node `name` is there (`net_adm:ping/1`). As there, it connects to it. Unlike there, the answer comes

@@ -49,6 +49,7 @@ mod outbox;
 mod tcp;
 mod termination;
 mod tls;
+mod traffic;
 mod transport;
 
 pub use backoff::Backoff;
@@ -66,6 +67,7 @@ pub use network::{Network, NetworkError, Tls};
 pub use notify::Notifier;
 pub use options::{Limits, Listen, Options};
 pub use termination::Termination;
+pub use traffic::Traffic;
 
 /// What `provost certs` has to know.
 pub(crate) use network::TLS_DIR;

@@ -196,6 +196,7 @@ impl<A> Engine<A> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let model = self.commit.model();
+        let (groups, syncs) = self.commit.store().map_or((0, 0), Store::written);
         Stats {
             users: model.users().count() as u64,
             subreddits: model.subreddits().count() as u64,
@@ -210,6 +211,8 @@ impl<A> Engine<A> {
             turns: self.turns,
             repeated: self.commit.repeated(),
             position: self.commit.store().map_or(0, Store::next),
+            groups,
+            syncs,
         }
     }
 }

@@ -31,7 +31,7 @@ pub use super::model::{
 };
 
 /// Sides with different versions refuse each other.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Bytes of a text that a list shows at most.
 pub const EXCERPT: usize = 100;
@@ -141,6 +141,10 @@ pub struct Stats {
     pub repeated: u64,
     /// Records in its store since that was made; 0 without a store.
     pub position: u64,
+    /// Groups of records written into its store since it started.
+    pub groups: u64,
+    /// How many of these it waited for until they were on the disk.
+    pub syncs: u64,
 }
 
 /// Proves that requests come from the one who logged in. Given by the engine, good for one engine's life.

@@ -64,6 +64,8 @@ pub struct Options {
     pub depth: u16,
     /// Actions begin at given moments, so many a second; `None`: each as soon as one before it is answered.
     pub rate: Option<u32>,
+    /// How long a user thinks after an action before the next, on average; `None`: not at all.
+    pub think: Option<Duration>,
     /// How many times as long users stay and are away.
     pub time_scale: f64,
     /// How long to act before anything is measured.
@@ -98,7 +100,8 @@ impl Options {
             mix: Mix::default(),
             seed: 1,
             depth: 16,
-            rate: Some(500),
+            rate: Some(arguments::RATE),
+            think: None,
             time_scale: 1.0,
             warm_up: Duration::ZERO,
             duration: None,

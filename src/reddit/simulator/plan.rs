@@ -2,6 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Exp1};
 
 use super::kind::{Kind, Mix};
 use super::{name, text};
@@ -118,6 +119,14 @@ impl Plan {
         }
     }
 
+    /// How long `user` thinks after action number `action`, in means of all such times: exponential.
+    pub(super) fn thought(&self, user: u32, action: u32) -> f64 {
+        let random = &mut self.stream(user.into());
+        // Behind the words of the action itself, which needs less than a quarter of them.
+        random.set_word_pos(u128::from(action) * WORDS_OF_ACTION + WORDS_OF_ACTION / 2);
+        Exp1.sample(random)
+    }
+
     /// What the user proves its identity with, the same in every life of the client.
     pub(super) fn secret(&self, user: u32) -> Secret {
         let random = &mut self.stream(SECRETS);
@@ -202,6 +211,17 @@ mod tests {
     fn the_first_wish_of_a_seed_never_changes() {
         // The stream is a published standard; a change here makes every recorded run irreproducible.
         assert_eq!(plan(1, "client@1").secret(0).0[..4], [201, 246, 35, 144]);
+    }
+
+    #[test]
+    fn thoughts_are_the_seed_s_and_exponential() {
+        let thoughts = |plan: &Plan| (0..20_000).map(|action| plan.thought(3, action)).collect::<Vec<_>>();
+        let times = thoughts(&plan(1, "client@1"));
+        assert_eq!(times, thoughts(&plan(1, "client@1")));
+        assert_ne!(times, thoughts(&plan(2, "client@1")));
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        let longer = times.iter().filter(|&&time| time > 1.0).count() as f64 / times.len() as f64;
+        assert!((mean - 1.0).abs() < 0.03 && (longer - (-1f64).exp()).abs() < 0.01, "{mean} {longer}");
     }
 
     #[test]
