@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::calls::{Calls, Unanswered};
-use super::error::{Fault, Lost};
+use super::error::{CastError, Fault, Lost};
 use super::frame::{FrameError, Kind};
 use super::hello::Identity;
 use super::introduction::Introduction;
@@ -313,6 +313,22 @@ impl Link {
             self.room.notified().await;
         }
         self.outbox.borrow_mut().append_within(self.limit(), Kind::Cast, 0, body)?;
+        self.casts.set(self.casts.get() + 1);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// As [`cast`](Link::cast), but at once or not at all.
+    pub(super) fn try_cast<T: Serialize>(&self, body: &T) -> Result<(), CastError> {
+        if self.ended.get().is_some() {
+            return Err(CastError::Gone);
+        }
+        if self.casts.get() >= CASTS || self.outbox.borrow().unsent() > UNSENT {
+            return Err(CastError::Full);
+        }
+        let limit = self.limit();
+        let appended = self.outbox.borrow_mut().append_within(limit, Kind::Cast, 0, body);
+        appended.map_err(|_| CastError::TooLarge { limit })?;
         self.casts.set(self.casts.get() + 1);
         self.changed.notify_one();
         Ok(())

@@ -3,7 +3,8 @@
 //! An actor is a name, a mailbox and the code that answers what is in it: [`user_registry`](super::protocol::user_registry),
 //! [`subreddit_manager`](super::protocol::subreddit_manager), [`post_manager`](super::protocol::post_manager),
 //! [`comment_manager`](super::protocol::comment_manager), [`dm_manager`](super::protocol::dm_manager),
-//! [`feed_generator`](super::protocol::feed_generator). A request names its actor; what an actor never does is change a
+//! [`feed_generator`](super::protocol::feed_generator), and beside them
+//! [`subscription_manager`](super::protocol::subscription_manager), which tells what they did. A request names its actor; what an actor never does is change a
 //! table. It answers from what it reads, or it asks for a [`Command`](super::model::Command), and the commit actor
 //! decides that command and applies the one record it comes to.
 //!
@@ -33,9 +34,12 @@ use self::fronts::Fronts;
 use self::post_manager::PostManager;
 use self::sessions::Sessions;
 use self::subreddit_manager::SubredditManager;
+use self::subscriptions::Note;
 use self::user_registry::UserRegistry;
 use super::model::Model;
-use super::protocol::{Answer, EngineRequest, Envelope, Examination, Reply, Request, Stats};
+use super::protocol::{
+    Answer, EngineRequest, Envelope, Examination, Reply, Request, Stats, subscription_manager,
+};
 use super::store::{self, Store};
 
 mod actor;
@@ -50,6 +54,7 @@ mod post_manager;
 mod service;
 mod sessions;
 mod subreddit_manager;
+mod subscriptions;
 mod user_registry;
 mod view;
 
@@ -58,6 +63,7 @@ mod tests;
 
 pub use clock::Clock;
 pub use service::{Keeping, serve};
+pub use subscriptions::{Subscriptions, Unreachable};
 
 /// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
 #[derive(Debug)]
@@ -73,6 +79,9 @@ pub struct Engine<A> {
     dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
     about_itself: Vec<(A, EngineRequest)>,
+    subscribing: Vec<(A, subscription_manager::Request)>,
+    /// What is durable and those who subscribed were not told.
+    settled: Vec<Note>,
     requests: u64,
     done: u64,
     refused: u64,
@@ -102,6 +111,8 @@ impl<A> Engine<A> {
             dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             about_itself: Vec::new(),
+            subscribing: Vec::new(),
+            settled: Vec::new(),
             requests: 0,
             done: 0,
             refused: 0,
@@ -111,7 +122,8 @@ impl<A> Engine<A> {
     }
 
     /// Answers one turn of requests at the time `now_ms` (since 1970). Each is answered exactly once. The replies may be
-    /// sent once [`Engine::settle`] has succeeded.
+    /// sent once [`Engine::settle`] has succeeded. What is for
+    /// `subscription_manager` waits for [`Engine::subscribe`].
     pub fn turn(
         &mut self,
         requests: impl IntoIterator<Item = (A, Envelope)>,
@@ -130,6 +142,7 @@ impl<A> Engine<A> {
                 Request::DmManager(request) => self.dm_manager.deliver(from, op, request),
                 Request::FeedGenerator(request) => self.feed_generator.deliver(from, op, request),
                 Request::Engine(request) => self.about_itself.push((from, request)),
+                Request::SubscriptionManager(request) => self.subscribing.push((from, request)),
             }
         }
         // Before anything of this turn is done, so that what is seen is what the store holds.
@@ -189,7 +202,9 @@ impl<A> Engine<A> {
     /// # Errors
     /// Nobody knows what the store holds of this turn: its replies must never be sent, and the engine must end.
     pub fn settle(&mut self) -> io::Result<()> {
-        self.commit.settle()
+        self.commit.settle()?;
+        self.commit.notes_into(&mut self.settled);
+        Ok(())
     }
 
     /// The counters.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Clock, Engine};
-use crate::node::{Node, Notifier, Request, Termination};
+use super::{Clock, Engine, Subscriptions, Unreachable};
+use crate::node::{Address, Caller, Node, Notifier, Request, Termination};
 use crate::reddit::Exit;
 use crate::reddit::model::Model;
 use crate::reddit::protocol::{Actor, Answer, Envelope};
@@ -52,6 +52,7 @@ pub async fn serve(
     tracing::info!("{} listening on {}", node.identity(), node.location());
     notifier.ready(&format!("serving {}", node.location()));
 
+    let mut subscriptions = Subscriptions::default();
     let mut arrived = Vec::new();
     let signal = loop {
         tokio::select! {
@@ -63,12 +64,20 @@ pub async fn serve(
         let now_ms = clock.now_ms(arrived.len());
         let requests = arrived.drain(..).map(|Request { from, body }| (from, body));
         engine.turn(requests, now_ms, |to, answer| mailbox.reply(to, answer));
+        engine.subscribe(
+            &mut subscriptions,
+            |from, name| find(&node, from, name),
+            |to, answer| mailbox.reply(to, answer),
+        );
         if let Err(error) = engine.settle() {
             // Not even the replies of this turn that changed nothing: what they say may be of what is lost.
             tracing::error!("the store cannot be written, nothing more is acknowledged: {error}");
             return Exit::Storage;
         }
         mailbox.flush();
+        // A reader that has as much under way as it may is not waited for.
+        engine.push(&mut subscriptions, |to, news| node.try_cast(to, news).map_err(|_| Unreachable));
+        engine.sweep(&mut subscriptions, |to| node.is_there(to));
     };
 
     notifier.stopping();
@@ -91,6 +100,11 @@ pub async fn serve(
         tracing::warn!("some clients did not read their last replies within {LAST_REPLIES:?}");
     }
     Exit::Done
+}
+
+/// A mailbox of the node that asks, and of no other one's.
+fn find(node: &Node, from: &Caller, name: &str) -> Option<Address> {
+    node.whereis(name).filter(|found| from.node() == Some(found.node()))
 }
 
 fn open(keeping: &Keeping) -> Result<(Model, Store), OpenError> {

@@ -184,6 +184,8 @@ pub enum Thing {
     Comment,
     /// `t4_`.
     Message,
+    /// Of the one who asks.
+    Mailbox,
 }
 
 impl std::fmt::Display for Thing {
@@ -194,6 +196,7 @@ impl std::fmt::Display for Thing {
             Thing::Post => "post",
             Thing::Comment => "comment",
             Thing::Message => "message",
+            Thing::Mailbox => "mailbox",
         })
     }
 }

@@ -19,6 +19,7 @@ pub mod feed_generator;
 pub(in crate::reddit) mod packed;
 pub mod post_manager;
 pub mod subreddit_manager;
+pub mod subscription_manager;
 pub mod user_registry;
 
 pub use actor::Actor;
@@ -76,6 +77,8 @@ pub enum Request {
     CommentManager(comment_manager::Request),
     /// Direct messages.
     DmManager(dm_manager::Request),
+    /// Being told.
+    SubscriptionManager(subscription_manager::Request),
 }
 
 /// The answer of the actor that was asked.
@@ -97,6 +100,8 @@ pub enum Reply {
     DmManager(dm_manager::Reply),
     /// Of the engine.
     Examined(Examination),
+    /// Of `subscription_manager`.
+    SubscriptionManager(subscription_manager::Reply),
 }
 
 /// What comes back for every request.
