@@ -20,6 +20,9 @@ use crate::reddit::model::{
 use crate::reddit::protocol::subscription_manager::{Happened, News, Reply, Request, Wants};
 use crate::reddit::protocol::{Answer, Reply as AnyReply, Session, Text};
 
+#[cfg(test)]
+mod tests;
+
 /// Subscriptions of one user.
 const MOST: usize = 8;
 

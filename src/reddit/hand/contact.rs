@@ -180,6 +180,11 @@ impl Contact {
         }
     }
 
+    /// The engine is gone, and its sessions with it.
+    pub(super) fn lose(&mut self) {
+        self.session = None;
+    }
+
     /// Waits for the end of the engine, or of the connection.
     pub(super) fn end(&self) -> blocking::Monitor {
         self.node.monitor_node(self.engine.node())

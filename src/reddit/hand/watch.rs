@@ -186,6 +186,7 @@ impl Watch {
 
     fn lost(&mut self, why: &str) -> Result<(), Failure> {
         self.state = State::Looking;
+        self.contact.lose();
         self.show(Line::About(&format!("lost the engine: {why}; looking for it again")))
     }
 
