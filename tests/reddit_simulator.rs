@@ -299,7 +299,6 @@ fn each_life_of_the_engine_and_its_end_are_in_the_report() {
     engine.wait();
     client.wait_for("looking for it again");
     let engine = place.keeper(&["--durability", "power"]);
-    client.wait_for("engine available");
     client.wait_for("reconnects 1");
     client.wait_for("reconnects 1");
     client.signal(Signal::SIGTERM);
