@@ -275,13 +275,14 @@ fn users_who_think_act_less() {
     let place = place();
     let _engine = place.keeper(&[]);
     let report = place.path("report");
-    let options = ["--think", "1000h", "--duration", "2s", "--report-json", &report];
+    let options = ["--think", "1000h", "--text-scale", "40", "--duration", "2s", "--report-json", &report];
     let said = finished(Process::client(&place.socket, "client@1", &options)).join("\n");
-    assert!(said.contains("16 in flight, thinking 3600000 s on average"), "{said}");
+    assert!(said.contains("16 in flight, thinking 3600000 s on average, texts 40 times as long"), "{said}");
     let client = &place.report("report")["clients"][0];
     let done = number(&client["acknowledged"]);
     // 50 users; the few who come meanwhile also log in and read two lists.
     assert!((1..=200).contains(&done), "{done}: {said}");
+    assert!(said.contains("no request was refused"), "{said}");
     let both = ["--think", "1s", "--rate", "5"];
     let refused = Command::new(CLIENT).args(both).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));

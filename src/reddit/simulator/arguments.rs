@@ -64,6 +64,10 @@ pub struct Arguments {
     #[arg(long, value_name = "MEAN", value_parser = humantime::parse_duration)]
     pub think: Option<Duration>,
 
+    /// Posts have about 160 bytes, comments and messages 70; make them so many times as long.
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = length)]
+    pub text_scale: f64,
+
     /// Users stay a minute and are away half a minute, on average; make both so many times as long.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
     pub time_scale: f64,
@@ -120,6 +124,14 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// With the longest words the longest comment is still within its limit.
+fn length(text: &str) -> Result<f64, String> {
+    match number(text)? {
+        number if number > 0.0 && number <= 45.0 => Ok(number),
+        _ => Err("it must be above 0 and at most 45".to_owned()),
+    }
+}
+
 fn exponent(text: &str) -> Result<f64, String> {
     match number(text)? {
         number if (0.0..=5.0).contains(&number) => Ok(number),
@@ -167,6 +179,7 @@ impl Arguments {
             depth: typed.depth,
             rate,
             think: typed.think.filter(|mean| !mean.is_zero() && !typed.lockstep),
+            text_scale: typed.text_scale,
             time_scale: typed.time_scale,
             warm_up: typed.warm_up,
             duration: typed.duration,

@@ -133,7 +133,7 @@ impl Crowd {
     /// # Errors
     /// The files of the ledger or the trace cannot be opened; says which.
     pub(super) fn new(options: &Options, stop: Rc<Stop>) -> io::Result<Crowd> {
-        let plan = Plan::new(options.seed, &options.name, options.mix);
+        let plan = Plan::new(options.seed, &options.name, options.mix, options.text_scale);
         let count = options.users.max(1);
         let homes = options.shape.memberships(count, &mut plan.population());
         let founders = founders(options.shape.subreddits, &homes);

@@ -66,6 +66,8 @@ pub struct Options {
     pub rate: Option<u32>,
     /// How long a user thinks after an action before the next, on average; `None`: not at all.
     pub think: Option<Duration>,
+    /// How many times as long texts are.
+    pub text_scale: f64,
     /// How many times as long users stay and are away.
     pub time_scale: f64,
     /// How long to act before anything is measured.
@@ -102,6 +104,7 @@ impl Options {
             depth: 16,
             rate: Some(arguments::RATE),
             think: None,
+            text_scale: 1.0,
             time_scale: 1.0,
             warm_up: Duration::ZERO,
             duration: None,

@@ -80,11 +80,14 @@ pub(super) enum Target {
 pub(super) struct Plan {
     base: ChaCha8Rng,
     mix: Mix,
+    /// Texts are so many times as long.
+    text_scale: f64,
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, client: &str, mix: Mix) -> Plan {
-        Plan { base: ChaCha8Rng::seed_from_u64(seed ^ name::fnv1a(client.as_bytes())), mix }
+    pub(super) fn new(seed: u64, client: &str, mix: Mix, text_scale: f64) -> Plan {
+        let base = ChaCha8Rng::seed_from_u64(seed ^ name::fnv1a(client.as_bytes()));
+        Plan { base, mix, text_scale }
     }
 
     /// What `user` wants to do as its action number `action`.
@@ -96,9 +99,11 @@ impl Plan {
             Kind::Vote => {
                 Intent::Vote { pick: random.random(), on: target(random), direction: direction(random) }
             }
-            Kind::Comment => {
-                Intent::Comment { pick: random.random(), on: target(random), body: text::remark(random) }
-            }
+            Kind::Comment => Intent::Comment {
+                pick: random.random(),
+                on: target(random),
+                body: self.long(text::remark(random)),
+            },
             Kind::Repost => {
                 Intent::Repost { pick: random.random(), place: random.random(), title: text::title(random) }
             }
@@ -106,17 +111,23 @@ impl Plan {
             Kind::Message => Intent::SendMessage {
                 pick: random.random(),
                 subject: text::title(random),
-                body: text::remark(random),
+                body: self.long(text::remark(random)),
             },
-            Kind::Reply => Intent::Answer { pick: random.random(), body: text::remark(random) },
+            Kind::Reply => Intent::Answer { pick: random.random(), body: self.long(text::remark(random)) },
             Kind::Mail => Intent::ReadMail,
-            Kind::Post => {
-                Intent::Post { pick: random.random(), title: text::title(random), body: text::body(random) }
-            }
+            Kind::Post => Intent::Post {
+                pick: random.random(),
+                title: text::title(random),
+                body: self.long(text::body(random)),
+            },
             Kind::Join => Intent::Join { pick: random.random() },
             Kind::Leave => Intent::Leave { pick: random.random() },
             Kind::Login | Kind::Logout => unreachable!("no mix has them"),
         }
+    }
+
+    fn long(&self, text: Text) -> Text {
+        if self.text_scale == 1.0 { text } else { text::stretched(&text, self.text_scale) }
     }
 
     /// How long `user` thinks after action number `action`, in means of all such times: exponential.
@@ -191,7 +202,7 @@ mod tests {
     use super::*;
 
     fn plan(seed: u64, client: &str) -> Plan {
-        Plan::new(seed, client, Mix::ReadHeavy)
+        Plan::new(seed, client, Mix::ReadHeavy, 1.0)
     }
 
     fn wishes(plan: &Plan, user: u32) -> Vec<Intent> {
@@ -211,6 +222,19 @@ mod tests {
     fn the_first_wish_of_a_seed_never_changes() {
         // The stream is a published standard; a change here makes every recorded run irreproducible.
         assert_eq!(plan(1, "client@1").secret(0).0[..4], [201, 246, 35, 144]);
+    }
+
+    #[test]
+    fn longer_texts_change_nothing_else() {
+        let (short, long) = (plan(1, "client@1"), Plan::new(1, "client@1", Mix::ReadHeavy, 3.0));
+        for (ours, theirs) in wishes(&short, 3).into_iter().zip(wishes(&long, 3)) {
+            match (ours, theirs) {
+                (Intent::Post { body: ours, .. }, Intent::Post { body: theirs, .. }) => {
+                    assert_eq!(theirs.len(), 3 * ours.len());
+                }
+                (ours, theirs) => assert_eq!(std::mem::discriminant(&ours), std::mem::discriminant(&theirs)),
+            }
+        }
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Client {
             depth: options.depth,
             rate: options.rate,
             think_s: options.think.map(|mean| mean.as_secs_f64()),
+            text_scale: options.text_scale,
             lockstep: options.lockstep,
             time_scale: options.time_scale,
             warm_up_s: options.warm_up.as_secs_f64(),

@@ -63,6 +63,8 @@ pub struct ClientReport {
     pub rate: Option<u32>,
     /// How long users think between two actions on average, if they do.
     pub think_s: Option<f64>,
+    /// How many times as long texts are.
+    pub text_scale: f64,
     /// One after the other, reproducibly.
     pub lockstep: bool,
     /// How many times as long sessions are.
@@ -416,6 +418,7 @@ pub(super) mod tests {
             depth: 16,
             rate: None,
             think_s: None,
+            text_scale: 1.0,
             lockstep: false,
             time_scale: 1.0,
             warm_up_s: 0.0,

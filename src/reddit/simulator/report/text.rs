@@ -63,8 +63,12 @@ fn one_client(client: &ClientReport) -> String {
         (false, None) => format!("{} in flight", client.depth),
     };
     let thinking = client.think_s.map(|mean| format!(", thinking {mean} s on average")).unwrap_or_default();
+    let texts = match client.text_scale {
+        1.0 => String::new(),
+        times => format!(", texts {times} times as long"),
+    };
     let mut line = format!(
-        "{} (pid {}): {} users, {} subreddits, seed {}, mix {}, {manner}{thinking}; measured {:.1} s",
+        "{} (pid {}): {} users, {} subreddits, seed {}, mix {}, {manner}{thinking}{texts}; measured {:.1} s",
         client.name,
         client.pid,
         grouped(client.users.into()),
