@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use node_support::{Hood, PATIENCE, local};
 use provost::node::{
-    CallError, ConnectError, Fault, Listen, Lost, Mailbox, Node, Options, Ping, Reason, Refusal,
+    CallError, CastError, ConnectError, Fault, Listen, Lost, Mailbox, Node, Options, Ping, Reason, Refusal,
     RegisterError, Request, StartError,
 };
 
@@ -50,6 +50,29 @@ fn the_side_that_was_connected_to_calls_back_over_the_same_connection() {
         assert_eq!(reply, "cba");
         let unreachable = engine.connect("client@1").await.map(|peer| peer.node);
         assert_eq!(unreachable.unwrap(), "client@1", "it is connected already");
+    });
+}
+
+#[test]
+fn both_ends_count_the_same_bytes_over_all_their_connections() {
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start("engine");
+        let _echo = engine.serve("echo", |text: String| text).await.unwrap();
+        let client = hood.start("client@1");
+        for _ in 0..2 {
+            client.connect("engine").await.unwrap();
+            let before = client.traffic();
+            let text = "x".repeat(1000);
+            let _: String = client.call("echo", &text, PATIENCE).await.unwrap();
+            let of_call = client.traffic() - before;
+            assert!(of_call.sent > 1000 && of_call.received > 1000, "{of_call:?}");
+            let down = engine.monitor_node("client@1").await;
+            client.disconnect("engine");
+            down.await;
+        }
+        let (ours, theirs) = (client.traffic(), engine.traffic());
+        assert_eq!((ours.sent, ours.received), (theirs.received, theirs.sent));
     });
 }
 
@@ -412,6 +435,58 @@ fn casts_to_a_mailbox_that_nobody_empties_stop_at_the_window_and_calls_still_go(
             taken += requests.drain(..).len();
         }
         casting.await.unwrap();
+    });
+}
+
+/// The engine's way to whoever subscribed: over the connection that the other side opened, and without waiting.
+#[test]
+fn a_cast_that_must_not_wait_goes_back_over_the_connection_or_says_why_not() {
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start("engine");
+        let _busy = engine.serve("busy", |id: u32| id).await.unwrap();
+        let (client, other) = (hood.hidden("client@1"), hood.hidden("client@2"));
+        let lazy: Mailbox<u32, ()> = client.mailbox();
+        client.register("lazy", &lazy).await.unwrap();
+        client.connect("engine").await.unwrap();
+        other.connect("engine").await.unwrap();
+        let address = engine.find("lazy", PATIENCE).await.unwrap();
+        assert!(engine.is_there(&address));
+        let sent = (0..5000u32).take_while(|number| engine.try_cast(&address, number).is_ok()).count();
+        assert_eq!(sent, 1024, "as many as may be under way");
+        assert_eq!(engine.try_cast(&address, &0u32), Err(CastError::Full));
+        let reply: u32 = other.call("busy", &7u32, PATIENCE).await.unwrap();
+        assert_eq!(reply, 7, "nobody waits for the one who does not read");
+        let (mut requests, mut taken) = (Vec::new(), Vec::new());
+        while taken.len() < sent {
+            lazy.turn(&mut requests).await;
+            taken.extend(requests.drain(..).map(|request| request.body));
+        }
+        assert!(taken.into_iter().eq(0..1024));
+        while engine.try_cast(&address, &9u32).is_err() {
+            // What was taken is told in between.
+            let _: u32 = client.call("busy", &1u32, PATIENCE).await.unwrap();
+        }
+        let large = engine.try_cast(&address, &vec![0u8; 2 << 20]);
+        assert_eq!(large, Err(CastError::TooLarge { limit: 1 << 20 }));
+        let down = engine.monitor(&address);
+        drop(lazy);
+        down.await;
+        assert_eq!(engine.try_cast(&address, &1u32), Err(CastError::Gone));
+        assert!(!engine.is_there(&address));
+        // A name of its own is reached the same way, and a mailbox of a node that is gone not at all.
+        let own: Mailbox<u32, ()> = engine.mailbox();
+        engine.register("own", &own).await.unwrap();
+        engine.try_cast(&engine.whereis("own").unwrap(), &3u32).unwrap();
+        own.turn(&mut requests).await;
+        assert_eq!(requests.pop().unwrap().body, 3);
+        let again: Mailbox<u32, ()> = client.mailbox();
+        client.register("again", &again).await.unwrap();
+        let address = engine.find("again", PATIENCE).await.unwrap();
+        let down = engine.monitor(&address);
+        client.disconnect("engine");
+        down.await;
+        assert_eq!(engine.try_cast(&address, &1u32), Err(CastError::Gone));
     });
 }
 

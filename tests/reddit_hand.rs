@@ -3,74 +3,15 @@
 mod payload;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
-use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use payload::{BOUND, CLIENT, Place, place};
-use provost::os::command::{self, on_own_terminal};
+use payload::person::Person;
+use payload::{CLIENT, place};
 use serde_json::Value;
-
-/// Somebody at a terminal.
-struct Person {
-    seat: command::Seat,
-    output: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Person {
-    fn sits_down(place: &Place, words: &[&str]) -> Person {
-        let seat = on_own_terminal(place.command(CLIENT).arg("interactive").args(words)).unwrap();
-        let (tell, output) = mpsc::channel();
-        let mut screen = seat.screen.try_clone().unwrap();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            // It fails, or ends, when the terminal is closed.
-            while let Ok(count @ 1..) = screen.read(&mut bytes) {
-                if tell.send(bytes[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Person { seat, output, seen: String::new() }
-    }
-
-    fn types(&mut self, line: &str) {
-        writeln!(self.seat.screen, "{line}").unwrap();
-    }
-
-    /// Waits until that stands on the screen, and forgets what stood before.
-    fn sees(&mut self, text: &str) {
-        let deadline = Instant::now() + BOUND;
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                self.seen.drain(..at + text.len());
-                return;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let more = self.output.recv_timeout(left);
-            let more = more.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen));
-            self.seen.push_str(&String::from_utf8_lossy(&more));
-        }
-    }
-
-    fn leaves(mut self) {
-        self.types("quit");
-        assert!(self.seat.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Person {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = self.seat.child.kill();
-        let _ = self.seat.child.wait();
-    }
-}
 
 #[test]
 fn two_people_at_two_terminals_see_each_other_s_posts_and_messages() {

@@ -5,10 +5,13 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use provost::node::Termination;
 use provost::reddit::Exit;
 use provost::reddit::hand::{self, ByHand};
+use provost::reddit::inspect::{self, CheckError, Summary};
+use provost::reddit::simulator::report::Verdict;
 use provost::reddit::simulator::{self, Arguments, report};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
@@ -60,6 +63,14 @@ struct Tell {
     /// Print JSON, in the form of the files.
     #[arg(long)]
     json: bool,
+
+    /// Check this store too ('reddit-engine check'), and tell what it said.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+
+    /// Check also that the store holds what clients wrote down (--ledger); those of one client in the order of its lives.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "store")]
+    ledger: Vec<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -76,12 +87,12 @@ Environment:
 Exit codes:
   0   done; of a simulation: the time was over, or stopped as asked by SIGTERM or SIGINT
   1   the engine refused it, and the reason is told; a post that was shown is not verified; the reports cannot be told
-      together
+      together; the check found something
   2   wrong usage
   69  the engine is not available (of a simulation only with --once)
   71  the system refused something essential
   73  cannot listen
-  74  the ledger, the trace or the report cannot be written
+  74  the ledger, the trace or the report cannot be written; the store cannot be read
   75  another process has this client's name
   76  the engine and this client do not fit together: another build, another user";
 
@@ -110,6 +121,9 @@ fn log(level: &str) {
 }
 
 fn simulate(arguments: Arguments) -> ExitCode {
+    if let Err(why) = arguments.check() {
+        Options::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
     log("info");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -142,13 +156,22 @@ async fn run(arguments: Arguments) -> Exit {
 }
 
 fn tell(told: &Tell) -> ExitCode {
-    let all = match report::Report::read(&told.files) {
+    let mut all = match report::Report::read(&told.files) {
         Ok(all) => all,
         Err(error) => {
             eprintln!("reddit-client: {error}");
             return Exit::Failed.into();
         }
     };
+    match told.store.as_ref().map(|store| inspect::check(store, &told.ledger, None)) {
+        None => {}
+        Some(Ok(summary)) => all.check = Some(holds(&summary)),
+        Some(Err(CheckError::Violation(violation))) => all.check = Some(Verdict::against(&violation)),
+        Some(Err(error)) => {
+            eprintln!("reddit-client: {error}");
+            return Exit::Storage.into();
+        }
+    }
     if told.json {
         println!("{}", serde_json::to_string(&all).expect("numbers and texts are always JSON"));
     } else {
@@ -159,6 +182,19 @@ fn tell(told: &Tell) -> ExitCode {
             eprintln!("reddit-client: cannot write {}: {error}", path.display());
             Exit::Storage.into()
         }
+        Some((_, Ok(()))) | None if all.is_violated() => Exit::Failed.into(),
         Some((_, Ok(()))) | None => Exit::Done.into(),
+    }
+}
+
+/// What a check that found nothing came to.
+fn holds(summary: &Summary) -> Verdict {
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    Verdict {
+        violation: None,
+        hold: words(&summary.checked),
+        not_checked: words(&summary.not_checked),
+        records: summary.position,
+        acknowledged: summary.ledgers.map(|account| account.acknowledged),
     }
 }

@@ -1,5 +1,6 @@
 //! `reddit-engine`: the process that keeps the users, subreddits and posts.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,9 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use provost::node::{Identity, Node, Termination};
 use provost::reddit::engine::{self, Clock, Keeping};
-use provost::reddit::inspect::{self, CheckError, ExportError, Summary};
+use provost::reddit::inspect::{self, CheckError, ExportError};
 use provost::reddit::store::{self, Durability, OpenError};
 use provost::reddit::{Exit, Whereabouts};
+use serde::Serialize;
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
@@ -37,8 +39,8 @@ enum Verb {
     Serve(Serve),
     /// Check that a store holds what it must: votes and karma, trees, listings and feeds, memberships, times, sums
     Check(Check),
-    /// Count what is in a store
-    Stats(Look),
+    /// Count what is in a store, or tell the counters of an engine that runs
+    Stats(Count),
     /// Write the tables of a store into a new SQLite database
     Export(Export),
     /// Say what can be saved of a damaged store, and with --drop do it
@@ -83,6 +85,29 @@ struct Look {
     /// The folder of the store. Its engine may be running.
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "counted", required = true)]
+struct Counted {
+    /// The folder of the store. Its engine may be running.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+
+    /// An engine that runs: the name of its node, or the path of its socket. It tells what it has done since it started:
+    /// requests, turns, records, and the groups in which they were written.
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<Whereabouts>,
+}
+
+#[derive(Debug, Args)]
+struct Count {
+    #[command(flatten)]
+    of: Counted,
 
     /// Print JSON.
     #[arg(long)]
@@ -159,14 +184,25 @@ fn main() -> ExitCode {
         None => serve(options.serve),
         Some(Verb::Serve(options)) => serve(options),
         Some(Verb::Check(options)) => check(&options),
-        Some(Verb::Stats(options)) => match inspect::count(&options.store) {
-            Ok(summary) => print(&summary, options.json),
-            Err(error) => fail(&error, Exit::of(&error)),
-        },
+        Some(Verb::Stats(options)) => stats(&options),
         Some(Verb::Export(options)) => export(&options),
         Some(Verb::Repair(options)) => {
             repair(&options).unwrap_or_else(|error| fail(&error, Exit::of(&error)))
         }
+    }
+}
+
+fn stats(options: &Count) -> ExitCode {
+    match (&options.of.store, &options.of.engine) {
+        (_, Some(engine)) => match inspect::counters(engine) {
+            Ok(counters) => print(&counters, options.json),
+            Err(error) => fail(&error, Exit::EngineUnavailable),
+        },
+        (Some(store), None) => match inspect::count(store) {
+            Ok(summary) => print(&summary, options.json),
+            Err(error) => fail(&error, Exit::of(&error)),
+        },
+        (None, None) => unreachable!("clap demands one of them"),
     }
 }
 
@@ -209,7 +245,7 @@ fn repair(options: &Repair) -> Result<ExitCode, OpenError> {
     Ok(Exit::Done.into())
 }
 
-fn print(summary: &Summary, json: bool) -> ExitCode {
+fn print(summary: &(impl Serialize + Display), json: bool) -> ExitCode {
     if json {
         println!("{}", serde_json::to_string(summary).expect("numbers and one text are always JSON"));
     } else {

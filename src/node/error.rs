@@ -138,6 +138,23 @@ pub enum CallError {
     BadReply,
 }
 
+/// Why a cast that was not to wait was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CastError {
+    /// The mailbox is gone, or its node, or the connection to it.
+    #[error("the receiver is gone")]
+    Gone,
+    /// The receiver has not taken as many as may be under way to it.
+    #[error("the receiver has not taken what was sent before")]
+    Full,
+    /// It does not fit into a frame.
+    #[error("the message is larger than a message may be ({limit} bytes)")]
+    TooLarge {
+        /// The most that the receiver takes.
+        limit: usize,
+    },
+}
+
 impl CallError {
     pub(super) fn after(unanswered: Unanswered, waited: Duration) -> CallError {
         match unanswered {

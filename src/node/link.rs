@@ -18,13 +18,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::calls::{Calls, Unanswered};
-use super::error::{Fault, Lost};
+use super::error::{CastError, Fault, Lost};
 use super::frame::{FrameError, Kind};
 use super::hello::Identity;
 use super::introduction::Introduction;
 use super::mailbox::Answers;
 use super::monitor::{Monitor, Watchers};
 use super::outbox::Outbox;
+use super::traffic::Traffic;
 use super::transport::Transport;
 
 pub(super) use drive::drive;
@@ -83,6 +84,8 @@ pub(super) struct Link {
     wire: RefCell<Option<Rc<dyn Transport>>>,
     is_local: bool,
     outbox: RefCell<Outbox>,
+    /// Bytes of frames that were taken in.
+    received: Cell<u64>,
     calls: RefCell<Calls<Vec<u8>>>,
     spare: RefCell<Vec<Vec<u8>>>,
     /// There is room for another call or cast, or never will be.
@@ -148,6 +151,7 @@ impl Link {
             is_local: wire.is_local(),
             wire: RefCell::new(Some(wire)),
             outbox: RefCell::default(),
+            received: Cell::new(0),
             room: calls.room(),
             calls: RefCell::new(calls),
             spare: RefCell::default(),
@@ -187,6 +191,11 @@ impl Link {
     /// The largest frame that the peer takes.
     pub(super) fn limit(&self) -> usize {
         self.peer.frame as usize
+    }
+
+    /// What has gone over it so far, both ways.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic { sent: self.outbox.borrow().sent(), received: self.received.get() }
     }
 
     /// How it ended, if it did.
@@ -304,6 +313,22 @@ impl Link {
             self.room.notified().await;
         }
         self.outbox.borrow_mut().append_within(self.limit(), Kind::Cast, 0, body)?;
+        self.casts.set(self.casts.get() + 1);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// As [`cast`](Link::cast), but at once or not at all.
+    pub(super) fn try_cast<T: Serialize>(&self, body: &T) -> Result<(), CastError> {
+        if self.ended.get().is_some() {
+            return Err(CastError::Gone);
+        }
+        if self.casts.get() >= CASTS || self.outbox.borrow().unsent() > UNSENT {
+            return Err(CastError::Full);
+        }
+        let limit = self.limit();
+        let appended = self.outbox.borrow_mut().append_within(limit, Kind::Cast, 0, body);
+        appended.map_err(|_| CastError::TooLarge { limit })?;
         self.casts.set(self.casts.get() + 1);
         self.changed.notify_one();
         Ok(())

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::backoff::Backoff;
-use super::error::{CallError, ConnectError, Lost};
+use super::error::{CallError, CastError, ConnectError, Lost};
 use super::frame::Kind;
 use super::hello::{Identity, NameError};
 use super::link::{AskError, Link, Notice};
@@ -30,6 +30,7 @@ use super::names::{self, Holder, Place};
 use super::network::{self, Network, NetworkError};
 use super::options::{Listen, Options};
 use super::tcp::Manner;
+use super::traffic::Traffic;
 
 pub use keep::Keeper;
 pub(super) use shared::Shared;
@@ -147,6 +148,15 @@ impl Address {
     }
 }
 
+/// Two are one if they mean the same mailbox, however its node is connected.
+impl PartialEq for Address {
+    fn eq(&self, other: &Address) -> bool {
+        self.mailbox == other.mailbox && self.node() == other.node()
+    }
+}
+
+impl Eq for Address {}
+
 /// Whom to ask: an [`Address`], or a name that is looked up for each request.
 #[derive(Clone, Copy, Debug)]
 pub enum To<'a> {
@@ -258,6 +268,13 @@ impl Node {
         let mut nodes: Vec<_> = self.shared.links().iter().map(|link| link.peer.identity.clone()).collect();
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         nodes
+    }
+
+    /// What has gone over the connections of this node since it started, those that ended included. There is nothing like
+    /// it in one call in Erlang; `inet:getstat/1` tells it of a socket.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.shared.traffic()
     }
 
     /// Whether the node `name` is there (`net_adm:ping/1`). As there, it connects to it. Unlike there, the answer comes
@@ -530,15 +547,38 @@ impl Node {
         link.cast(&(mailbox, request)).await.map_err(|error| failed(error, begun))
     }
 
+    /// As [`cast`](Node::cast), but it does not wait: what cannot be sent at once is not sent. So a receiver that does not
+    /// read makes nobody wait, whichever side has connected (`erlang:send/3` with `nosuspend`).
+    ///
+    /// # Errors
+    /// [`CastError`].
+    pub fn try_cast<Q: Serialize>(&self, to: &Address, request: &Q) -> Result<(), CastError> {
+        let (link, mailbox) = self.shared.resolve(to.into()).map_err(|_| CastError::Gone)?;
+        if !self.has(&link, mailbox) {
+            return Err(CastError::Gone);
+        }
+        link.try_cast(&(mailbox, request))
+    }
+
+    /// Whether a mailbox and a connection to its node are there, as far as is known here. Nothing is sent.
+    #[must_use]
+    pub fn is_there(&self, address: &Address) -> bool {
+        self.shared.resolve(address.into()).is_ok_and(|(link, mailbox)| self.has(&link, mailbox))
+    }
+
+    fn has(&self, link: &Rc<Link>, mailbox: u32) -> bool {
+        if self.shared.is_loopback(link) {
+            self.shared.mailboxes.borrow().contains_key(&mailbox)
+        } else {
+            link.is_alive(mailbox)
+        }
+    }
+
     /// Waits for the end of one mailbox (`erlang:monitor(process, Pid)`).
     #[must_use]
     pub fn monitor(&self, address: &Address) -> Monitor {
         let Address { link, mailbox } = address;
-        let alive = if self.shared.is_loopback(link) {
-            self.shared.mailboxes.borrow().contains_key(mailbox)
-        } else {
-            link.lost().is_some() || link.is_alive(*mailbox)
-        };
+        let alive = self.has(link, *mailbox) || link.lost().is_some();
         if alive { link.watch(Some(*mailbox)) } else { monitor::already(link.node(), Reason::Exited) }
     }
 

@@ -11,6 +11,7 @@
 //! | over TCP, certificates on both sides ([`Network`]) | `-proto_dist inet_tls` |
 //! | [`Mailbox`], [`Node::register`], [`Node::whereis`] | a process, `global:register_name/2`, `global:whereis_name/1` |
 //! | [`Node::call`] with a timeout, [`Node::cast`] | `gen_server:call/3`, `gen_server:cast/2` |
+//! | [`Node::try_cast`] | `erlang:send/3` with `nosuspend` |
 //! | a late reply is dropped | process aliases (OTP 24) |
 //! | a closed connection fails all waiting calls | `{nodedown, Node}` in the exit reason |
 //! | [`Node::monitor`] | `erlang:monitor/2` |
@@ -49,12 +50,13 @@ mod outbox;
 mod tcp;
 mod termination;
 mod tls;
+mod traffic;
 mod transport;
 
 pub use backoff::Backoff;
 #[doc(hidden)]
 pub use decoders::decode_anything;
-pub use error::{CallError, ConnectError, Fault, Lost};
+pub use error::{CallError, CastError, ConnectError, Fault, Lost};
 pub use frame::{FrameError, Kind, MAX_FRAME};
 pub use hello::{Identity, NameError, Refusal};
 pub use listen::ListenError;
@@ -66,6 +68,7 @@ pub use network::{Network, NetworkError, Tls};
 pub use notify::Notifier;
 pub use options::{Limits, Listen, Options};
 pub use termination::Termination;
+pub use traffic::Traffic;
 
 /// What `provost certs` has to know.
 pub(crate) use network::TLS_DIR;

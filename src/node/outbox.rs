@@ -14,6 +14,8 @@ pub(super) const KEPT: usize = 256 << 10;
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     written: usize,
+    /// Bytes that the kernel has taken in all.
+    sent: u64,
 }
 
 impl Outbox {
@@ -52,11 +54,24 @@ impl Outbox {
         self.bytes.len() - self.written
     }
 
+    /// Gives up what waits: nothing is written any more.
+    pub(super) fn discard(&mut self) {
+        *self = Outbox { sent: self.sent, ..Outbox::default() };
+    }
+
+    /// Bytes the kernel has taken in all.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Gives the kernel as much as it takes without waiting: `write` is asked until it would block.
     pub(super) fn send(&mut self, write: impl Fn(&[u8]) -> io::Result<usize>) -> io::Result<()> {
         while self.unsent() > 0 {
             match write(&self.bytes[self.written..]) {
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.sent += count as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }

@@ -29,7 +29,7 @@ pub(in super::super) async fn drive(shared: &Shared, link: &Rc<Link>, inbox: Inb
     let _ = link.outbox.borrow_mut().send(|bytes| wire.try_write(bytes));
     link.end(lost);
     link.wire.take();
-    link.outbox.take();
+    link.outbox.borrow_mut().discard();
     link.spare.take();
     link.calls.borrow_mut().fail_all(lost);
     lost
@@ -110,6 +110,7 @@ fn take(shared: &Shared, link: &Rc<Link>, inbox: &mut Inbox) -> Result<bool, Los
     let mut any = false;
     while let Some(frame) = inbox.next()? {
         any = true;
+        link.received.set(link.received.get() + frame.size as u64);
         match frame.kind {
             Kind::Call => request(shared, link, &frame, Kind::Call)?,
             Kind::Cast => request(shared, link, &frame, Kind::Cast)?,

@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Add;
 use std::rc::Rc;
 
 use tokio::net::UnixStream;
@@ -20,6 +21,7 @@ use crate::node::monitor;
 use crate::node::names::{Holder, Names, Place};
 use crate::node::options::Options;
 use crate::node::tcp::{Manner, Port};
+use crate::node::traffic::Traffic;
 use crate::node::transport::Transport;
 
 /// Names in one notice: short enough for the smallest frame.
@@ -35,6 +37,8 @@ pub(in super::super) struct Shared {
     next_once: Cell<u64>,
     links: RefCell<BTreeMap<u64, Rc<Link>>>,
     next_link: Cell<u64>,
+    /// What went over links that ended.
+    past_traffic: Cell<Traffic>,
     /// Nodes that this one is connecting to.
     pub(super) dialing: RefCell<BTreeSet<String>>,
     /// The way to this node's own names.
@@ -71,6 +75,7 @@ impl Shared {
             next_once: Cell::new(0),
             links: RefCell::default(),
             next_link: Cell::new(0),
+            past_traffic: Cell::default(),
             dialing: RefCell::default(),
             loopback: OnceCell::new(),
             changed: Notify::new(),
@@ -156,6 +161,12 @@ impl Shared {
         self.links.borrow().values().filter(|link| link.is_named()).cloned().collect()
     }
 
+    /// What has gone over all links so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        let links = self.links.borrow();
+        links.values().map(|link| link.traffic()).fold(self.past_traffic.get(), Add::add)
+    }
+
     /// Those whose first words are still under way too.
     pub(super) fn all_links(&self) -> Vec<Rc<Link>> {
         self.links.borrow().values().filter(|link| link.lost().is_none()).cloned().collect()
@@ -205,6 +216,7 @@ impl Shared {
     pub(super) fn forget(&self, link: &Link, lost: Lost) {
         self.names.borrow_mut().forget(link.serial);
         if self.links.borrow_mut().remove(&link.serial).is_some() {
+            self.past_traffic.set(self.past_traffic.get() + link.traffic());
             let peer = &link.peer.identity;
             match lost {
                 Lost::Closed | Lost::Ended | Lost::Stopped => tracing::info!("{peer} left: {lost}"),

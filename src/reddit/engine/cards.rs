@@ -136,7 +136,7 @@ pub(super) fn body<'a>(model: &'a Model, post: &'a Post) -> Result<&'a Text, Err
 }
 
 /// The beginning of a text, whole characters.
-fn excerpt(text: &str) -> &str {
+pub(super) fn excerpt(text: &str) -> &str {
     let mut end = text.len().min(EXCERPT);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::subscriptions::Note;
 use crate::reddit::model::{Command, Decision, Effect, Entry, Error, Model, OpId};
 use crate::reddit::store::{Full, Store};
 
@@ -15,11 +16,13 @@ pub(super) struct Commit {
     failed: Option<io::Error>,
     records: u64,
     repeated: u64,
+    /// What somebody may want to know; `None`: nobody wants to know anything.
+    notes: Option<Vec<Note>>,
 }
 
 impl Commit {
     pub(super) fn new(model: Model, store: Option<Store>) -> Commit {
-        Commit { model, store, failed: None, records: 0, repeated: 0 }
+        Commit { model, store, failed: None, records: 0, repeated: 0, notes: None }
     }
 
     pub(super) fn model(&self) -> &Model {
@@ -57,9 +60,32 @@ impl Commit {
                 let entry = Entry { op, record };
                 self.write(&entry)?;
                 self.records += 1;
-                Ok(self.model.apply_entry(entry))
+                Ok(if self.notes.is_some() { self.apply_noted(entry) } else { self.model.apply_entry(entry) })
             }
             Decision::Unchanged(effect) => Ok(effect),
+        }
+    }
+
+    fn apply_noted(&mut self, entry: Entry) -> Effect {
+        let note = Note::begin(&entry.record);
+        let effect = self.model.apply_entry(entry);
+        if let Some(notes) = &mut self.notes {
+            notes.extend(note(effect));
+        }
+        effect
+    }
+
+    /// From now on note what happens, or do so no longer.
+    pub(super) fn take_notes(&mut self, wanted: bool) {
+        if self.notes.is_some() != wanted {
+            self.notes = wanted.then(Vec::new);
+        }
+    }
+
+    /// Moves what was noted, which is durable by now.
+    pub(super) fn notes_into(&mut self, settled: &mut Vec<Note>) {
+        if let Some(notes) = &mut self.notes {
+            settled.append(notes);
         }
     }
 

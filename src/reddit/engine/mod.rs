@@ -3,7 +3,8 @@
 //! An actor is a name, a mailbox and the code that answers what is in it: [`user_registry`](super::protocol::user_registry),
 //! [`subreddit_manager`](super::protocol::subreddit_manager), [`post_manager`](super::protocol::post_manager),
 //! [`comment_manager`](super::protocol::comment_manager), [`dm_manager`](super::protocol::dm_manager),
-//! [`feed_generator`](super::protocol::feed_generator). A request names its actor; what an actor never does is change a
+//! [`feed_generator`](super::protocol::feed_generator), and beside them
+//! [`subscription_manager`](super::protocol::subscription_manager), which tells what they did. A request names its actor; what an actor never does is change a
 //! table. It answers from what it reads, or it asks for a [`Command`](super::model::Command), and the commit actor
 //! decides that command and applies the one record it comes to.
 //!
@@ -35,9 +36,12 @@ use self::fronts::Fronts;
 use self::post_manager::PostManager;
 use self::sessions::Sessions;
 use self::subreddit_manager::SubredditManager;
+use self::subscriptions::Note;
 use self::user_registry::UserRegistry;
 use super::model::{Claim, Error, Model};
-use super::protocol::{Answer, EngineRequest, Envelope, Examination, Reply, Request, Stats};
+use super::protocol::{
+    Answer, EngineRequest, Envelope, Examination, Reply, Request, Stats, subscription_manager,
+};
 use super::store::{self, Store};
 
 mod actor;
@@ -52,6 +56,7 @@ mod post_manager;
 mod service;
 mod sessions;
 mod subreddit_manager;
+mod subscriptions;
 mod user_registry;
 mod verifier;
 mod view;
@@ -61,6 +66,7 @@ mod tests;
 
 pub use clock::Clock;
 pub use service::{Keeping, serve};
+pub use subscriptions::{Subscriptions, Unreachable};
 
 /// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
 #[derive(Debug)]
@@ -76,6 +82,9 @@ pub struct Engine<A> {
     dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
     about_itself: Vec<(A, EngineRequest)>,
+    subscribing: Vec<(A, subscription_manager::Request)>,
+    /// What is durable and those who subscribed were not told.
+    settled: Vec<Note>,
     requests: u64,
     done: u64,
     refused: u64,
@@ -105,6 +114,8 @@ impl<A> Engine<A> {
             dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             about_itself: Vec::new(),
+            subscribing: Vec::new(),
+            settled: Vec::new(),
             requests: 0,
             done: 0,
             refused: 0,
@@ -127,6 +138,7 @@ impl<A> Engine<A> {
             | Request::CommentManager(_)
             | Request::DmManager(_)
             | Request::FeedGenerator(_)
+            | Request::SubscriptionManager(_)
             | Request::Engine(_) => None,
         }
     }
@@ -139,7 +151,8 @@ impl<A> Engine<A> {
     }
 
     /// Answers one turn of requests at the time `now_ms` (since 1970). Each is answered exactly once. The replies may be
-    /// sent once [`Engine::settle`] has succeeded.
+    /// sent once [`Engine::settle`] has succeeded. What is for
+    /// `subscription_manager` waits for [`Engine::subscribe`].
     pub fn turn(
         &mut self,
         requests: impl IntoIterator<Item = (A, Envelope)>,
@@ -158,6 +171,7 @@ impl<A> Engine<A> {
                 Request::DmManager(request) => self.dm_manager.deliver(from, op, request),
                 Request::FeedGenerator(request) => self.feed_generator.deliver(from, op, request),
                 Request::Engine(request) => self.about_itself.push((from, request)),
+                Request::SubscriptionManager(request) => self.subscribing.push((from, request)),
             }
         }
         // Before anything of this turn is done, so that what is seen is what the store holds.
@@ -217,13 +231,16 @@ impl<A> Engine<A> {
     /// # Errors
     /// Nobody knows what the store holds of this turn: its replies must never be sent, and the engine must end.
     pub fn settle(&mut self) -> io::Result<()> {
-        self.commit.settle()
+        self.commit.settle()?;
+        self.commit.notes_into(&mut self.settled);
+        Ok(())
     }
 
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let model = self.commit.model();
+        let (groups, syncs) = self.commit.store().map_or((0, 0), Store::written);
         Stats {
             users: model.users().count() as u64,
             subreddits: model.subreddits().count() as u64,
@@ -238,6 +255,8 @@ impl<A> Engine<A> {
             turns: self.turns,
             repeated: self.commit.repeated(),
             position: self.commit.store().map_or(0, Store::next),
+            groups,
+            syncs,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::verifier::Verifier;
-use super::{Clock, Engine};
-use crate::node::{Node, Notifier, Request, Termination};
+use super::{Clock, Engine, Subscriptions, Unreachable};
+use crate::node::{Address, Caller, Node, Notifier, Request, Termination};
 use crate::reddit::Exit;
 use crate::reddit::model::{Error, Model};
 use crate::reddit::protocol::{Actor, Answer, Envelope};
@@ -53,6 +53,7 @@ pub async fn serve(
     tracing::info!("{} listening on {}", node.identity(), node.location());
     notifier.ready(&format!("serving {}", node.location()));
 
+    let mut subscriptions = Subscriptions::default();
     let mut arrived = Vec::new();
     let mut verifier = Verifier::new();
     let mut verified = Vec::new();
@@ -93,12 +94,20 @@ pub async fn serve(
         }
         let arrived = arrived.drain(..).map(|Request { from, body }| (from, body));
         engine.turn(arrived.chain(verified.drain(..)), now_ms, |to, answer| mailbox.reply(to, answer));
+        engine.subscribe(
+            &mut subscriptions,
+            |from, name| find(&node, from, name),
+            |to, answer| mailbox.reply(to, answer),
+        );
         if let Err(error) = engine.settle() {
             // Not even the replies of this turn that changed nothing: what they say may be of what is lost.
             tracing::error!("the store cannot be written, nothing more is acknowledged: {error}");
             return Exit::Storage;
         }
         mailbox.flush();
+        // A reader that has as much under way as it may is not waited for.
+        engine.push(&mut subscriptions, |to, news| node.try_cast(to, news).map_err(|_| Unreachable));
+        engine.sweep(&mut subscriptions, |to| node.is_there(to));
     };
 
     notifier.stopping();
@@ -121,6 +130,11 @@ pub async fn serve(
         tracing::warn!("some clients did not read their last replies within {LAST_REPLIES:?}");
     }
     Exit::Done
+}
+
+/// A mailbox of the node that asks, and of no other one's.
+fn find(node: &Node, from: &Caller, name: &str) -> Option<Address> {
+    node.whereis(name).filter(|found| from.node() == Some(found.node()))
 }
 
 fn open(keeping: &Keeping) -> Result<(Model, Store), OpenError> {

@@ -9,10 +9,10 @@ use crate::reddit::protocol::{
     post_manager, subreddit_manager, user_registry,
 };
 
-const NOW: u64 = 1_702_400_000_000;
+pub(super) const NOW: u64 = 1_702_400_000_000;
 
 /// One turn with these requests; the answers in the order of the requests.
-fn turn(engine: &mut Engine<usize>, requests: Vec<Request>) -> Vec<Answer> {
+pub(super) fn turn(engine: &mut Engine<usize>, requests: Vec<Request>) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = vec![None; requests.len()];
     engine.turn(requests.into_iter().map(Envelope::from).enumerate(), NOW, |from, answer| {
         assert!(answers[from].replace(answer.clone()).is_none(), "one answer each");
@@ -20,7 +20,7 @@ fn turn(engine: &mut Engine<usize>, requests: Vec<Request>) -> Vec<Answer> {
     answers.into_iter().map(|answer| answer.expect("every request is answered")).collect()
 }
 
-fn ask(engine: &mut Engine<usize>, request: Request) -> Answer {
+pub(super) fn ask(engine: &mut Engine<usize>, request: Request) -> Answer {
     turn(engine, vec![request]).remove(0)
 }
 
@@ -36,16 +36,16 @@ fn logged_in(answer: Answer) -> Session {
     }
 }
 
-fn register(engine: &mut Engine<usize>, name: &str) -> Session {
+pub(super) fn register(engine: &mut Engine<usize>, name: &str) -> Session {
     logged_in(ask(engine, registration(name, 1)))
 }
 
-fn create(session: Session, name: &str) -> Request {
+pub(super) fn create(session: Session, name: &str) -> Request {
     let (name, description) = (name.into(), "".into());
     Request::SubredditManager(subreddit_manager::Request::Create { session, name, description })
 }
 
-fn post(session: Session, subreddit: SubredditId, body: &str) -> Request {
+pub(super) fn post(session: Session, subreddit: SubredditId, body: &str) -> Request {
     let (title, body) = ("title".into(), body.into());
     Request::PostManager(post_manager::Request::Create { session, subreddit, title, body, signature: None })
 }

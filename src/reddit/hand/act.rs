@@ -7,7 +7,7 @@ use super::contact::{Contact, other_answer};
 use super::failure::Failure;
 use super::fullname::Fullname;
 use super::known::Known;
-use super::people::{Kept, People};
+use super::people::{Kept, People, Person};
 use super::proof::{self, Prover};
 use super::told::{Member, Told};
 use super::verb::{Dm, Key, Listing, Verb};
@@ -36,6 +36,11 @@ impl Desk {
     /// Who speaks, and to which engine.
     pub(super) fn who(&self) -> (Option<&str>, &str) {
         (self.contact.speaker().map(|person| &*person.name), self.contact.engine())
+    }
+
+    /// Who speaks.
+    pub(super) fn speaker(&self) -> Option<&Person> {
+        self.contact.speaker()
     }
 
     /// Finds out who speaks, if that is known yet.

@@ -11,7 +11,10 @@ use super::people::Person;
 use crate::node::{Backoff, CallError, Fault, Identity, Listen, Options, Ping, blocking};
 use crate::reddit::Whereabouts;
 use crate::reddit::model::{Error, OpId, PublicKey};
-use crate::reddit::protocol::{Answer, Envelope, Reply, Request, Session, user_registry};
+use crate::reddit::protocol::subscription_manager::{News, Wants};
+use crate::reddit::protocol::{
+    Answer, Envelope, Reply, Request, Session, subscription_manager, user_registry,
+};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +40,15 @@ pub(super) struct Contact {
     session: Option<Session>,
 }
 
+/// A subscription stands.
+#[derive(Debug)]
+pub(super) struct Subscribed {
+    /// At which engine.
+    pub(super) engine: Identity,
+    /// It is not the one that stood before.
+    pub(super) anew: bool,
+}
+
 /// What became of one attempt.
 enum Attempt {
     /// Asking again is of no use.
@@ -57,11 +69,11 @@ impl From<Failure> for Attempt {
 }
 
 impl Contact {
-    /// Nothing is asked yet. `wait` is for an engine that is not there.
-    pub(super) fn new(engine: Whereabouts, wait: Duration) -> Result<Contact, Failure> {
+    /// Nothing is asked yet. `role` is what this process has the contact for, `wait` is for an engine that is not there.
+    pub(super) fn new(role: &str, engine: Whereabouts, wait: Duration) -> Result<Contact, Failure> {
         // Nobody calls it, so it needs no place and no name that others could know.
         let options = Options { listen: Listen::Nowhere, ..engine.options() };
-        let node = blocking::Node::start_with(&format!("hand@{}", std::process::id()), options)?;
+        let node = blocking::Node::start_with(&format!("{role}@{}", std::process::id()), options)?;
         let mut random = ChaCha8Rng::from_os_rng();
         let stream = random.random();
         Ok(Contact { node, engine, wait, random, stream, operations: 0, speaker: None, session: None })
@@ -126,6 +138,57 @@ impl Contact {
                 answered => answered,
             }
         })
+    }
+
+    /// Has `tell` hear, on the node's thread, what the engine tells those who subscribe.
+    pub(super) fn hear(&self, tell: impl FnMut(News) + Send + 'static) -> Result<(), Failure> {
+        let served = self.node.serve(&self.mailbox(), tell);
+        served.map_err(|error| Failure::Incompatible(error.to_string()))
+    }
+
+    /// The name under which this node hears news.
+    fn mailbox(&self) -> String {
+        format!("{}.news", self.node.identity().node)
+    }
+
+    /// Subscribes for the one who speaks, or asks whether that still stands. There is one attempt, and who was logged out
+    /// elsewhere is not logged in again.
+    pub(super) fn subscribe(&mut self, wants: Wants) -> Result<Subscribed, Failure> {
+        let mailbox = self.mailbox().into();
+        let asked = self.session().and_then(|session| {
+            let subscribe = subscription_manager::Request::Subscribe { session, mailbox, wants };
+            self.ask(&Request::SubscriptionManager(subscribe).into())
+        });
+        match asked {
+            Ok(Reply::SubscriptionManager(subscription_manager::Reply::Subscribed { anew })) => {
+                Ok(Subscribed { engine: self.node.connect(self.engine.node())?, anew })
+            }
+            Ok(_) => Err(other_answer()),
+            Err(Attempt::Over(failure) | Attempt::Absent(failure) | Attempt::Lost(failure)) => {
+                self.session = None;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Ends the subscription of the one who speaks, if the engine can be told.
+    pub(super) fn unsubscribe(&mut self) {
+        if let Some(session) = self.session {
+            let unsubscribe =
+                subscription_manager::Request::Unsubscribe { session, mailbox: self.mailbox().into() };
+            // Where it cannot be told there is nothing to end.
+            let _ = self.ask(&Request::SubscriptionManager(unsubscribe).into());
+        }
+    }
+
+    /// The engine is gone, and its sessions with it.
+    pub(super) fn lose(&mut self) {
+        self.session = None;
+    }
+
+    /// Waits for the end of the engine, or of the connection.
+    pub(super) fn end(&self) -> blocking::Monitor {
+        self.node.monitor_node(self.engine.node())
     }
 
     fn operation(&mut self) -> OpId {

@@ -2,7 +2,8 @@
 //!
 //! A plain program: it asks, waits and prints, through the blocking face of [`node`](crate::node). `verb` is what can be
 //! typed, `act` turns a verb into requests, `contact` gets them answered over restarts of the engine, `people` keeps who one is
-//! from one command to the next, `keys` what one signs with, `proof` verifies what others signed, `show` is how answers look, for people and as JSON.
+//! from one command to the next, `keys` what one signs with, `proof` verifies what others signed, `show` is how answers look,
+//! for people and as JSON. `watch` is told what happens without asking, and `news` is how that looks.
 
 mod act;
 mod contact;
@@ -10,12 +11,14 @@ mod failure;
 mod fullname;
 mod keys;
 mod known;
+mod news;
 mod people;
 mod prompt;
 mod proof;
 mod show;
 mod told;
 mod verb;
+mod watch;
 
 use std::io::{self, Write};
 
@@ -41,17 +44,20 @@ pub fn run(by_hand: ByHand) -> Exit {
 }
 
 fn attempt(ByHand { common, errand }: ByHand) -> Result<(), Failure> {
-    let Common { engine, user, json, wait_engine } = common;
-    let people = People::at_home()?;
-    let contact = Contact::new(engine, wait_engine)?;
-    let mut desk = act::Desk::new(contact, people, user);
+    let desk = |Common { engine, user, wait_engine, .. }: Common| {
+        let people = People::at_home()?;
+        let contact = Contact::new("hand", engine, wait_engine)?;
+        Ok::<_, Failure>(act::Desk::new(contact, people, user))
+    };
+    let (engine, json) = (common.engine.clone(), common.json);
     match errand {
         Errand::Verb(verb) => {
-            let told = desk.carry_out(verb)?;
+            let told = desk(common)?.carry_out(verb)?;
             print(&show::show(&told, json))?;
             told.doubts()
         }
-        Errand::Interactive => prompt::run(&mut desk, json),
+        Errand::Interactive => prompt::run(&mut desk(common)?, engine, json),
+        Errand::Watch { topics } => watch::run(common, &topics),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::reddit::protocol::subreddit_manager::SubredditView;
 use crate::reddit::protocol::user_registry::UserView;
 
 /// Version of the JSON: fields may be added, never renamed.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Keys in files end their lines as files here do.
 pub(super) const PEM: EncodeConfig = EncodeConfig::new().set_line_ending(LineEnding::LF);
@@ -132,7 +132,7 @@ fn count(number: u64, what: &str) -> String {
 }
 
 /// Others' text in one line.
-struct Line<'a>(&'a str);
+pub(super) struct Line<'a>(pub(super) &'a str);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -41,8 +41,27 @@ pub(super) struct Common {
 pub(super) enum Errand {
     #[command(flatten)]
     Verb(Verb),
-    /// Take one verb after the other, from a prompt or from standard input
+    /// Take one verb after the other, from a prompt or from standard input; at a terminal, also show what happens meanwhile
     Interactive,
+    /// Print what happens as it happens, until Ctrl-C; over restarts of the engine too
+    ///
+    /// What happens while nobody watches, or while there is no connection, is not printed later: it is in your feed, in 'dm
+    /// list' and below your posts.
+    Watch {
+        /// What [default: all of it]
+        topics: Vec<Topic>,
+    },
+}
+
+/// What one can be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Topic {
+    /// Messages to you
+    Messages,
+    /// Comments on your posts and answers to your comments
+    Replies,
+    /// Others' posts in subreddits you have joined
+    Feed,
 }
 
 #[derive(Clone, Debug, Subcommand)]

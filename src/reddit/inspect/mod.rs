@@ -15,6 +15,7 @@ mod ledger;
 mod live;
 mod sqlite;
 
+pub use live::{Counters, counters};
 pub use sqlite::{ExportError, export};
 
 /// What a check or a count found.

@@ -212,6 +212,8 @@ pub enum Thing {
     Comment,
     /// `t4_`.
     Message,
+    /// Of the one who asks.
+    Mailbox,
 }
 
 impl std::fmt::Display for Thing {
@@ -222,6 +224,7 @@ impl std::fmt::Display for Thing {
             Thing::Post => "post",
             Thing::Comment => "comment",
             Thing::Message => "message",
+            Thing::Mailbox => "mailbox",
         })
     }
 }

@@ -19,11 +19,13 @@ pub enum Actor {
     FeedGenerator,
     /// The engine as a whole.
     Engine,
+    /// Who is told what happens.
+    SubscriptionManager,
 }
 
 impl Actor {
     /// All of them, each at the place of its number.
-    pub const ALL: [Actor; 7] = [
+    pub const ALL: [Actor; 8] = [
         Actor::UserRegistry,
         Actor::SubredditManager,
         Actor::PostManager,
@@ -31,6 +33,7 @@ impl Actor {
         Actor::DmManager,
         Actor::FeedGenerator,
         Actor::Engine,
+        Actor::SubscriptionManager,
     ];
 
     /// The name under which it is registered.
@@ -44,6 +47,7 @@ impl Actor {
             Actor::DmManager => "dm_manager",
             Actor::FeedGenerator => "feed_generator",
             Actor::Engine => "engine",
+            Actor::SubscriptionManager => "subscription_manager",
         }
     }
 }
@@ -60,6 +64,7 @@ impl Request {
             Request::DmManager(_) => Actor::DmManager,
             Request::FeedGenerator(_) => Actor::FeedGenerator,
             Request::Engine(_) => Actor::Engine,
+            Request::SubscriptionManager(_) => Actor::SubscriptionManager,
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod feed_generator;
 pub(in crate::reddit) mod packed;
 pub mod post_manager;
 pub mod subreddit_manager;
+pub mod subscription_manager;
 pub mod user_registry;
 
 pub use actor::Actor;
@@ -76,6 +77,8 @@ pub enum Request {
     CommentManager(comment_manager::Request),
     /// Direct messages.
     DmManager(dm_manager::Request),
+    /// Being told.
+    SubscriptionManager(subscription_manager::Request),
 }
 
 /// The answer of the actor that was asked.
@@ -97,6 +100,8 @@ pub enum Reply {
     DmManager(dm_manager::Reply),
     /// Of the engine.
     Examined(Examination),
+    /// Of `subscription_manager`.
+    SubscriptionManager(subscription_manager::Reply),
 }
 
 /// What comes back for every request.
@@ -141,6 +146,10 @@ pub struct Stats {
     pub repeated: u64,
     /// Records in its store since that was made; 0 without a store.
     pub position: u64,
+    /// Groups of records written into its store since it started.
+    pub groups: u64,
+    /// How many of these it waited for until they were on the disk.
+    pub syncs: u64,
 }
 
 /// Proves that requests come from the one who logged in. Given by the engine, good for one engine's life.

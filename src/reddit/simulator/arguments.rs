@@ -9,6 +9,9 @@ use super::{Mix, Options, Patience, Shape};
 use crate::node::Identity;
 use crate::reddit::Whereabouts;
 
+/// Actions a second where nothing is said.
+pub(super) const RATE: u32 = 500;
+
 /// How a crowd is to be.
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
@@ -51,9 +54,19 @@ pub struct Arguments {
     pub depth: u16,
 
     /// Begin so many actions a second, at moments of their own, and count the latency from that moment, so that an
-    /// action that begins late is late; 0 for as many as the engine answers. The default leaves the machine to others.
-    #[arg(long, value_name = "R", default_value_t = 500)]
-    pub rate: u32,
+    /// action that begins late is late; 0 for as many as the engine answers [default: 500, which leaves the machine to
+    /// others; with --think 0]
+    #[arg(long, value_name = "R")]
+    pub rate: Option<u32>,
+
+    /// Users think between their actions, for times that are exponential with this mean and follow from the seed ("2s").
+    /// Not together with a rate; in lockstep, where no time passes, nobody thinks.
+    #[arg(long, value_name = "MEAN", value_parser = humantime::parse_duration)]
+    pub think: Option<Duration>,
+
+    /// Posts have about 160 bytes, comments and messages 70; make them so many times as long.
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = length)]
+    pub text_scale: f64,
 
     /// This part of all users, 0 to 1, registers with a P-256 key that is drawn from the seed, and signs every post. What is
     /// signed is verified by every client that reads it in a feed, with or without this. Signatures are never twice the
@@ -124,6 +137,14 @@ fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
+/// With the longest words the longest comment is still within its limit.
+fn length(text: &str) -> Result<f64, String> {
+    match number(text)? {
+        number if number > 0.0 && number <= 45.0 => Ok(number),
+        _ => Err("it must be above 0 and at most 45".to_owned()),
+    }
+}
+
 fn exponent(text: &str) -> Result<f64, String> {
     match number(text)? {
         number if (0.0..=5.0).contains(&number) => Ok(number),
@@ -132,6 +153,25 @@ fn exponent(text: &str) -> Result<f64, String> {
 }
 
 impl Arguments {
+    /// What does not go together and clap cannot see.
+    ///
+    /// # Errors
+    /// A sentence about it.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match (self.think, self.rate) {
+            (Some(_), Some(1..)) if !self.lockstep => Err(
+                "--think is for users who begin when they like: it does not go together with --rate above 0",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Actions a second.
+    fn pace(&self) -> Option<u32> {
+        let usual = if self.think.is_some() && !self.lockstep { 0 } else { RATE };
+        Some(self.rate.unwrap_or(usual)).filter(|&rate| rate > 0)
+    }
+
     /// What to do without an engine.
     #[must_use]
     pub fn patience(&self) -> Patience {
@@ -141,7 +181,7 @@ impl Arguments {
     /// The options of a client that has this name.
     #[must_use]
     pub fn called(self, name: String) -> Options {
-        let (patience, typed) = (self.patience(), self);
+        let (patience, rate, typed) = (self.patience(), self.pace(), self);
         Options {
             engine: typed.engine,
             name,
@@ -150,7 +190,9 @@ impl Arguments {
             mix: typed.mix,
             seed: typed.seed,
             depth: typed.depth,
-            rate: (typed.rate > 0).then_some(typed.rate),
+            rate,
+            think: typed.think.filter(|mean| !mean.is_zero() && !typed.lockstep),
+            text_scale: typed.text_scale,
             signed: typed.signed,
             time_scale: typed.time_scale,
             warm_up: typed.warm_up,

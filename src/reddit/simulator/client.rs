@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::crowd::{Crowd, Enrolled};
 use super::report::{Storm, grouped};
 use super::stop::Stop;
-use super::usage::Look;
+use super::usage::{Look, Looks};
 use super::{Options, Patience, progress};
 use crate::node::{
     self, Backoff, ConnectError, Identity, Listen, ListenError, Node, StartError, Termination,
@@ -69,8 +69,7 @@ pub async fn run(node: Node, options: Options, mut termination: Termination) -> 
         backoff,
         random: ChaCha8Rng::from_os_rng(),
         storm: None,
-        first_look: Rc::default(),
-        last_look: None,
+        looks: Rc::default(),
         fingerprint: None,
     };
     let exit = client.live().await;
@@ -113,9 +112,8 @@ struct Client {
     random: ChaCha8Rng,
     /// The first registration of everybody.
     storm: Option<Storm>,
-    /// The engine when the measured window began, or when a later one was met in it.
-    first_look: Rc<RefCell<Option<Look>>>,
-    last_look: Option<Look>,
+    /// The engine in the measured window, now and then.
+    looks: Rc<RefCell<Looks>>,
     fingerprint: Option<String>,
 }
 
@@ -206,7 +204,7 @@ impl Client {
             stop.want();
         }
         if stop.is_wanted() {
-            self.crowd.report().borrow_mut().end();
+            self.crowd.report().borrow_mut().end(self.node.traffic());
             self.look_once_more(engine).await;
             return Left::Stopping;
         }
@@ -240,13 +238,8 @@ impl Client {
     }
 
     async fn act(&self, engine: &Rc<Remote>) {
-        let is_measuring = self.crowd.report().borrow().since.is_some();
-        if is_measuring {
-            let is_known = self.first_look.borrow().as_ref().is_some_and(|look| look.is_of(engine));
-            if !is_known && !self.options.lockstep {
-                self.look_first(engine);
-            }
-        } else {
+        let begun = self.crowd.report().borrow().since.is_some();
+        if !begun {
             self.measure_after_warm_up(engine);
         }
         let grace = async {
@@ -255,40 +248,50 @@ impl Client {
         };
         tokio::select! {
             () = self.crowd.act(engine) => {}
+            () = self.look_now_and_then(engine) => {}
             () = grace => self.tell("stopping without the last answers: the engine does not give them"),
         }
     }
 
     /// Begins the measured window when it is time, and asks to stop at its end.
     fn measure_after_warm_up(&self, engine: &Rc<Remote>) {
-        let (crowd, stop) = (Rc::clone(&self.crowd), Rc::clone(&self.stop));
+        let (crowd, stop, node) = (Rc::clone(&self.crowd), Rc::clone(&self.stop), self.node.clone());
         let Options { warm_up, duration, lockstep, .. } = self.options;
         if warm_up.is_zero() {
-            crowd.report().borrow_mut().begin();
-            if !lockstep {
-                self.look_first(engine);
-            }
+            crowd.report().borrow_mut().begin(node.traffic());
         }
-        let (engine, first_look) = (Rc::clone(engine), Rc::clone(&self.first_look));
+        let (engine, looks) = (Rc::clone(engine), Rc::clone(&self.looks));
         tokio::task::spawn_local(async move {
             if !warm_up.is_zero() {
                 tokio::time::sleep(warm_up).await;
-                crowd.report().borrow_mut().begin();
+                crowd.report().borrow_mut().begin(node.traffic());
                 if !lockstep {
-                    first_look.replace(Look::at(&engine).await);
+                    look(&engine, &looks).await;
                 }
             }
             if let Some(duration) = duration {
                 tokio::time::sleep(duration).await;
-                crowd.report().borrow_mut().end();
+                crowd.report().borrow_mut().end(node.traffic());
                 stop.want();
             }
         });
     }
 
-    fn look_first(&self, engine: &Rc<Remote>) {
-        let (engine, first_look) = (Rc::clone(engine), Rc::clone(&self.first_look));
-        tokio::task::spawn_local(async move { first_look.replace(Look::at(&engine).await) });
+    /// Looks at an engine at once and then every second, so that of one that is killed something is known. In lockstep
+    /// nothing is asked: each request is a step of the engine's clock.
+    async fn look_now_and_then(&self, engine: &Remote) {
+        if self.options.lockstep {
+            return std::future::pending().await;
+        }
+        let mut ticks = tokio::time::interval(REPORT_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let is_measuring = self.crowd.report().borrow().is_measuring();
+            if is_measuring {
+                look(engine, &self.looks).await;
+            }
+        }
     }
 
     /// What there is to be learnt from an engine before it is left.
@@ -297,7 +300,7 @@ impl Client {
             return;
         }
         if !self.options.lockstep {
-            self.last_look = Look::at(engine).await;
+            look(engine, &self.looks).await;
             return;
         }
         let request = Request::Engine(EngineRequest::Examine);
@@ -311,6 +314,13 @@ impl Client {
     /// A sentence for people, on standard error.
     fn tell(&self, text: &str) {
         let _ = writeln!(io::stderr(), "{}: {text}", self.options.name);
+    }
+}
+
+/// Looks at an engine, if it answers.
+async fn look(engine: &Remote, looks: &RefCell<Looks>) {
+    if let Some(look) = Look::at(engine).await {
+        looks.borrow_mut().add(look);
     }
 }
 

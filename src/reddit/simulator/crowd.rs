@@ -29,7 +29,7 @@ use super::pace::Pace;
 use super::plan::Plan;
 use super::population::Topics;
 use super::presence::Presence;
-use super::report::Recorder;
+use super::report::{Recorder, Traced};
 use super::stop::Stop;
 use super::trace::Trace;
 use super::user::{Action, User};
@@ -43,9 +43,11 @@ mod door;
 mod enrol;
 mod request;
 mod signing;
+mod thought;
 
 pub(super) use enrol::Enrolled;
 use signing::Signing;
+use thought::Thoughts;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,6 +75,8 @@ pub(super) struct Crowd {
     /// Users who are coming or going just now.
     moving: RefCell<BTreeSet<usize>>,
     online: Cell<u32>,
+    /// Who thinks, and how long.
+    thoughts: Option<Thoughts>,
     /// Users with a write whose answer is lost, or late.
     owed: RefCell<VecDeque<usize>>,
     /// Somebody can act who could not before.
@@ -132,7 +136,7 @@ impl Crowd {
     /// # Errors
     /// The files of the ledger or the trace cannot be opened; says which.
     pub(super) fn new(options: &Options, stop: Rc<Stop>) -> io::Result<Crowd> {
-        let plan = Plan::new(options.seed, &options.name, options.mix);
+        let plan = Plan::new(options.seed, &options.name, options.mix, options.text_scale);
         let count = options.users.max(1);
         let homes = options.shape.memberships(count, &mut plan.population());
         let founders = founders(options.shape.subreddits, &homes);
@@ -166,6 +170,7 @@ impl Crowd {
             presence: RefCell::new(Presence::new(users.len(), options.time_scale, plan.presence())),
             moving: RefCell::default(),
             online: Cell::new(count),
+            thoughts: options.think.map(Thoughts::new),
             owed: RefCell::default(),
             freed: Notify::new(),
             names: Names::new(if options.lockstep {
@@ -218,15 +223,15 @@ impl Crowd {
         members
     }
 
-    /// Ends the trace; a line about it.
-    pub(super) fn finish_trace(&self) -> Option<io::Result<String>> {
+    /// Ends the trace, if there is one, and tells its sum.
+    pub(super) fn finish_trace(&self) -> Option<io::Result<Traced>> {
         self.trace.as_ref().map(Trace::finish)
     }
 
     /// Lets the users act until the connection ends, all actions are done, or the client is asked to stop.
     pub(super) async fn act(self: &Rc<Crowd>, engine: &Rc<Remote>) {
         self.resume();
-        self.report.borrow_mut().connected();
+        self.report.borrow_mut().connected(engine.identity());
         self.acting.set(true);
         let lockstep = matches!(self.clock, Clock::Turns(..));
         let mut lanes = JoinSet::new();
@@ -241,6 +246,8 @@ impl Crowd {
         if !lockstep {
             let (crowd, engine) = (Rc::clone(self), Rc::clone(engine));
             doors.spawn_local(async move { crowd.doors(&engine).await });
+            let crowd = Rc::clone(self);
+            doors.spawn_local(async move { crowd.end_thoughts().await });
         }
         while let Some(lane) = lanes.join_next().await {
             // A lane that panicked takes the client with it.
@@ -255,10 +262,12 @@ impl Crowd {
         std::mem::take(&mut *self.moving.borrow_mut())
             .into_iter()
             .for_each(|user| self.presence.borrow_mut().postpone(user, now));
+        self.thoughts.iter().for_each(Thoughts::clear);
         let mut owed = self.owed.borrow_mut();
         owed.clear();
         for (index, user) in self.users.borrow_mut().iter_mut().enumerate() {
             user.busy = false;
+            user.thinking = false;
             let Some(open) = &mut user.open else { continue };
             self.report.borrow_mut().lost_in_flight += 1;
             if open.action.is_read() {
@@ -351,6 +360,7 @@ impl Crowd {
                 self.undertake(engine, index, action, due).await
             }
         };
+        self.think(index);
         self.rest(index);
         match ended {
             Ok(_) => true,
@@ -378,7 +388,9 @@ impl Crowd {
             None => {}
         }
         user.busy = false;
-        self.freed.notify_one();
+        if user.is_free() {
+            self.freed.notify_one();
+        }
     }
 
     /// What the user wants to do now.

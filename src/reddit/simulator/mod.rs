@@ -64,6 +64,10 @@ pub struct Options {
     pub depth: u16,
     /// Actions begin at given moments, so many a second; `None`: each as soon as one before it is answered.
     pub rate: Option<u32>,
+    /// How long a user thinks after an action before the next, on average; `None`: not at all.
+    pub think: Option<Duration>,
+    /// How many times as long texts are.
+    pub text_scale: f64,
     /// How many of all users sign their posts, 0 to 1.
     pub signed: f64,
     /// How many times as long users stay and are away.
@@ -100,7 +104,9 @@ impl Options {
             mix: Mix::default(),
             seed: 1,
             depth: 16,
-            rate: Some(500),
+            rate: Some(arguments::RATE),
+            think: None,
+            text_scale: 1.0,
             signed: 0.0,
             time_scale: 1.0,
             warm_up: Duration::ZERO,

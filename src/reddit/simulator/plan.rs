@@ -2,6 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Exp1};
 
 use super::kind::{Kind, Mix};
 use super::{name, text};
@@ -80,11 +81,14 @@ pub(super) enum Target {
 pub(super) struct Plan {
     base: ChaCha8Rng,
     mix: Mix,
+    /// Texts are so many times as long.
+    text_scale: f64,
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, client: &str, mix: Mix) -> Plan {
-        Plan { base: ChaCha8Rng::seed_from_u64(seed ^ name::fnv1a(client.as_bytes())), mix }
+    pub(super) fn new(seed: u64, client: &str, mix: Mix, text_scale: f64) -> Plan {
+        let base = ChaCha8Rng::seed_from_u64(seed ^ name::fnv1a(client.as_bytes()));
+        Plan { base, mix, text_scale }
     }
 
     /// What `user` wants to do as its action number `action`.
@@ -96,9 +100,11 @@ impl Plan {
             Kind::Vote => {
                 Intent::Vote { pick: random.random(), on: target(random), direction: direction(random) }
             }
-            Kind::Comment => {
-                Intent::Comment { pick: random.random(), on: target(random), body: text::remark(random) }
-            }
+            Kind::Comment => Intent::Comment {
+                pick: random.random(),
+                on: target(random),
+                body: self.long(text::remark(random)),
+            },
             Kind::Repost => {
                 Intent::Repost { pick: random.random(), place: random.random(), title: text::title(random) }
             }
@@ -106,17 +112,31 @@ impl Plan {
             Kind::Message => Intent::SendMessage {
                 pick: random.random(),
                 subject: text::title(random),
-                body: text::remark(random),
+                body: self.long(text::remark(random)),
             },
-            Kind::Reply => Intent::Answer { pick: random.random(), body: text::remark(random) },
+            Kind::Reply => Intent::Answer { pick: random.random(), body: self.long(text::remark(random)) },
             Kind::Mail => Intent::ReadMail,
-            Kind::Post => {
-                Intent::Post { pick: random.random(), title: text::title(random), body: text::body(random) }
-            }
+            Kind::Post => Intent::Post {
+                pick: random.random(),
+                title: text::title(random),
+                body: self.long(text::body(random)),
+            },
             Kind::Join => Intent::Join { pick: random.random() },
             Kind::Leave => Intent::Leave { pick: random.random() },
             Kind::Login | Kind::Logout => unreachable!("no mix has them"),
         }
+    }
+
+    fn long(&self, text: Text) -> Text {
+        if self.text_scale == 1.0 { text } else { text::stretched(&text, self.text_scale) }
+    }
+
+    /// How long `user` thinks after action number `action`, in means of all such times: exponential.
+    pub(super) fn thought(&self, user: u32, action: u32) -> f64 {
+        let random = &mut self.stream(user.into());
+        // Behind the words of the action itself, which needs less than a quarter of them.
+        random.set_word_pos(u128::from(action) * WORDS_OF_ACTION + WORDS_OF_ACTION / 2);
+        Exp1.sample(random)
     }
 
     /// What the user proves its identity with, the same in every life of the client.
@@ -193,7 +213,7 @@ mod tests {
     use super::*;
 
     fn plan(seed: u64, client: &str) -> Plan {
-        Plan::new(seed, client, Mix::ReadHeavy)
+        Plan::new(seed, client, Mix::ReadHeavy, 1.0)
     }
 
     fn wishes(plan: &Plan, user: u32) -> Vec<Intent> {
@@ -224,6 +244,30 @@ mod tests {
         assert!(some.iter().zip(&all).all(|(some, all)| some.is_none() || some == all));
         assert!(some.iter().flatten().count().abs_diff(300) < 50);
         assert!(all[0] != all[1]);
+    }
+
+    #[test]
+    fn longer_texts_change_nothing_else() {
+        let (short, long) = (plan(1, "client@1"), Plan::new(1, "client@1", Mix::ReadHeavy, 3.0));
+        for (ours, theirs) in wishes(&short, 3).into_iter().zip(wishes(&long, 3)) {
+            match (ours, theirs) {
+                (Intent::Post { body: ours, .. }, Intent::Post { body: theirs, .. }) => {
+                    assert_eq!(theirs.len(), 3 * ours.len());
+                }
+                (ours, theirs) => assert_eq!(std::mem::discriminant(&ours), std::mem::discriminant(&theirs)),
+            }
+        }
+    }
+
+    #[test]
+    fn thoughts_are_the_seed_s_and_exponential() {
+        let thoughts = |plan: &Plan| (0..20_000).map(|action| plan.thought(3, action)).collect::<Vec<_>>();
+        let times = thoughts(&plan(1, "client@1"));
+        assert_eq!(times, thoughts(&plan(1, "client@1")));
+        assert_ne!(times, thoughts(&plan(2, "client@1")));
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        let longer = times.iter().filter(|&&time| time > 1.0).count() as f64 / times.len() as f64;
+        assert!((mean - 1.0).abs() < 0.03 && (longer - (-1f64).exp()).abs() < 0.01, "{mean} {longer}");
     }
 
     #[test]

@@ -73,6 +73,14 @@ pub(super) fn remark(random: &mut impl Rng) -> Text {
     words(random, count).into()
 }
 
+/// A text so many times as long, of the same words again: more of them would take more of the random stream than an action
+/// has.
+pub(super) fn stretched(text: &Text, times: f64) -> Text {
+    let length = ((text.len() as f64 * times) as usize).max(1);
+    let again = || text.chars().chain([' ']);
+    std::iter::repeat_with(again).flatten().take(length).collect::<String>().into()
+}
+
 fn words(random: &mut impl Rng, count: usize) -> String {
     let mut text = String::with_capacity(count * 8);
     for index in 0..count {
@@ -82,4 +90,17 @@ fn words(random: &mut impl Rng, count: usize) -> String {
         text.push_str(WORDS[random.random_range(0..WORDS.len())]);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_made_longer_of_its_own_words_and_never_empty() {
+        let text = Text::from("ada bob");
+        for (times, expected) in [(1.0, "ada bob"), (2.5, "ada bob ada bob a"), (0.5, "ada"), (0.01, "a")] {
+            assert_eq!(&*stretched(&text, times), expected);
+        }
+    }
 }

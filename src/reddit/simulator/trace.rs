@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
+
+use super::report::Traced;
 
 /// A file of requests and its sum. Sessions and names of operations are not in it: they are other ones every time.
 #[derive(Debug)]
 pub(super) struct Trace {
-    path: PathBuf,
     written: RefCell<Written>,
 }
 
@@ -32,7 +33,7 @@ impl Trace {
     pub(super) fn create(path: &Path) -> io::Result<Trace> {
         let file = BufWriter::new(File::create(path)?);
         let written = RefCell::new(Written { file, sum: Xxh3::new(), lines: 0, error: None });
-        Ok(Trace { path: path.to_owned(), written })
+        Ok(Trace { written })
     }
 
     /// Adds a request of a user.
@@ -46,18 +47,13 @@ impl Trace {
         }
     }
 
-    /// Everything is in the file; a line about it.
-    pub(super) fn finish(&self) -> io::Result<String> {
+    /// Everything is in the file; its sum.
+    pub(super) fn finish(&self) -> io::Result<Traced> {
         let written = &mut *self.written.borrow_mut();
         written.file.flush()?;
         match written.error.take() {
             Some(error) => Err(error),
-            None => Ok(format!(
-                "trace of {} requests in {}, hash {:016x}",
-                written.lines,
-                self.path.display(),
-                written.sum.digest()
-            )),
+            None => Ok(Traced { requests: written.lines, hash: format!("{:016x}", written.sum.digest()) }),
         }
     }
 }

@@ -34,27 +34,51 @@ impl Look {
         Some(Look { engine: identity, at: Instant::now(), stats, cpu_s, rss_bytes })
     }
 
-    pub(super) fn is_of(&self, engine: &Remote) -> bool {
-        self.engine == *engine.identity()
-    }
-
     /// What happened between an earlier look and this one; `None` where that was another engine.
-    pub(super) fn since(&self, earlier: &Look) -> Option<EngineUse> {
+    fn since(&self, earlier: &Look) -> Option<EngineUse> {
         if self.engine != earlier.engine {
             return None;
         }
         let (now, then) = (&self.stats, &earlier.stats);
         Some(EngineUse {
             pid: self.engine.pid,
+            incarnation: self.engine.incarnation,
             seconds: self.at.duration_since(earlier.at).as_secs_f64(),
             requests: now.requests - then.requests,
             turns: now.turns - then.turns,
             records: now.records - then.records,
+            groups: now.groups - then.groups,
+            syncs: now.syncs - then.syncs,
             repeated: now.repeated - then.repeated,
             cpu_s: self.cpu_s.zip(earlier.cpu_s).map(|(now, then)| now - then),
             rss_bytes: self.rss_bytes,
             users: now.users,
         })
+    }
+}
+
+/// The lives of the engine that were met in the measured window, each from the first look to the last. One that is killed
+/// is told as far as it was seen.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    earlier: Vec<EngineUse>,
+    first: Option<Look>,
+    last: Option<Look>,
+}
+
+impl Looks {
+    pub(super) fn add(&mut self, look: Look) {
+        if self.first.as_ref().is_some_and(|first| first.engine == look.engine) {
+            self.last = Some(look);
+        } else {
+            self.earlier = self.uses();
+            (self.first, self.last) = (Some(look), None);
+        }
+    }
+
+    pub(super) fn uses(&self) -> Vec<EngineUse> {
+        let present = self.last.as_ref().zip(self.first.as_ref()).and_then(|(last, first)| last.since(first));
+        self.earlier.iter().cloned().chain(present).collect()
     }
 }
 
@@ -73,4 +97,27 @@ fn of_process(pid: u32) -> Option<(f64, u64)> {
     let constant = |which| sysconf(which).ok().flatten().and_then(|value| u64::try_from(value).ok());
     let per_second = constant(SysconfVar::CLK_TCK)?;
     Some((ticks as f64 / per_second as f64, field(21)? * constant(SysconfVar::PAGE_SIZE)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(incarnation: u64, records: u64) -> Look {
+        let engine = Identity { node: "engine".to_owned(), pid: 7, incarnation };
+        let stats = Stats { records, groups: records / 2, ..Stats::default() };
+        Look { engine, at: Instant::now(), stats, cpu_s: None, rss_bytes: None }
+    }
+
+    #[test]
+    fn each_life_of_the_engine_is_told_by_itself() {
+        let mut looks = Looks::default();
+        assert!(looks.uses().is_empty());
+        [look(1, 10), look(1, 12), look(1, 18), look(2, 0), look(2, 30), look(3, 5)]
+            .into_iter()
+            .for_each(|look| looks.add(look));
+        let told: Vec<_> =
+            looks.uses().iter().map(|engine| (engine.incarnation, engine.records, engine.groups)).collect();
+        assert_eq!(told, [(1, 8, 4), (2, 30, 15)], "of one look nothing can be told");
+    }
 }

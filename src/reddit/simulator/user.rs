@@ -24,6 +24,8 @@ pub(super) struct User {
     pub(super) actions: u32,
     /// An action of this user is under way; people do one thing at a time.
     pub(super) busy: bool,
+    /// Between two actions; coming and going is not kept up by that.
+    pub(super) thinking: bool,
     /// Away from the keyboard: nothing is asked of the engine.
     pub(super) away: bool,
     /// What is under way: a write until its answer has come, from whatever engine.
@@ -163,6 +165,7 @@ impl User {
             seen: Seen::default(),
             actions: 0,
             busy: false,
+            thinking: false,
             away: false,
             open: None,
         }
@@ -170,7 +173,7 @@ impl User {
 
     /// Whether it can act now.
     pub(super) fn is_free(&self) -> bool {
-        !self.busy && !self.away
+        !self.busy && !self.thinking && !self.away
     }
 
     /// What the user does about a wish. Who has nothing before the eyes reads first; who belongs nowhere joins before

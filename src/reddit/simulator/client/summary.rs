@@ -9,20 +9,21 @@ use super::{Client, say};
 use crate::reddit::Exit;
 use crate::reddit::simulator::kind::Kind;
 use crate::reddit::simulator::progress;
-use crate::reddit::simulator::report::{self, ClientReport, Latencies, Report};
+use crate::reddit::simulator::report::{self, ClientReport, Latencies, Report, Traced};
 
 impl Client {
     /// Tells what was measured, if anything was.
     pub(super) fn tell_all(&self, exit: Exit) -> Exit {
         let crowd = &self.crowd;
         let mut kept = Ok(());
-        crowd.report().borrow_mut().end();
+        crowd.report().borrow_mut().end(self.node.traffic());
+        let trace = crowd.finish_trace().transpose();
         if progress::is_watched() {
             progress::clear();
         }
         let measured = crowd.report().borrow().measured();
         if !measured.is_zero() {
-            let report = self.report(measured);
+            let report = self.report(measured, trace.as_ref().ok().cloned().flatten());
             if let Some(path) = &self.options.report_json {
                 kept = write_report(path, &report)
                     .map_err(|error| format!("cannot write the report {}: {error}", path.display()));
@@ -31,9 +32,9 @@ impl Client {
             let _ = write!(io::stdout(), "{}", report::text(&report));
             let _ = say(&self.options.name, &crowd.report().borrow().totals(measured));
         }
-        let trace = crowd.finish_trace().transpose();
-        if let Ok(Some(line)) = &trace {
-            let _ = say(&self.options.name, line);
+        if let (Ok(Some(Traced { requests, hash })), Some(path)) = (&trace, &self.options.trace) {
+            let text = format!("trace of {requests} requests in {}, hash {hash}", path.display());
+            let _ = say(&self.options.name, &text);
         }
         let trace = trace.map_err(|error| format!("cannot write the trace: {error}"));
         let broken = crowd.broken().map_or(Ok(()), |why| Err(why.to_owned()));
@@ -46,14 +47,12 @@ impl Client {
         exit
     }
 
-    fn report(&self, measured: Duration) -> Report {
+    fn report(&self, measured: Duration, trace: Option<Traced>) -> Report {
         let recorder = self.crowd.report().borrow();
         let started = recorder.since.map(|(_, at)| at.duration_since(UNIX_EPOCH).unwrap_or_default());
         let options = &self.options;
         let latencies = Kind::ALL.into_iter().zip(&recorder.totals).filter(|(_, us)| !us.is_empty());
-        let first_look = self.first_look.borrow();
-        let engine = self.last_look.as_ref().zip(first_look.as_ref());
-        let engine = engine.and_then(|(last, first)| last.since(first));
+        let traffic = recorder.traffic();
         let client = ClientReport {
             name: options.name.clone(),
             pid: std::process::id(),
@@ -64,20 +63,25 @@ impl Client {
             mix: options.mix,
             depth: options.depth,
             rate: options.rate,
+            think_s: options.think.map(|mean| mean.as_secs_f64()),
+            text_scale: options.text_scale,
             lockstep: options.lockstep,
             time_scale: options.time_scale,
             warm_up_s: options.warm_up.as_secs_f64(),
             measured_s: measured.as_secs_f64(),
             acknowledged: recorder.acknowledged(),
+            sent_bytes: traffic.sent,
+            received_bytes: traffic.received,
             storm: self.storm,
             reconnects: recorder.reconnects,
-            outages_ms: recorder.outages_ms.clone(),
+            outages: recorder.outages.clone(),
             lost_in_flight: recorder.lost_in_flight,
             asked_again: recorder.asked_again,
             signatures: self.crowd.signatures(),
             missed: self.crowd.pace.missed(),
-            engine,
+            engines: self.looks.borrow().uses(),
             fingerprint: self.fingerprint.clone(),
+            trace,
             samples: recorder.samples.clone(),
         };
         Report {
@@ -89,6 +93,7 @@ impl Client {
             members: self.crowd.members(),
             posts: recorder.posts.clone(),
             votes: recorder.votes.clone(),
+            check: None,
         }
     }
 }

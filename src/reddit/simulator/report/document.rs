@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::kind::Mix;
 
 /// The form of the document; another one is refused.
-pub(in super::super) const VERSION: u32 = 1;
+pub(in super::super) const VERSION: u32 = 2;
 
 /// Latencies above this are counted as this much: ten minutes, in microseconds.
 const LONGEST_US: u64 = 600_000_000;
@@ -35,6 +35,9 @@ pub struct Report {
     pub posts: Vec<u64>,
     /// Votes by subreddit, on posts and comments.
     pub votes: Vec<u64>,
+    /// What became of holding a store against its invariants, where that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Verdict>,
 }
 
 /// One client.
@@ -58,6 +61,10 @@ pub struct ClientReport {
     pub depth: u16,
     /// Actions a second, if they begin at given moments.
     pub rate: Option<u32>,
+    /// How long users think between two actions on average, if they do.
+    pub think_s: Option<f64>,
+    /// How many times as long texts are.
+    pub text_scale: f64,
     /// One after the other, reproducibly.
     pub lockstep: bool,
     /// How many times as long sessions are.
@@ -68,12 +75,16 @@ pub struct ClientReport {
     pub measured_s: f64,
     /// Actions acknowledged in it.
     pub acknowledged: u64,
+    /// Bytes written to the client's connections in it.
+    pub sent_bytes: u64,
+    /// Bytes read from them.
+    pub received_bytes: u64,
     /// How everybody was registered.
     pub storm: Option<Storm>,
     /// Connections after the first.
     pub reconnects: u64,
-    /// From the loss of the connection to the next acknowledgement, each time.
-    pub outages_ms: Vec<f64>,
+    /// Each time the connection was lost.
+    pub outages: Vec<Outage>,
     /// Actions in flight when a connection was lost.
     pub lost_in_flight: u64,
     /// Writes of these that were asked for again under their name.
@@ -83,19 +94,74 @@ pub struct ClientReport {
     pub signatures: Signatures,
     /// Moments of the rate that were given up because they were a minute ago.
     pub missed: u64,
-    /// What the engine did in the window, for all its clients.
-    pub engine: Option<EngineUse>,
+    /// What each life of the engine that was met in the window did, for all its clients.
+    pub engines: Vec<EngineUse>,
     /// The tables of the engine at the end, where that is reproducible.
     pub fingerprint: Option<String>,
+    /// What was asked for, where that was written down.
+    pub trace: Option<Traced>,
     /// The window in the course of time.
     pub samples: Vec<Sample>,
 }
 
 impl ClientReport {
+    /// Bytes that went over its connections, both ways.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sent_bytes + self.received_bytes
+    }
+
     /// Acknowledged actions a second.
     #[must_use]
     pub fn per_second(&self) -> f64 {
         if self.measured_s > 0.0 { self.acknowledged as f64 / self.measured_s } else { 0.0 }
+    }
+}
+
+/// A time without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outage {
+    /// From the first failure to the next acknowledgement.
+    pub ms: f64,
+    /// It was another life of the engine that answered: the one before had ended.
+    pub engine_ended: bool,
+}
+
+/// Requests that were written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// How many.
+    pub requests: u64,
+    /// Their sum: equal for equal requests in the same order.
+    pub hash: String,
+}
+
+/// What a check of a store and of the clients' ledgers said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The first invariant that does not hold, and the counter-example.
+    pub violation: Option<String>,
+    /// Invariants that were looked at and hold; none beside a violation, at which the check ends.
+    pub hold: Vec<String>,
+    /// Those that were not looked at.
+    pub not_checked: Vec<String>,
+    /// Records that the store holds; 0 beside a violation.
+    pub records: u64,
+    /// Operations in the ledgers, each of which the store holds once; `None` without ledgers.
+    pub acknowledged: Option<u64>,
+}
+
+impl Verdict {
+    /// The check ended at this.
+    #[must_use]
+    pub fn against(violation: &impl std::fmt::Display) -> Verdict {
+        Verdict {
+            violation: Some(violation.to_string()),
+            hold: Vec::new(),
+            not_checked: Vec::new(),
+            records: 0,
+            acknowledged: None,
+        }
     }
 }
 
@@ -130,14 +196,20 @@ pub struct Signatures {
 pub struct EngineUse {
     /// Its process.
     pub pid: u32,
+    /// Which life of its node; a later one has a larger number.
+    pub incarnation: u64,
     /// The time between the looks.
     pub seconds: f64,
     /// Requests answered.
     pub requests: u64,
     /// Turns in which it answered them.
     pub turns: u64,
-    /// Records written.
+    /// Records applied.
     pub records: u64,
+    /// Groups of these that were written into its store.
+    pub groups: u64,
+    /// Groups for which it waited until they were on the disk.
+    pub syncs: u64,
     /// Operations asked for again that had been carried out.
     pub repeated: u64,
     /// Processor time, where the kernel tells it.
@@ -287,6 +359,12 @@ impl Report {
         Ok(())
     }
 
+    /// A check was made and found something.
+    #[must_use]
+    pub fn is_violated(&self) -> bool {
+        self.check.as_ref().is_some_and(|check| check.violation.is_some())
+    }
+
     /// All actions together.
     #[must_use]
     pub fn all_actions(&self) -> Latencies {
@@ -355,30 +433,38 @@ pub(super) mod tests {
             mix: Mix::ReadHeavy,
             depth: 16,
             rate: None,
+            think_s: None,
+            text_scale: 1.0,
             lockstep: false,
             time_scale: 1.0,
             warm_up_s: 0.0,
             measured_s: 2.0,
             acknowledged: latencies.len() as u64,
+            sent_bytes: 300,
+            received_bytes: 1700,
             storm: Some(Storm { users: 100, subreddits: 4, memberships: 300, seconds: 0.5 }),
             reconnects: 1,
-            outages_ms: vec![12.5],
+            outages: vec![Outage { ms: 12.5, engine_ended: true }, Outage { ms: 3.0, engine_ended: false }],
             lost_in_flight: 3,
             asked_again: 2,
             signatures: Signatures { signed: 12, verified: 34, cut: 5, bad: 0 },
             missed: 0,
-            engine: Some(EngineUse {
+            engines: vec![EngineUse {
                 pid: 78,
+                incarnation: 5,
                 seconds: 2.0,
                 requests: 50,
                 turns: 10,
                 records: 20,
+                groups: 8,
+                syncs: 4,
                 repeated: 1,
                 cpu_s: Some(0.5),
                 rss_bytes: Some(10 << 20),
                 users: 200,
-            }),
+            }],
             fingerprint: None,
+            trace: Some(Traced { requests: 9, hash: "00ff".to_owned() }),
             samples: vec![
                 Sample { at_s: 5, online: 60, acknowledged: 1 },
                 Sample { at_s: 6, online: 61, acknowledged: 4 },
@@ -393,6 +479,7 @@ pub(super) mod tests {
             members: vec![60, 30, 20, 15],
             posts: vec![9, 4, 2, 1],
             votes: vec![3, 2, 1],
+            check: None,
         }
     }
 
@@ -429,8 +516,8 @@ pub(super) mod tests {
         write(&report("client@1", &[]));
         let error = |files: &[PathBuf]| Report::read(files).unwrap_err().to_string();
         assert!(error(&[file.clone(), file.clone()]).contains("client@1 (pid 77) is given twice"));
-        write(&Report { version: 2, ..report("client@1", &[]) });
-        assert!(error(std::slice::from_ref(&file)).contains("has form 2, and this program knows 1"));
+        write(&Report { version: 1, ..report("client@1", &[]) });
+        assert!(error(std::slice::from_ref(&file)).contains("has form 1, and this program knows 2"));
         assert!(error(&[dir.path().join("none")]).contains("No such file"));
     }
 }

@@ -9,7 +9,10 @@ mod plots;
 mod recorder;
 mod text;
 
-pub use document::{ClientReport, EngineUse, Latencies, MergeError, Report, Sample, Signatures, Storm};
+pub use document::{
+    ClientReport, EngineUse, Latencies, MergeError, Outage, Report, Sample, Signatures, Storm, Traced,
+    Verdict,
+};
 pub use fit::Fit;
 pub use page::page;
 pub use text::text;

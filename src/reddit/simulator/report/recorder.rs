@@ -7,8 +7,9 @@ use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
 use super::super::kind::Kind;
-use super::document::{Latencies, Sample};
+use super::document::{Latencies, Outage, Sample};
 use super::text::{grouped, in_ms};
+use crate::node::{Identity, Traffic};
 
 /// Samples that are kept; beyond it every other one goes.
 const SAMPLES: usize = 2048;
@@ -22,8 +23,10 @@ pub(in super::super) struct Recorder {
     pub(in super::super) totals: Vec<Histogram<u64>>,
     /// The beginning of that.
     pub(in super::super) since: Option<(Instant, SystemTime)>,
-    /// Its end.
-    until: Option<Instant>,
+    /// Its end, and what had gone over the connections by then.
+    until: Option<(Instant, Traffic)>,
+    /// What had gone over the connections when it began.
+    before: Traffic,
     pub(in super::super) posts: Vec<u64>,
     pub(in super::super) votes: Vec<u64>,
     pub(in super::super) samples: Vec<Sample>,
@@ -34,11 +37,14 @@ pub(in super::super) struct Recorder {
     pub(in super::super) lost_in_flight: u64,
     pub(in super::super) reconnects: u64,
     pub(in super::super) asked_again: u64,
-    pub(in super::super) outages_ms: Vec<f64>,
-    /// When the connection was lost, until the next answer on another one.
-    lost_at: Option<Instant>,
-    connected: bool,
+    pub(in super::super) outages: Vec<Outage>,
+    /// When the connection was lost and which life of the engine it led to, until the next answer on another one.
+    lost: Option<(Instant, Life)>,
+    connected: Option<Life>,
 }
+
+/// One life of an engine: its process and its incarnation.
+type Life = (u32, u64);
 
 #[derive(Clone, Debug)]
 struct Interval {
@@ -53,6 +59,7 @@ impl Recorder {
             totals: vec![Latencies::histogram(); Kind::ALL.len()],
             since: None,
             until: None,
+            before: Traffic::default(),
             posts: vec![0; subreddits],
             votes: vec![0; subreddits],
             samples: Vec::new(),
@@ -61,36 +68,48 @@ impl Recorder {
             lost_in_flight: 0,
             reconnects: 0,
             asked_again: 0,
-            outages_ms: Vec::new(),
-            lost_at: None,
-            connected: false,
+            outages: Vec::new(),
+            lost: None,
+            connected: None,
         }
     }
 
-    /// The measured window begins: what was acknowledged so far does not count.
-    pub(in super::super) fn begin(&mut self) {
+    /// The measured window begins: what was acknowledged so far does not count, nor the traffic.
+    pub(in super::super) fn begin(&mut self, traffic: Traffic) {
         self.totals.iter_mut().for_each(Histogram::reset);
         self.posts.fill(0);
         self.votes.fill(0);
         self.samples.clear();
+        self.before = traffic;
         self.since = Some((Instant::now(), SystemTime::now()));
     }
 
     /// The measured window is over, unless it was before.
-    pub(in super::super) fn end(&mut self) {
-        self.until.get_or_insert_with(Instant::now);
+    pub(in super::super) fn end(&mut self, traffic: Traffic) {
+        self.until.get_or_insert_with(|| (Instant::now(), traffic));
+    }
+
+    /// Whether it has begun and is not over.
+    pub(in super::super) fn is_measuring(&self) -> bool {
+        self.since.is_some() && self.until.is_none()
+    }
+
+    /// What went over the connections in it, once it is over.
+    pub(in super::super) fn traffic(&self) -> Traffic {
+        self.until.map_or_else(Traffic::default, |(_, after)| after - self.before)
     }
 
     /// How long it has lasted.
     pub(in super::super) fn measured(&self) -> Duration {
-        let until = self.until.unwrap_or_else(Instant::now);
+        let until = self.until.map_or_else(Instant::now, |(at, _)| at);
         self.since.map_or(Duration::ZERO, |(since, _)| until.saturating_duration_since(since))
     }
 
     pub(in super::super) fn answered(&mut self, kind: Kind, latency: Duration) {
-        if let (true, Some(lost_at)) = (self.connected, self.lost_at) {
-            self.lost_at = None;
-            self.outages_ms.push(lost_at.elapsed().as_secs_f64() * 1000.0);
+        if let (Some(now), Some((at, before))) = (self.connected, self.lost) {
+            self.lost = None;
+            let ms = at.elapsed().as_secs_f64() * 1000.0;
+            self.outages.push(Outage { ms, engine_ended: now != before });
         }
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
         self.interval.counts[kind as usize] += 1;
@@ -122,13 +141,14 @@ impl Recorder {
 
     /// The connection is lost.
     pub(in super::super) fn lost(&mut self) {
-        self.lost_at.get_or_insert_with(Instant::now);
-        self.connected = false;
+        if let Some(life) = self.connected.take() {
+            self.lost = self.lost.or(Some((Instant::now(), life)));
+        }
     }
 
-    /// There is a connection.
-    pub(in super::super) fn connected(&mut self) {
-        self.connected = true;
+    /// There is a connection to this engine.
+    pub(in super::super) fn connected(&mut self, engine: &Identity) {
+        self.connected = Some((engine.pid, engine.incarnation));
     }
 
     pub(in super::super) fn acknowledged(&self) -> u64 {
@@ -212,7 +232,7 @@ mod tests {
     #[test]
     fn a_line_tells_the_last_interval_and_the_totals_tell_all() {
         let mut recorder = Recorder::new(3);
-        recorder.begin();
+        recorder.begin(Traffic::default());
         for _ in 0..3 {
             recorder.answered(Kind::Feed, MS);
         }
@@ -245,23 +265,37 @@ mod tests {
         recorder.posted(1);
         recorder.sample(5);
         assert!(recorder.samples.is_empty());
-        recorder.begin();
+        recorder.begin(Traffic::default());
         assert_eq!((recorder.acknowledged(), recorder.posts[1]), (0, 0));
     }
 
     #[test]
     fn an_outage_lasts_until_the_next_answer() {
         let mut recorder = Recorder::new(2);
-        recorder.connected();
+        let engine = Identity { node: "engine".to_owned(), pid: 7, incarnation: 1 };
+        recorder.connected(&engine);
         recorder.answered(Kind::Feed, MS);
         recorder.lost();
         // Read before the loss was noticed by whoever waits for it.
         recorder.answered(Kind::Feed, MS);
         recorder.lost();
-        assert_eq!(recorder.outages_ms.len(), 0);
-        recorder.connected();
+        assert_eq!(recorder.outages.len(), 0);
+        recorder.connected(&engine);
         recorder.answered(Kind::Feed, MS);
         recorder.answered(Kind::Feed, MS);
-        assert_eq!(recorder.outages_ms.len(), 1);
+        recorder.lost();
+        recorder.connected(&Identity { incarnation: 2, ..engine });
+        recorder.answered(Kind::Feed, MS);
+        let ended: Vec<bool> = recorder.outages.iter().map(|outage| outage.engine_ended).collect();
+        assert_eq!(ended, [false, true], "only the second engine was another one");
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_measured_window() {
+        let mut recorder = Recorder::new(1);
+        recorder.begin(Traffic { sent: 10, received: 100 });
+        recorder.end(Traffic { sent: 15, received: 400 });
+        recorder.end(Traffic { sent: 99, received: 999 });
+        assert_eq!(recorder.traffic(), Traffic { sent: 5, received: 300 });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::document::{ClientReport, EngineUse, Report, Signatures};
+use super::document::{ClientReport, EngineUse, Outage, Report, Signatures, Verdict};
 use super::fit::Fit;
 
 /// The whole report, for a terminal.
@@ -16,7 +16,9 @@ pub fn text(report: &Report) -> String {
         let acknowledged = report.clients.iter().map(|client| client.acknowledged).sum();
         let count = report.clients.len();
         let sum = (grouped(acknowledged), grouped(report.per_second().round() as u64));
-        let _ = writeln!(text, "{count} clients: {} actions acknowledged, {} a second", sum.0, sum.1);
+        let _ = write!(text, "{count} clients: {} actions acknowledged, {} a second", sum.0, sum.1);
+        let bytes = report.clients.iter().map(ClientReport::bytes).sum();
+        let _ = writeln!(text, "{}", bytes_an_action(bytes, acknowledged));
     }
     let _ = write!(text, "\n{}\n{}", actions(report), errors(report));
     for line in fits(report) {
@@ -24,6 +26,32 @@ pub fn text(report: &Report) -> String {
     }
     for engine in engines(report) {
         let _ = writeln!(text, "{engine}");
+    }
+    if let Some(verdict) = &report.check {
+        let _ = writeln!(text, "{}", judged(verdict));
+    }
+    text
+}
+
+/// Nothing where there is nothing to divide by.
+fn bytes_an_action(bytes: u64, acknowledged: u64) -> String {
+    match acknowledged {
+        0 => String::new(),
+        acknowledged => format!(", {:.0} bytes an action", bytes as f64 / acknowledged as f64),
+    }
+}
+
+fn judged(verdict: &Verdict) -> String {
+    if let Some(violation) = &verdict.violation {
+        return format!("check: {violation}");
+    }
+    let mut text =
+        format!("check: {} hold over {} records", verdict.hold.join(" "), grouped(verdict.records));
+    if let Some(acknowledged) = verdict.acknowledged {
+        let _ = write!(text, "; {} acknowledged operations are there, each once", grouped(acknowledged));
+    }
+    if !verdict.not_checked.is_empty() {
+        let _ = write!(text, "; not checked {}", verdict.not_checked.join(" "));
     }
     text
 }
@@ -34,8 +62,13 @@ fn one_client(client: &ClientReport) -> String {
         (false, Some(rate)) => format!("{} a second", grouped(rate.into())),
         (false, None) => format!("{} in flight", client.depth),
     };
+    let thinking = client.think_s.map(|mean| format!(", thinking {mean} s on average")).unwrap_or_default();
+    let texts = match client.text_scale {
+        1.0 => String::new(),
+        times => format!(", texts {times} times as long"),
+    };
     let mut line = format!(
-        "{} (pid {}): {} users, {} subreddits, seed {}, mix {}, {manner}; measured {:.1} s",
+        "{} (pid {}): {} users, {} subreddits, seed {}, mix {}, {manner}{thinking}{texts}; measured {:.1} s",
         client.name,
         client.pid,
         grouped(client.users.into()),
@@ -48,7 +81,12 @@ fn one_client(client: &ClientReport) -> String {
         let _ = write!(line, " after {:.1} s of warm-up", client.warm_up_s);
     }
     let (sum, rate) = (grouped(client.acknowledged), grouped(client.per_second().round() as u64));
-    let _ = write!(line, "\n  {sum} actions acknowledged, {rate} a second");
+    let each = bytes_an_action(client.bytes(), client.acknowledged);
+    let _ = write!(line, "\n  {sum} actions acknowledged, {rate} a second{each}");
+    if !each.is_empty() {
+        let (sent, received) = (grouped(client.sent_bytes), grouped(client.received_bytes));
+        let _ = write!(line, " ({sent} sent, {received} received)");
+    }
     if let Some(storm) = client.storm {
         let asked = storm.users + storm.subreddits + storm.memberships;
         let _ = write!(
@@ -63,9 +101,13 @@ fn one_client(client: &ClientReport) -> String {
     }
     let _ = write!(line, "\n  reconnects {}, lost in flight {}", client.reconnects, client.lost_in_flight);
     let _ = write!(line, ", asked again {}", client.asked_again);
-    if !client.outages_ms.is_empty() {
-        let each: Vec<String> = client.outages_ms.iter().map(|ms| format!("{ms:.1}")).collect();
-        let _ = write!(line, "; without an answer for {} ms", each.join(", "));
+    for (engine_ended, what) in [(false, "connection was lost"), (true, "engine ended")] {
+        let of_this = |outage: &&Outage| outage.engine_ended == engine_ended;
+        let each: Vec<String> =
+            client.outages.iter().filter(of_this).map(|outage| format!("{:.1}", outage.ms)).collect();
+        if !each.is_empty() {
+            let _ = write!(line, "; when the {what} without an answer for {} ms", each.join(", "));
+        }
     }
     if client.missed > 0 {
         let _ = write!(line, "; {} moments given up after a minute", grouped(client.missed));
@@ -84,6 +126,9 @@ fn one_client(client: &ClientReport) -> String {
     }
     if let Some(fingerprint) = &client.fingerprint {
         let _ = write!(line, "\n  fingerprint of the engine's tables {fingerprint}");
+    }
+    if let Some(trace) = &client.trace {
+        let _ = write!(line, "\n  trace of {} requests, hash {}", grouped(trace.requests), trace.hash);
     }
     line
 }
@@ -177,21 +222,29 @@ pub(super) fn fits(report: &Report) -> Vec<String> {
 
 /// What the engine did, as each client saw it.
 pub(super) fn engines(report: &Report) -> Vec<String> {
-    let uses = report.clients.iter().filter_map(|client| Some((client, client.engine.as_ref()?)));
+    let uses =
+        report.clients.iter().flat_map(|client| client.engines.iter().map(move |engine| (client, engine)));
     uses.map(|(client, engine)| {
-        format!("engine (pid {}), {}, seen by {}", engine.pid, told(engine), client.name)
+        let EngineUse { pid, incarnation, .. } = engine;
+        format!("engine (pid {pid}, incarnation {incarnation}), {}, seen by {}", told(engine), client.name)
     })
     .collect()
 }
 
 fn told(engine: &EngineUse) -> String {
-    let EngineUse { seconds, requests, turns, records, repeated, cpu_s, rss_bytes, users, .. } = engine;
+    let EngineUse { seconds, requests, turns, records, groups, syncs, repeated, .. } = engine;
+    let EngineUse { cpu_s, rss_bytes, users, .. } = engine;
     let mut text = format!("in {seconds:.1} s: {} requests", grouped(*requests));
     if *turns > 0 {
         let mean = *requests as f64 / *turns as f64;
         let _ = write!(text, " in {} turns, {mean:.1} each", grouped(*turns));
     }
-    let _ = write!(text, ", {} records, {repeated} repeated", grouped(*records));
+    let _ = write!(text, ", {} records", grouped(*records));
+    if *groups > 0 {
+        let mean = *records as f64 / *groups as f64;
+        let _ = write!(text, " in {} groups, {mean:.1} each, {} syncs", grouped(*groups), grouped(*syncs));
+    }
+    let _ = write!(text, ", {repeated} repeated");
     if let (Some(cpu), true) = (cpu_s, *requests > 0) {
         let per_request = cpu * 1e6 / *requests as f64;
         let _ = write!(text, ", {cpu:.2} s of processor time, {per_request:.2} us a request");
@@ -239,17 +292,20 @@ mod tests {
         let told = text(&report("client@1", &[900, 1000, 1100, 5000]));
         for part in [
             "client@1 (pid 77): 100 users, 4 subreddits, seed 1, mix read-heavy, 16 in flight; measured 2.0 s",
-            "4 actions acknowledged, 2 a second",
+            "4 actions acknowledged, 2 a second, 500 bytes an action (300 sent, 1,700 received)",
             "before: 100 users, 4 subreddits and 300 memberships registered in 0.50 s, 808 a second",
-            "reconnects 1, lost in flight 3, asked again 2; without an answer for 12.5 ms",
+            "reconnects 1, lost in flight 3, asked again 2; when the connection was lost without an answer for 3.0 ms; when the engine ended \
+             without an answer for 12.5 ms",
             "signed 12 posts; of those read in feeds 34 verified, 0 bad, 5 longer than a list shows and not verified",
+            "trace of 9 requests, hash 00ff",
             "online 60 users on average, 60 to 61",
             "feed        4         2   1.000   5.00",
             "2  post: the store is full",
             "members by rank: slope -",
             "posts by rank: slope -",
             "steeper than members: ok",
-            "engine (pid 78), in 2.0 s: 50 requests in 10 turns, 5.0 each, 20 records, 1 repeated, 0.50 s of processor",
+            "engine (pid 78, incarnation 5), in 2.0 s: 50 requests in 10 turns, 5.0 each, 20 records in 8 groups, 2.5 \
+             each, 4 syncs, 1 repeated, 0.50 s of processor",
             "10.0 MiB of memory, 50.00 MiB for 1,000 users",
         ] {
             assert!(told.contains(part), "no {part:?} in:\n{told}");
@@ -257,9 +313,31 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_is_told_as_it_is() {
+        let mut report = report("client@1", &[900]);
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let verdict = Verdict {
+            violation: None,
+            hold: words(&["I1", "I2"]),
+            not_checked: words(&["I18"]),
+            records: 1234,
+            acknowledged: Some(1000),
+        };
+        report.check = Some(verdict.clone());
+        let told = text(&report);
+        let expected = "check: I1 I2 hold over 1,234 records; 1,000 acknowledged operations are there, each once; not \
+                        checked I18\n";
+        assert!(told.ends_with(expected), "{told}");
+        let violation = Some("I2 does not hold: so and so".to_owned());
+        report.check = Some(Verdict { violation, ..verdict });
+        assert!(text(&report).ends_with("check: I2 does not hold: so and so\n"));
+    }
+
+    #[test]
     fn what_was_not_measured_is_not_told() {
         let mut report = report("client@1", &[]);
-        report.clients[0].engine = None;
+        report.clients[0].engines.clear();
+        report.clients[0].trace = None;
         report.clients[0].storm = None;
         report.clients[0].signatures = Signatures::default();
         report.clients[0].samples.clear();
@@ -267,7 +345,19 @@ mod tests {
         report.posts.clear();
         report.errors.clear();
         let told = text(&report);
-        for word in ["before", "signed", "online", "members", "engine", "feed", "steeper"] {
+        for word in [
+            "before",
+            "signed",
+            "online",
+            "members",
+            "processor",
+            "feed",
+            "steeper",
+            "bytes",
+            "trace",
+            "check",
+            "thinking",
+        ] {
             assert!(!told.contains(word), "{word:?} in:\n{told}");
         }
         assert!(told.contains("no request was refused"));
