@@ -4,9 +4,9 @@
 //! [`subreddit_manager`](super::protocol::subreddit_manager), [`post_manager`](super::protocol::post_manager),
 //! [`comment_manager`](super::protocol::comment_manager), [`dm_manager`](super::protocol::dm_manager),
 //! [`feed_generator`](super::protocol::feed_generator), and beside them
-//! [`subscription_manager`](super::protocol::subscription_manager), which tells what they did. A request names its actor; what an actor never does is change a
-//! table. It answers from what it reads, or it asks for a [`Command`](super::model::Command), and the commit actor
-//! decides that command and applies the one record it comes to.
+//! [`subscription_manager`](super::protocol::subscription_manager), which tells what they did. A request names its actor;
+//! what an actor never does is change a table. It answers from what it reads, or it asks for a
+//! [`Command`](super::model::Command), and the commit actor decides that command and applies the one record it comes to.
 //!
 //! Why the tables are not shut away inside the actors: a post needs membership, a vote changes karma. With tables
 //! that only their actor can see, such a command is a conversation of several messages, and between two of them
@@ -151,8 +151,7 @@ impl<A> Engine<A> {
     }
 
     /// Answers one turn of requests at the time `now_ms` (since 1970). Each is answered exactly once. The replies may be
-    /// sent once [`Engine::settle`] has succeeded. What is for
-    /// `subscription_manager` waits for [`Engine::subscribe`].
+    /// sent once [`Engine::settle`] has succeeded. What is for `subscription_manager` waits for [`Engine::subscribe`].
     pub fn turn(
         &mut self,
         requests: impl IntoIterator<Item = (A, Envelope)>,

@@ -205,9 +205,10 @@ impl Crowd {
         self.acting.get()
     }
 
-    /// All actions were begun, and nothing is owed.
+    /// All actions were begun, and nothing is owed. Somebody may have come in just now and be reading.
     pub(super) fn is_over(&self) -> bool {
-        self.left.get() == Some(0) && self.users.borrow().iter().all(|user| user.open.is_none())
+        let is_owed = |user: &User| user.open.as_ref().is_some_and(|open| !open.action.is_read());
+        self.left.get() == Some(0) && !self.users.borrow().iter().any(is_owed)
     }
 
     /// Why the client must not go on.
@@ -298,7 +299,11 @@ impl Crowd {
                     turn => break turn,
                 }
             };
-            let (Turn::Owed(index) | Turn::Next(index)) = turn else { return };
+            let (Turn::Owed(index) | Turn::Next(index)) = turn else {
+                // It is over for those too who wait for somebody to be free.
+                self.freed.notify_waiters();
+                return;
+            };
             let late = self.pace.is_set().then_some(due);
             if !self.take_turn(engine, turn, index, late).await {
                 return;
