@@ -83,14 +83,10 @@ pub fn read(dir: &Path, reading: &mut impl Reading) -> Result<Contents, OpenErro
     read_until(dir, u64::MAX, reading)
 }
 
-/// The tables before entry `next`.
-pub(super) fn before(dir: &Path, next: u64) -> Result<Model, OpenError> {
-    let mut model = Model::default();
-    let contents = read_until(dir, next, &mut model)?;
-    match contents.next == next {
-        true => Ok(model),
-        false => Err(missing(dir, contents.next)),
-    }
+/// Reads a store from its newest snapshot to the entry before `next`.
+pub(super) fn before(dir: &Path, next: u64, reading: &mut impl Reading) -> Result<(), OpenError> {
+    let contents = read_until(dir, next, reading)?;
+    if contents.next == next { Ok(()) } else { Err(missing(dir, contents.next)) }
 }
 
 fn missing(dir: &Path, next: u64) -> OpenError {
