@@ -163,6 +163,8 @@ async fn has_ended(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
     use super::*;
 
     #[tokio::test]
@@ -198,6 +200,8 @@ mod tests {
         assert_eq!(reason(Lost::Closed, Some(std::process::id())).await, Reason::ConnectionLost);
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id();
+        let id = Id::Pid(nix::unistd::Pid::from_raw(pid.cast_signed()));
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
         assert_eq!(reason(Lost::Closed, Some(pid)).await, Reason::Exited, "a zombie");
         child.wait().unwrap();
         assert_eq!(reason(Lost::Closed, Some(pid)).await, Reason::Exited, "reaped");
