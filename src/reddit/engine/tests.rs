@@ -213,6 +213,43 @@ impl Random {
     }
 }
 
+/// The beginning of a user's hot feed, which is what the model says.
+fn front_page(engine: &mut Engine<usize>, session: Session, limit: u16, now_ms: u64) -> Vec<PostView> {
+    let (sort, window, page) = (Sort::Hot, Window::All, Page { after: None, limit: Some(limit) });
+    let get = Request::FeedGenerator(feed_generator::Request::Get { session, sort, window, page });
+    let mut shown = Vec::new();
+    engine.turn([(0, get.into())], now_ms, |_, answer| shown = posts(answer.clone()));
+    let listing = Listing { sort, window, after: None, limit: limit.into(), now_ms };
+    let expected = model::feed(engine.commit.model(), session.user, listing).unwrap();
+    assert_eq!(shown.iter().map(|post| post.id).collect::<Vec<_>>(), expected);
+    shown
+}
+
+#[test]
+fn a_front_page_goes_on_where_it_was_cut_when_it_loses_its_first_posts() {
+    let mut engine = Engine::new();
+    let users: Vec<Session> = (0..4).map(|number| register(&mut engine, &format!("user_{number}"))).collect();
+    ask(&mut engine, create(users[0], "topic")).unwrap();
+    let write = |engine: &mut Engine<usize>, count| {
+        for _ in 0..count {
+            ask(engine, post(users[0], SubredditId(1), "")).unwrap();
+        }
+    };
+    write(&mut engine, 140);
+    front_page(&mut engine, users[0], 100, NOW);
+    // The last of those that were read deep make room for newer ones.
+    write(&mut engine, 60);
+    front_page(&mut engine, users[0], 100, NOW);
+    for lost in (101..=200).map(PostId) {
+        for &session in &users[1..] {
+            let (post, direction) = (lost, Direction::Down);
+            let vote = post_manager::Request::Vote { session, post, direction };
+            ask(&mut engine, Request::PostManager(vote)).unwrap();
+        }
+    }
+    assert_eq!(front_page(&mut engine, users[0], 100, NOW)[0].id, PostId(100));
+}
+
 #[test]
 fn front_pages_are_what_the_model_says_whatever_happens_between_them() {
     let mut engine = Engine::new();
@@ -248,16 +285,9 @@ fn front_pages_are_what_the_model_says_whatever_happens_between_them() {
         // In the end the first ones are too old to be hot.
         let now_ms = NOW + if step < 2400 { step } else { 3 * year };
         engine.turn([(0, request.into())], now_ms, |_, _| ());
-        let session = users[random.below(5) as usize];
-        let limit = 1 + random.below(100) as u16;
-        let (sort, window, page) = (Sort::Hot, Window::All, Page { after: None, limit: Some(limit) });
-        let get = Request::FeedGenerator(feed_generator::Request::Get { session, sort, window, page });
-        let mut shown = Vec::new();
-        engine.turn([(0, get.into())], now_ms, |_, answer| shown = posts(answer.clone()));
-        let listing = Listing { sort, window, after: None, limit: limit.into(), now_ms };
+        let shown =
+            front_page(&mut engine, users[random.below(5) as usize], 1 + random.below(100) as u16, now_ms);
         let model = engine.commit.model();
-        let expected = model::feed(model, session.user, listing).unwrap();
-        assert_eq!(shown.iter().map(|post| post.id).collect::<Vec<_>>(), expected, "step {step}");
         for post in shown {
             let whole = view::post(model, post.id).unwrap();
             let same = PostView { body: post.body.clone(), cut: post.cut, ..whole.clone() };
