@@ -165,7 +165,7 @@ Exit codes:
   0   stopped as asked; the check found nothing
   1   the check found something, or the database cannot be written
   2   wrong usage
-  65  the store is damaged: it says where, and nothing is changed
+  65  the store is damaged, or of an older version: it says where, and nothing is changed
   69  the engine that is to be checked cannot be asked
   71  the system refused something essential
   73  cannot listen

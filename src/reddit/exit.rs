@@ -60,7 +60,7 @@ impl Exit {
     pub fn of(error: &OpenError) -> Exit {
         match error {
             OpenError::InUse { .. } => Exit::InUse,
-            OpenError::Damaged { .. } => Exit::Damaged,
+            OpenError::Damaged { .. } | OpenError::Older { .. } => Exit::Damaged,
             OpenError::Io { .. } => Exit::Storage,
         }
     }

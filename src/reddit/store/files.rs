@@ -12,6 +12,15 @@ pub(super) const SNAPSHOT: &str = "snapshot-";
 /// A snapshot that is being written.
 pub(super) const UNFINISHED: &str = "unfinished";
 
+/// The last byte of the magic of all files: what entries and tables look like.
+pub(super) const FORM: u8 = 2;
+
+/// Whether these bytes begin with this magic, but for an older form, and with which. One flipped bit does not make this form an older one.
+pub(super) fn older_form(bytes: &[u8], magic: [u8; 8]) -> Option<u8> {
+    let (&found, kind) = bytes.get(..magic.len())?.split_last()?;
+    (kind == &magic[..7] && (1..FORM).contains(&found)).then_some(found)
+}
+
 /// The file of that kind whose first entry, or next entry, has this number.
 pub(super) fn path(dir: &Path, kind: &str, sequence: u64) -> PathBuf {
     dir.join(format!("{kind}{sequence:020}"))

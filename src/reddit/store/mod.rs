@@ -74,6 +74,14 @@ pub enum OpenError {
         /// How.
         what: String,
     },
+    /// It was kept by an engine of another version, and is whole as far as that goes.
+    #[error("{} is of an older version of reddit-engine (its form is {found}, this one reads {}); nothing was changed. Use that version, or give this one a store of its own", .file.display(), files::FORM)]
+    Older {
+        /// Which file.
+        file: PathBuf,
+        /// Its form.
+        found: u8,
+    },
     /// The operating system refused something.
     #[error("cannot {what} {}: {error}", .path.display())]
     Io {

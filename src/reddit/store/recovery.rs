@@ -10,13 +10,13 @@ use super::snapshot;
 use crate::reddit::model::{Entry, Model};
 
 /// The first bytes of every segment; the number of its first entry follows.
-pub(super) const MAGIC: &[u8; 8] = b"RDTLOG\x00\x02";
+pub(super) const MAGIC: [u8; 8] = [b'R', b'D', b'T', b'L', b'O', b'G', 0, files::FORM];
 pub(super) const HEADER: usize = 16;
 
 /// The bytes at the beginning of the segment that begins with this entry.
 pub(super) fn header(first: u64) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
-    bytes[..8].copy_from_slice(MAGIC);
+    bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..].copy_from_slice(&first.to_le_bytes());
     bytes
 }
@@ -141,6 +141,9 @@ fn segment(
             contents.last = Some(Segment { first, length: 0 });
             contents.torn = bytes.len() as u64;
             return Ok(());
+        }
+        if let Some(found) = files::older_form(&bytes, MAGIC) {
+            return Err(OpenError::Older { file: path, found });
         }
         return Err(damaged(&path, 0, "this is not a segment of this version and number".to_owned()));
     }

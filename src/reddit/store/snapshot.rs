@@ -26,7 +26,7 @@ const NICE: i32 = 10;
 /// a time slice, and that is milliseconds.
 const AT_ONCE: usize = 32;
 
-const MAGIC: &[u8; 8] = b"RDTSNAP\x02";
+const MAGIC: [u8; 8] = [b'R', b'D', b'T', b'S', b'N', b'A', b'P', files::FORM];
 const HEADER: usize = 16;
 
 /// Writes and sums up.
@@ -104,7 +104,7 @@ pub(super) fn write(dir: &Path, next: u64, model: &Model) -> io::Result<()> {
     let sum = summed.sum.digest();
     let Gentle(mut file) = summed.inner.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(MAGIC)?;
+    file.write_all(&MAGIC)?;
     file.write_all(&sum.to_le_bytes())?;
     file.sync_all()?;
     fs::rename(&unfinished, files::path(dir, SNAPSHOT, next))?;
@@ -116,7 +116,10 @@ pub(super) fn read(dir: &Path, next: u64) -> Result<Model, OpenError> {
     let path = files::path(dir, SNAPSHOT, next);
     let bytes = fs::read(&path).map_err(OpenError::io("read", &path))?;
     let damaged = |what: &str| OpenError::Damaged { file: path.clone(), offset: 0, what: what.to_owned() };
-    let tables = bytes.get(HEADER..).filter(|_| bytes.starts_with(MAGIC));
+    if let Some(found) = files::older_form(&bytes, MAGIC) {
+        return Err(OpenError::Older { file: path, found });
+    }
+    let tables = bytes.get(HEADER..).filter(|_| bytes.starts_with(&MAGIC));
     let tables = tables.ok_or_else(|| damaged("this is not a snapshot of this version"))?;
     if bytes[8..HEADER] != xxh3_64(tables).to_le_bytes() {
         return Err(damaged("the snapshot does not have the sum it was written with"));

@@ -227,6 +227,27 @@ fn e03_a_repair_keeps_everything_before_the_damage_and_says_what_it_drops() {
 }
 
 #[test]
+fn a_store_of_an_older_version_is_told_as_that_and_left_alone() {
+    let dir = filled(3);
+    let snapshot = files::path(dir.path(), files::SNAPSHOT, 1);
+    for (file, whole) in
+        [(log_of(&dir), fs::read(log_of(&dir)).unwrap()), (snapshot, b"RDTSNAP\x02".to_vec())]
+    {
+        let mut older = whole.clone();
+        older[7] = 1;
+        fs::write(&file, &older).unwrap();
+        for refused in [Store::open(dir.path(), Durability::Process).err(), Repair::plan(dir.path()).err()] {
+            assert!(
+                matches!(&refused, Some(OpenError::Older { found: 1, file: named }) if *named == file),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(fs::read(&file).unwrap(), older);
+        fs::write(&file, &whole).unwrap();
+    }
+}
+
+#[test]
 fn a_repair_finds_nothing_to_do_in_a_whole_store_and_refuses_one_in_use() {
     let dir = filled(3);
     let mut bytes = fs::read(log_of(&dir)).unwrap();
