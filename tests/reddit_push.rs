@@ -181,16 +181,8 @@ fn a_watcher_that_does_not_read_makes_nobody_wait_and_learns_that_it_missed_some
         let engine = Remote::find(&node, "engine", BOUND).await.unwrap();
         let bob = log_in(&engine, &place, "bob").await;
         for number in 0..1500 {
-            let (title, body) = (format!("Number {number}").as_str().into(), "".into());
-            let create = post_manager::Request::Create {
-                session: bob,
-                subreddit: SubredditId(1),
-                title,
-                body,
-                signature: None,
-            };
             // Each has its answer, though the watcher takes nothing.
-            engine.call(&Request::PostManager(create).into(), BOUND).await.unwrap().unwrap();
+            post(&engine, bob, &format!("Number {number}")).await;
             // Who reads, however slowly on a busy machine, misses nothing.
             if number % 500 == 499 {
                 other.wait_for(&format!("Number {number}, by bob"));
@@ -236,15 +228,7 @@ fn a_subscription_ends_when_it_is_given_up_with_the_session_and_is_nobody_else_s
         assert_eq!(ask(&engine, subscribe(ada, "news-of-ada")).await, subscribed(true));
         assert_eq!(ask(&engine, subscribe(ada, "news-of-ada")).await, subscribed(false));
         // A post is not wanted; the message behind it is, so that nothing else can have come.
-        let (title, body) = ("Not wanted".into(), "".into());
-        let create = post_manager::Request::Create {
-            session: bob,
-            subreddit: SubredditId(1),
-            title,
-            body,
-            signature: None,
-        };
-        engine.call(&Request::PostManager(create).into(), BOUND).await.unwrap().unwrap();
+        post(&engine, bob, "Not wanted").await;
         write(&engine, bob, ada.user, "wanted").await;
         assert_eq!(next(&news).await, "wanted");
 
@@ -303,6 +287,13 @@ async fn log_in(engine: &Remote, place: &Place, name: &str) -> Session {
         Ok(Reply::UserRegistry(user_registry::Reply::LoggedIn(session))) => session,
         other => panic!("{other:?}"),
     }
+}
+
+/// Posts in the only subreddit.
+async fn post(engine: &Remote, session: Session, title: &str) {
+    let (subreddit, title, body) = (SubredditId(1), title.into(), "".into());
+    let create = post_manager::Request::Create { session, subreddit, title, body, signature: None };
+    engine.call(&Request::PostManager(create).into(), BOUND).await.unwrap().unwrap();
 }
 
 async fn write(engine: &Remote, session: Session, to: UserId, subject: &str) {
