@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -426,4 +427,44 @@ fn limits_are_given_back_as_they_were_found() {
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["200", "300"]);
     assert!(status_number(pid, "Threads").is_some());
+}
+
+/// A child that is ready when it has said so, and lives until it is killed.
+fn notifier(name: &str, keys: &str) -> String {
+    let own = std::env::current_exe().unwrap();
+    format!(
+        "[[child]]\nname = \"{name}\"\nready = {{ notify = true, timeout = \"60s\" }}\n\
+         command = [{own:?}, \"--exact\", \"role_of_a_child_that_notifies\"]\nenv = {{ NOTIFY_ROLE = \"yes\" }}\n{keys}"
+    )
+}
+
+/// The supervisor of a temporary child restarts in the step in which the child's death is decided: the old node is forgotten
+/// after the new one, of the same name, was given its sockets.
+#[test]
+fn a_temporary_child_keeps_its_sockets_over_its_supervisors_restart() {
+    let supervisor = "[supervisor]\nintensity = 100\n[[child]]\nname = \"s\"\ntype = \"supervisor\"\n";
+    let listen = "listen = [{ name = \"x\", unix = \"${RUN_DIR}/x.sock\" }]\n";
+    let significant = format!(
+        "{supervisor}auto_shutdown = \"any_significant\"\n{}",
+        notifier("a", &format!("parent = \"s\"\nrestart = \"temporary\"\nsignificant = true\n{listen}"))
+    );
+    let given_up = format!(
+        "{supervisor}intensity = 0\n{}{}",
+        notifier("a", &format!("parent = \"s\"\nrestart = \"temporary\"\n{listen}")),
+        notifier("b", "parent = \"s\"\n")
+    );
+    for (config, victims) in [(significant, &["a"][..]), (given_up, &["a", "b"])] {
+        let launcher = Project::new(&config).up();
+        let socket = launcher.project.path("run/x.sock");
+        for _ in 0..3 {
+            let old = launcher.pid_of("a").unwrap();
+            launcher.ok(&[&["kill", "-s", "KILL"], victims].concat());
+            eventually("a is ready again", || {
+                let tree = launcher.json("tree");
+                let a = &tree["root"]["children"][0]["children"][0];
+                (a["phase"] == "ready" && a["pid"] != old).then_some(())
+            });
+            UnixStream::connect(&socket).unwrap();
+        }
+    }
 }

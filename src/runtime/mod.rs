@@ -17,6 +17,7 @@ mod births;
 mod departures;
 mod extras;
 mod history;
+mod holdings;
 mod journal;
 mod level;
 mod notify;

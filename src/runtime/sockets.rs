@@ -9,20 +9,12 @@ use std::rc::Rc;
 use tokio::task::AbortHandle;
 
 use super::births;
+use super::holdings::Held;
 use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::{Account, Listen, ProcessSpec};
 use crate::keeper::{CONTROL, ToKeeper};
 use crate::rules::NodeId;
 use crate::{control, os};
-
-/// A socket that was made for a node.
-pub(super) struct Held {
-    /// Its name in the store.
-    stored: String,
-    path: PathBuf,
-    /// The task that hears it, if it is for notifications.
-    ear: Option<AbortHandle>,
-}
 
 enum Kind {
     Listen,
@@ -70,7 +62,7 @@ impl Supervisor {
     ) -> Result<(), Failed> {
         let path = births::notify_path(&self.world.project, name);
         let stored = stored_name("notify", &path);
-        if self.held.get(&node).is_some_and(|held| held.iter().any(|held| held.stored == stored)) {
+        if self.held.has(node, &stored) {
             return Ok(());
         }
         let failed = |error| (format!("cannot make its notification socket {}", path.display()), error);
@@ -110,31 +102,21 @@ impl Supervisor {
     }
 
     fn hold(&mut self, node: NodeId, stored: String, path: PathBuf, ear: Option<AbortHandle>) {
-        let held = self.held.entry(node).or_default();
-        if !held.iter().any(|held| held.stored == stored) {
-            held.push(Held { stored, path, ear });
-        }
+        self.held.hold(node, Held { stored, path, ear });
     }
 
-    /// Closes what was made for nodes that are gone.
+    /// Closes what was made for nodes that are gone and what no other node has taken over.
     pub(super) fn release_sockets(&mut self) -> io::Result<()> {
-        let gone = |node: &NodeId| self.world.tree.name(*node).is_none();
-        for node in self.held.keys().copied().filter(gone).collect::<Vec<_>>() {
-            let held = self.held.remove(&node).unwrap_or_default();
-            held.into_iter().try_for_each(|held| self.release(held))?;
-        }
-        Ok(())
+        let gone = self.held.of_gone(|node| self.world.tree.name(node).is_some());
+        gone.into_iter().try_for_each(|held| self.release(held))
     }
 
     /// Closes what was made for an earlier specification of a child, which a reload has changed.
     pub(super) fn release_stale(&mut self, node: NodeId, name: &str, spec: &ProcessSpec) -> io::Result<()> {
-        let notify = stored_name("notify", &births::notify_path(&self.world.project, name));
-        let wanted = |held: &Held| {
-            held.stored == notify || spec.listen.iter().any(|it| listen_name(it) == held.stored)
-        };
-        let held = self.held.remove(&node).unwrap_or_default();
-        let (kept, stale): (Vec<Held>, Vec<Held>) = held.into_iter().partition(wanted);
-        self.held.insert(node, kept);
+        let notify = births::notify_path(&self.world.project, name);
+        let mut wanted = vec![(stored_name("notify", &notify), notify)];
+        wanted.extend(spec.listen.iter().map(|listen| (listen_name(listen), listen.unix.clone())));
+        let stale = self.held.stale(node, &wanted);
         stale.into_iter().try_for_each(|held| self.release(held))
     }
 
@@ -168,7 +150,7 @@ impl Supervisor {
         let listening =
             self.world.processes().flat_map(|(_, spec)| &spec.listen).map(|listen| listen.unix.clone());
         let notify = self.world.processes().map(|(name, _)| births::notify_path(project, name));
-        let held = self.held.values().flatten().map(|held| held.path.clone());
+        let held = self.held.paths().map(Path::to_owned);
         let files: Vec<PathBuf> =
             listening.chain(notify).chain(held).chain([project.run_dir.join(control::SOCKET)]).collect();
         for file in files {

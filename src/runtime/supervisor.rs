@@ -16,6 +16,7 @@ use super::Said;
 use super::births::Context;
 use super::departures::Departures;
 use super::history::History;
+use super::holdings::Holdings;
 use super::journal::{Journal, JournalError};
 use super::outputs::Outputs;
 use super::perform::Ended;
@@ -23,7 +24,6 @@ use super::reload::FileRead;
 use super::report::{Console, Reporter};
 use super::requests::{SeriesCaller, Waiting};
 use super::series::SeriesId;
-use super::sockets::Held;
 use super::upgrade::Approved;
 use super::world::{Record, World};
 use crate::capture::Tap;
@@ -97,7 +97,7 @@ pub(super) struct Supervisor {
     /// The newest number given to a call or a series; unique over all supervisor processes of this launcher.
     pub(super) tickets: u64,
     /// The sockets that were made for a node.
-    pub(super) held: BTreeMap<NodeId, Vec<Held>>,
+    pub(super) held: Holdings,
     /// Where the threads that read the config file put it.
     pub(super) reads: mpsc::Sender<FileRead>,
     /// The process table is owed to the console.

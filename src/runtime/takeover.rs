@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use super::births::Context;
 use super::departures::Departures;
 use super::history::History;
+use super::holdings::Holdings;
 use super::journal::Journal;
 use super::outputs::Outputs;
 use super::report::{Console, Reporter};
@@ -76,7 +77,7 @@ impl Supervisor {
             replies: BTreeMap::new(),
             callers: BTreeMap::new(),
             tickets: 0,
-            held: BTreeMap::new(),
+            held: Holdings::default(),
             reads: desks.reads,
             table_due: false,
         };
