@@ -4,13 +4,14 @@
 mod support;
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{Launcher, Project, eventually, kill, let_pass, read};
+use support::{Aside, Launcher, Project, eventually, kill, let_pass, read};
 
 const IDLE: &str = "command = [\"tail\", \"-f\", \"/dev/null\"]\n";
 
@@ -115,9 +116,8 @@ fn f10_without_descriptors_it_waits_without_spinning_and_recovers() {
     if !limit("3") {
         return println!("skipped: there is no prlimit");
     }
-    let clients: Vec<_> = (0..5)
-        .map(|_| std::os::unix::net::UnixStream::connect(launcher.project.path("run/control.sock")).unwrap())
-        .collect();
+    let clients: Vec<_> =
+        (0..5).map(|_| UnixStream::connect(launcher.project.path("run/control.sock")).unwrap()).collect();
     kill(a, libc::SIGKILL);
     launcher.wait_line("tried again shortly, not counted");
     let before = ticks(supervisor);
@@ -210,4 +210,119 @@ fn f35_a_reload_takes_all_or_nothing() {
     assert_eq!(launcher.pid_of("a"), before[0]);
     assert!(launcher.pid_of("c").is_some());
     assert!(!launcher.ps().iter().any(|row| row["name"] == "b"));
+}
+
+/// A verb under a hard limit of this many descriptors.
+fn limited(project: &Project, descriptors: u64, verb: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &descriptors.to_string()]);
+    command.arg(env!("CARGO_BIN_EXE_provost")).arg("-f").arg(project.config()).args(verb);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn numbered(count: usize) -> String {
+    (0..count).map(|number| support::worker(&format!("c{number}"), "")).collect()
+}
+
+/// The number of descriptors in the sentence of a refusal.
+fn told_need(text: &str) -> u64 {
+    let (before, _) = text.split_once(" descriptors").unwrap_or_else(|| panic!("{text}"));
+    before.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn too_few_descriptors_are_said_before_anything_starts() {
+    let project = Project::new(&numbered(60));
+    let mut need = 0;
+    for verb in [["check"].as_slice(), &["up"], &["up", "-d"]] {
+        let output = limited(&project, 256, verb).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{verb:?}: {told}");
+        assert!(told.contains("60 children need") && told.contains("the hard limit is 256"), "{told}");
+        need = told_need(&told);
+    }
+    assert!(!project.path("run").exists(), "something was begun");
+    assert!(!limited(&project, need - 1, &["check"]).output().unwrap().status.success());
+    let command = limited(&project, need, &["up"]);
+    let launcher = project.start_by(command);
+    launcher.wait_line("distinct PIDs");
+    launcher.ok(&["down"]);
+}
+
+/// As many as fit, every connection of the control API in use by a reader of files, and all children killed at once.
+#[test]
+fn at_the_limit_of_descriptors_children_still_restart_and_stop() {
+    const LIMIT: u64 = 256;
+    let text = |count| "[supervisor]\nintensity = 1000\n".to_owned() + &numbered(count);
+    let project = Project::new("");
+    let fits = |count: &usize| {
+        project.configure(&text(*count));
+        limited(&project, LIMIT, &["check"]).output().unwrap().status.success()
+    };
+    let count = (1..LIMIT as usize).take_while(fits).last().unwrap();
+    project.configure(&(text(count) + "\n"));
+    let command = limited(&project, LIMIT, &["up"]);
+    let mut launcher = project.start_by(command);
+    launcher.wait_line("distinct PIDs");
+    let names: Vec<String> = (0..count).map(|number| format!("c{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let followers: Vec<Aside> = names
+        .iter()
+        .take(16)
+        .map(|name| {
+            let mut follower = launcher.project.provost(&["logs", "-f", name]);
+            Aside(follower.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        })
+        .collect();
+    let streams: Vec<UnixStream> = (0..16)
+        .map(|_| {
+            let mut stream = UnixStream::connect(launcher.project.path("run/control.sock")).unwrap();
+            stream.write_all(b"GET /v1/logs/c0?follow HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let supervisor = launcher.pid_of("supervisor");
+    let before = pids(&launcher, &names);
+    before.iter().flatten().for_each(|pid| kill(*pid, libc::SIGKILL));
+    for (name, pid) in names.iter().zip(&before) {
+        launcher.wait_new_pid(name, pid.unwrap());
+    }
+    assert_eq!(launcher.pid_of("supervisor"), supervisor);
+    drop(streams);
+    drop(followers);
+
+    // One more is refused, by whatever way it would come.
+    fs::write(launcher.project.path("more.toml"), support::worker("more", "")).unwrap();
+    let output = launcher.project.run(&["add", launcher.project.path("more.toml").to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the hard limit is 256"), "{told}");
+    launcher.project.configure(&text(count + 1));
+    let output = launcher.project.run(&["reload", "--apply"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("the hard limit is 256"), "{told}");
+    // Fewer are taken.
+    launcher.project.configure(&text(count - 1));
+    launcher.ok(&["reload", "--apply"]);
+    launcher.ok(&["stop", "c0"]);
+    launcher.ok(&["down"]);
+    assert_eq!(launcher.wait_exit(), 0);
+}
+
+#[test]
+fn instances_beyond_the_limit_of_descriptors_are_refused() {
+    let one = support::worker("many", "instances = 1");
+    let project = Project::new(&one);
+    let command = limited(&project, 256, &["up"]);
+    let launcher = project.start_by(command);
+    launcher.wait_line("distinct PIDs");
+    let output = launcher.project.run(&["scale", "many", "200"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("200 children need") && told.contains("the hard limit is 256"), "{told}");
+    assert_eq!(launcher.json("counts")["specs"], 1);
+    launcher.ok(&["scale", "many", "10"]);
+    assert_eq!(launcher.json("counts")["active"], 10);
 }

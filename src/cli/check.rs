@@ -6,6 +6,7 @@ use super::enforcement;
 use super::exit::Exit;
 use super::print;
 use crate::config::{self, Context, Diagnostic, Loaded};
+use crate::runtime;
 
 /// Reads the config file as `up` would, and says what it found.
 ///
@@ -18,6 +19,10 @@ pub(super) fn run(file: &Path) -> Result<Exit, Vec<Diagnostic>> {
     }
     for sentence in enforcement::doubts(&project, None) {
         eprintln!("provost: warning: {sentence}");
+    }
+    if let Some(sentence) = runtime::lack(project.processes.values()) {
+        eprintln!("provost: {sentence}");
+        return Ok(Exit::BootFailed);
     }
     let processes = match project.processes.len() {
         1 => "1 process".to_owned(),

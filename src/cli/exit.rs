@@ -19,7 +19,7 @@ pub enum Exit {
     NoSuchChild,
     /// No launcher is running.
     NoLauncher,
-    /// `up`: the tree could not be started (`EX_UNAVAILABLE` of `sysexits.h`).
+    /// `up`: the tree could not be started (`EX_UNAVAILABLE` of `sysexits.h`); `check`: nor could it be now.
     BootFailed,
     /// `up`: too many restarts (`EX_SOFTWARE`).
     GaveUp,
@@ -41,7 +41,7 @@ const MEANINGS: [(Exit, &str); 11] = [
     (Exit::NotRunning, "the child is not running"),
     (Exit::NoSuchChild, "no such child"),
     (Exit::NoLauncher, "no launcher is running"),
-    (Exit::BootFailed, "up: the tree could not be started"),
+    (Exit::BootFailed, "up: the tree could not be started; check: it cannot be"),
     (Exit::GaveUp, "up: gave up, too many restarts"),
     (Exit::AnotherLauncher, "up: another launcher runs this project"),
     (Exit::BadConfig, "bad config file"),

@@ -16,7 +16,7 @@ use crate::os::cgroup::Home;
 use crate::os::lock::{Lock, LockError};
 use crate::os::spawn::{Birth, Born, Parent, Terms};
 use crate::os::{self, memfd, pidfd, process, rundir, wait};
-use crate::runtime::{Journal, World};
+use crate::runtime::{self, Journal, World};
 
 /// How long a background launcher that said nothing more may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -54,6 +54,9 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     let ready = ready
         .map_err(|errno| refuse(Exit::Usage, format!("--ready-fd is for provost's own use: {errno}")))?;
     let project = load(file)?;
+    if let Some(sentence) = runtime::lack(project.processes.values()) {
+        return Err(refuse(Exit::BootFailed, sentence));
+    }
     prepare_folders(&project)?;
     let lock = lock(&project)?;
     if args.detach {

@@ -35,7 +35,7 @@ pub use event::{Ending, EventJson, EventKind, Level, Replaced};
 pub use history::{DEFAULT_EXITS, HISTORY, HistoryJson, PastExitJson, UsageJson, read_history};
 pub use logs::{DEFAULT_LINES, LogLineJson, parse_since};
 pub use ps::{Totals, ps};
-pub use server::serve;
+pub use server::{descriptors, serve};
 pub use signal::{UnknownSignal, parse_signal};
 
 /// The control socket's name in the run directory.

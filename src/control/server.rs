@@ -17,11 +17,12 @@ use tokio::time::{sleep, timeout};
 use super::Call;
 use super::answer::{Desk, REQUEST_WAIT};
 use super::deadline::WriteDeadline;
+use crate::os::limits;
 
-/// Connections at a time. Further ones wait in the kernel's backlog.
-const CONNECTIONS: usize = 64;
-/// Of these, how many may wait for a child or follow the events; the rest is kept for what is answered at once.
-const LASTING: usize = 48;
+/// One connection for so many descriptors that this process may have: the children need the most of these.
+const SHARE: u64 = 32;
+/// Files that a connection reads for as long as it lasts: two logs with their indexes, and what tells of changes.
+const FILES: usize = 5;
 /// How long a client may refuse to read what it asked for.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 /// The largest request head, and how much is buffered for one connection.
@@ -31,14 +32,31 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers under way may take once the supervisor has stopped listening.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Connections at a time under this limit of descriptors. Further ones wait in the kernel's backlog.
+fn connections(limit: u64) -> usize {
+    (limit / SHARE).clamp(8, 64) as usize
+}
+
+/// Of these, how many may wait for a child or follow the events; the rest is kept for what is answered at once.
+fn lasting(connections: usize) -> usize {
+    connections * 3 / 4
+}
+
+/// How many descriptors the connections take at most under this limit.
+pub fn descriptors(limit: u64) -> u64 {
+    let connections = connections(limit);
+    (connections + lasting(connections) * FILES) as u64
+}
+
 /// Answers requests on `listener` by asking the one who receives `calls`, until that one is gone.
 ///
 /// One connection carries one request. Only our own user and root are let in. When all connections are taken, the one
 /// that has been silent the longest, without a complete request, makes room for a new one; nothing that was asked is
 /// ever broken off. To be run on a tokio runtime with time and I/O; dropping the future closes every connection.
 pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
+    let most = connections(limits::open_files().map_or(0, |limit| limit.hard));
     let mut guests = Guests::default();
-    let desk = Desk::new(calls.clone(), LASTING);
+    let desk = Desk::new(calls.clone(), lasting(most));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -46,7 +64,7 @@ pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
         };
         match accepted {
             Ok((stream, _)) if admitted(&stream) => {
-                guests.make_room().await;
+                guests.make_room(most).await;
                 guests.welcome(stream, desk.clone());
             }
             Ok(_) => {}
@@ -94,12 +112,12 @@ struct Guest {
 }
 
 impl Guests {
-    /// Returns when there is room for one more.
-    async fn make_room(&mut self) {
+    /// Returns when there is room for one more, of so many.
+    async fn make_room(&mut self, most: usize) {
         loop {
             while self.tasks.try_join_next().is_some() {}
             self.open.retain(|guest| !guest.task.is_finished());
-            if self.open.len() < CONNECTIONS {
+            if self.open.len() < most {
                 return;
             }
             match self.open.iter().position(|guest| !guest.asked.load(Ordering::Relaxed)) {

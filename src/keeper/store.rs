@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::protocol::NAME_MAX;
 
-/// Most entries.
-const MOST: u64 = 1024;
+/// Most entries, whatever the limit of open files.
+const MOST: u64 = 65_536;
 
 /// One kept descriptor.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Takes at most a quarter of the open files.
+    /// Room for as many as the limit of open files allows.
     pub(super) fn with_room(open_files: u64) -> Store {
-        Store { list: Vec::with_capacity((open_files / 4).min(MOST) as usize) }
+        Store { list: Vec::with_capacity(open_files.min(MOST) as usize) }
     }
 
     /// Keeps a descriptor, in place of an older one of the same name. Closes it if there is no room.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::answer::find_view;
 use super::extras::{self, Instance, Offer};
 use super::requests::{Way, error};
+use super::room;
 use super::series::{OnRefusal, Plan, SeriesId, SeriesStep};
 use super::supervisor::{RuntimeError, Supervisor, now};
 use crate::config::{self, Addition, Context, Diagnostic, MOST_INSTANCES, Output, ProcessSpec};
@@ -54,6 +55,7 @@ impl Supervisor {
             let message = format!("{path:?} is {owner}'s; give {} a path of its own", child.name);
             return Err(error(ErrorCode::BadRequest, &child.name, message));
         }
+        self.check_room(processes.values())?;
         let name = child.name.clone();
         Ok(Prepared { name, call: Call::StartChild(supervisor, child), offer: Offer::Child(processes) })
     }
@@ -91,6 +93,9 @@ impl Supervisor {
                 format!("{} is a supervisor, which has no command for arguments; give none", template.name);
             return Err(error(ErrorCode::BadRequest, &template.name, message));
         }
+        let (extras, processes) = (&self.world.extras, &self.world.project.processes);
+        let names = extras::names_of(template).into_iter();
+        self.check_room(names.filter_map(|name| extras.spec(name).or_else(|| processes.get(name))))?;
         let (name, number) = match name {
             Some(name) if config::is_child_name(&name) => (name, None),
             Some(name) => {
@@ -106,6 +111,12 @@ impl Supervisor {
         };
         let offer = Offer::Instance(Instance { args, number });
         Ok(Prepared { call: Call::StartInstance(supervisor, name.clone()), name, offer })
+    }
+
+    /// Refuses more children than there can be descriptors for.
+    fn check_room<'a>(&'a self, more: impl Iterator<Item = &'a ProcessSpec>) -> Result<(), ApiError> {
+        let all = self.world.processes().map(|(_, spec)| spec).chain(more);
+        room::lack(all).map_or(Ok(()), |sentence| Err(ApiError::new(ErrorCode::BadRequest, sentence)))
     }
 
     /// Makes so many instances of a child that the config file gives several of.
@@ -145,6 +156,9 @@ impl Supervisor {
         if missing > 0 {
             let scaled = config::scaled(project, base_name, last + missing, &Context::of_process());
             let mut scaled = scaled.map_err(|diagnostics| bad_config(&diagnostics))?;
+            let names = last + 1..=last + missing;
+            let new = names.filter_map(|number| scaled.processes.get(&format!("{base_name}@{number}")));
+            self.check_room(new)?;
             for number in last + 1..=last + missing {
                 let name = format!("{base_name}@{number}");
                 let spec = child_of(&name, &scaled.tree).cloned();

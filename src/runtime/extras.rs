@@ -269,7 +269,7 @@ pub(super) fn template_of<'t>(
 }
 
 /// The name of a child and of all configured below it.
-fn names_of(spec: &ChildSpec) -> Vec<&str> {
+pub(super) fn names_of(spec: &ChildSpec) -> Vec<&str> {
     let mut names = vec![spec.name.as_str()];
     if let Kind::Supervisor(below) = &spec.kind {
         names.extend(names_below(below));

@@ -8,7 +8,7 @@
 //! Read on in `world.rs` (what is remembered), `supervisor.rs` (the loop), `perform.rs` (orders), `births.rs` (what a child
 //! is made of), `departures.rs` (what is kept of ended runs), `answer.rs` and `requests.rs` (the control API's requests),
 //! `admin.rs` and `reload.rs` (adding, scaling, reloading; `extras.rs` and `series.rs` are what of it must be remembered),
-//! `report.rs` (what is told). `upgrade.rs` examines a new program, `safe.rs` is what runs instead when all this keeps
+//! `report.rs` (what is told), `room.rs` (whether the descriptors suffice). `upgrade.rs` examines a new program, `safe.rs` is what runs instead when all this keeps
 //! crashing.
 
 mod admin;
@@ -26,6 +26,7 @@ mod perform;
 mod reload;
 mod report;
 mod requests;
+mod room;
 mod safe;
 mod series;
 mod sockets;
@@ -37,6 +38,7 @@ mod world;
 
 pub use journal::{Journal, JournalError};
 pub use report::Console;
+pub use room::lack;
 pub use safe::run as run_safe;
 pub use supervisor::{RuntimeError, run};
 pub use upgrade::greeting;

@@ -10,6 +10,7 @@ use super::admin::{bad_config, diagnostic_json};
 use super::extras::{self, Offer};
 use super::history::History;
 use super::requests::Way;
+use super::room;
 use super::series::{OnRefusal, Plan, SeriesId, SeriesStep};
 use super::supervisor::{RuntimeError, Supervisor, now};
 use super::world::{Record, World};
@@ -121,6 +122,9 @@ impl Supervisor {
             if let Action::Reply(_, Err(refusal)) = action {
                 return Err(self.reload_refused(project, &refusal));
             }
+        }
+        if let Some(sentence) = room::lack_of_more(&self.world, &after) {
+            return Err(ApiError::new(ErrorCode::BadConfig, sentence));
         }
         let comparison = Comparison::of(&self.world, &after);
         let plan = PlanJson {
