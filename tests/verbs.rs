@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Project, alive, kill, stat, wait_gone};
+use support::{Project, alive, kill, stat, wait_gone, worker};
 
 fn idle(names: &[&str]) -> Project {
     let child = |name: &&str| format!("[[child]]\nname = \"{name}\"\ncommand = [\"sleep\", \"1000\"]\n");
@@ -175,4 +175,86 @@ fn output_of_children_is_captured_over_a_supervisor_change() {
     for (at, line) in text[..whole].lines().enumerate() {
         assert_eq!(line, format!("line {}", at + 1));
     }
+}
+
+/// A child whose start takes as long as nobody breaks it off; it says in a file what it lives through, and undoes its work
+/// when it is asked to.
+fn slow_start(name: &str, keys: &str) -> String {
+    let script = "trap 'echo undone >> said; exit 3' TERM; echo begun >> said; while :; do read -t 1000 x <> fifo; done";
+    support::scripted(name, script, keys)
+}
+
+/// Two children and a slow start between them, under way.
+fn starting(keys: &str) -> support::Launcher {
+    let children = worker("first", "") + &slow_start("slow", keys) + &worker("last", "");
+    let project = Project::new(&("[supervisor]\nstrategy = \"one_for_one\"\n".to_owned() + &children));
+    nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let launcher = project.start();
+    wait_said(&launcher, "begun\n");
+    launcher
+}
+
+fn wait_said(launcher: &support::Launcher, text: &str) {
+    let path = launcher.project.path("said");
+    support::eventually(text, || (support::read(&path) == text).then_some(()));
+}
+
+const SLOW: [&str; 2] = ["type = \"oneshot\"", "ready = { notify = true, timeout = \"5min\" }"];
+
+#[test]
+fn a_start_that_a_stop_of_everything_breaks_off_is_asked_first() {
+    for keys in SLOW {
+        let mut launcher = starting(keys);
+        launcher.ok(&["down"]);
+        assert_eq!(launcher.wait_exit(), 0);
+        wait_said(&launcher, "begun\nundone\n");
+        let told = launcher.rest_of_output().concat();
+        assert!(!told.contains("in time") && told.contains("broken off"), "{told}");
+
+        let mut launcher = starting(keys);
+        kill(launcher.pid(), libc::SIGINT);
+        assert_eq!(launcher.wait_exit(), 0);
+        wait_said(&launcher, "begun\nundone\n");
+    }
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_asked_first() {
+    let mut launcher = starting("ready = { notify = true, timeout = \"200ms\" }");
+    assert_eq!(launcher.wait_exit(), 69);
+    wait_said(&launcher, "begun\nundone\n");
+    let told = launcher.rest_of_output().concat();
+    assert!(told.contains("not ready in time and was stopped"), "{told}");
+}
+
+#[test]
+fn stop_and_restart_break_a_start_off_and_the_boot_goes_on() {
+    for keys in SLOW {
+        let launcher = starting(keys);
+        launcher.ok(&["stop", "slow"]);
+        wait_said(&launcher, "begun\nundone\n");
+        launcher.wait_line("distinct PIDs");
+        assert!(launcher.pid_of("last").is_some());
+        assert_eq!(launcher.pid_of("slow"), None);
+    }
+    let launcher = starting(SLOW[1]);
+    let mut restart = support::Aside(launcher.project.provost(&["restart", "slow"]).spawn().unwrap());
+    wait_said(&launcher, "begun\nundone\nbegun\n");
+    launcher.ok(&["stop", "slow"]);
+    wait_said(&launcher, "begun\nundone\nbegun\nundone\n");
+    assert_eq!(restart.0.wait().unwrap().code(), Some(1), "its start was broken off");
+}
+
+#[test]
+fn a_request_that_waits_for_a_siblings_start_says_so() {
+    use std::io::{BufRead, BufReader};
+    let launcher = starting(SLOW[1]);
+    let mut command = launcher.project.provost(&["restart", "first"]);
+    let mut restart = support::Aside(command.stderr(std::process::Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(restart.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("first waits for slow"), "{line}");
+    assert!(launcher.ok(&["why", "first"]).contains("a request about it waits for slow"));
+    launcher.ok(&["stop", "slow"]);
+    assert!(restart.0.wait().unwrap().success());
 }

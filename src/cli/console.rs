@@ -64,7 +64,7 @@ fn line(event: &EventJson, up: bool) -> Option<String> {
             }
         }
         EventKind::StartFailed => format!("{name} could not be started: {reason}"),
-        EventKind::Killed => format!("{name} did not stop in time: {pid} is killed"),
+        EventKind::Killed => format!("{name} {reason}"),
         EventKind::Backoff => {
             format!("{name} is restarted in {:.1} s", event.took_ms.unwrap_or_default() / 1e3)
         }

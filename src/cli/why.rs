@@ -31,12 +31,14 @@ fn reason(why: &WhyJson) -> String {
     let limit =
         why.until_ms.map(|left| format!(", for {} at most", human::exact_length(left))).unwrap_or_default();
     let waits = why.waits_for.as_ref().map(|other| format!(" and waits for {other}")).unwrap_or_default();
+    let asked = why.waits_for.as_ref().map(|other| format!("; a request about it waits for {other}"));
+    let asked = asked.unwrap_or_default();
     match why.reason {
         Reason::Runs => match (why.pid, why.uptime_ms) {
             (Some(pid), Some(uptime)) => {
-                format!("run {} with pid {pid}, for {}", why.run, human::length(uptime))
+                format!("run {} with pid {pid}, for {}{asked}", why.run, human::length(uptime))
             }
-            _ => format!("run {}", why.run),
+            _ => format!("run {}{asked}", why.run),
         },
         Reason::Starts => format!("run {} is being started{waits}{limit}", why.run),
         Reason::WaitsForTurn => format!("its turn in the start order has not come{waits}"),

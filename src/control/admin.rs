@@ -215,7 +215,7 @@ pub struct WhyJson {
     pub pid: Option<i32>,
     /// How long that process has existed.
     pub uptime_ms: Option<u64>,
-    /// The sibling whose start or stop it waits for.
+    /// The sibling whose start or stop it waits for, or a request about it does.
     pub waits_for: Option<String>,
     /// In how many milliseconds what it waits for is over at the latest (a backoff, a timeout).
     pub until_ms: Option<u64>,

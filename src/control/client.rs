@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::route::encode;
-use super::{AboutJson, ApiError, DoneJson, ErrorCode, ErrorJson, PsJson, SOCKET, StatusJson, TreeJson};
+use super::{AboutJson, ApiError, DoneJson, ErrorJson, PsJson, SOCKET, StatusJson, TreeJson};
 
 /// How long reading verbs keep trying while the supervisor process is being replaced.
 const RETRY_FOR: Duration = Duration::from_secs(2);
@@ -346,7 +346,6 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClientError> {
 
 fn refusal(bytes: &[u8]) -> ClientError {
     match serde_json::from_slice::<ErrorJson>(bytes) {
-        Ok(ErrorJson { error: ApiError { code: ErrorCode::Timeout, .. }, .. }) => ClientError::Timeout,
         Ok(ErrorJson { error, .. }) => ClientError::Refused(error),
         Err(error) => ClientError::Nonsense(error.to_string()),
     }

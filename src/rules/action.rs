@@ -71,8 +71,8 @@ pub enum Note {
     Ended(NodeId, Run, EndClass),
     /// The supervisor begins to stop this child.
     Stopping(NodeId, Run),
-    /// The child is killed: its polite time ran out, or it has none, or its start took too long or was broken off.
-    Killing(NodeId, Run),
+    /// The child is killed.
+    Killing(NodeId, Run, KillCause),
     /// KILL did not end it within the grace time (uninterruptible sleep); no second generation is started.
     Stuck(NodeId, Run),
     /// A restart is due and counted: a round begins. Once for each counted restart, also if it waits.
@@ -123,6 +123,17 @@ pub enum Note {
     Up,
 }
 
+/// Why a child is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum KillCause {
+    /// The time of its polite steps is over, or an earlier KILL did not help.
+    TimeOut,
+    /// Its shutdown setting has no polite step.
+    BrutalKill,
+    /// All is to end at once: a hurried stop, or a supervisor above was killed.
+    AtOnce,
+}
+
 /// Why a start attempt failed, as far as the rules know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Failure {
@@ -130,7 +141,7 @@ pub enum Failure {
     Spawn(StartError),
     /// It ended before it was ready (or, a oneshot, without success).
     Exited(Exit),
-    /// Not ready in time; killed.
+    /// Not ready in time; stopped.
     Timeout,
     /// A child below could not be started.
     Child(NodeId),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::action::{Action, EndClass, Failure, Note};
+use super::calls::BrokenOff;
 use super::node::{Attempt, Body, Down, Life, Origin, Over, Purpose, Stop, UpBy};
 use super::spec::Restart;
 use super::supervisor::Op;
@@ -89,8 +90,16 @@ impl Turn<'_> {
         };
         match self.attempt(c) {
             Attempted::Waits => return Progress::Waits,
-            Attempted::Up => {}
+            Attempted::Up => self.started_in_its_turn(s, c),
             Attempted::NoProcess(down) => self.rest_without_process(c, down),
+            Attempted::Failed(Failure::Stopped) => match self.broken_off(s, c) {
+                BrokenOff::Rests => self.rest_without_process(c, Down::Stopped),
+                BrokenOff::Again => {
+                    self.begin(c);
+                    return Progress::Waits;
+                }
+            },
+            Attempted::Stuck(Failure::Stopped) => self.broken_off_stuck(s, c),
             Attempted::Failed(_) | Attempted::Stuck(_) => {
                 self.end(s, EndClass::BootFailed(c));
                 return Progress::Made;

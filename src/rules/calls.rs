@@ -1,6 +1,6 @@
 //! OTP's administration calls (13, 14). None of them counts as a restart or triggers a strategy or an auto-shutdown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::action::{Action, Failure, Refusal, Reply};
 use super::attempt::Attempted;
@@ -40,7 +40,7 @@ impl Turn<'_> {
                 self.perform(supervisor, ticket, call);
             }
             Op::Idle | Op::Boot { .. } | Op::Round(_) | Op::Call(..) => {
-                self.break_off_wait(supervisor, &call);
+                self.break_off(supervisor, &call);
                 self.tree.supervisor_mut(supervisor).calls.push_back((ticket, call));
                 self.wake(supervisor);
             }
@@ -58,13 +58,64 @@ impl Turn<'_> {
         }
     }
 
-    /// A wait for resources may be long, and terminating the child must get through it: the attempt is broken off, but
-    /// for a boot's.
-    fn break_off_wait(&mut self, s: NodeId, call: &Call) {
+    /// An operator's stop or restart of a child whose start is under way breaks the attempt off at once, by the child's own
+    /// stop steps. This is the one operation that does not run to its end (extensions section 2).
+    fn break_off(&mut self, s: NodeId, call: &Call) {
         let (Call::TerminateChild(c) | Call::CycleChild(c)) = *call else { return };
-        let waits = matches!(self.life(c), Life::Starting(Attempt::NoResources { .. }));
-        if waits && matches!(self.supervisor(s).op, Op::Round(_) | Op::Call(..)) {
-            self.fail(c, Failure::Stopped);
+        if self.supervisor(s).op.current() != Some(c) {
+            return;
+        }
+        match self.life(c) {
+            Life::Starting(Attempt::NoResources { .. }) => self.fail(c, Failure::Stopped),
+            Life::Starting(_) => {
+                self.stop(c);
+            }
+            Life::Down(_) | Life::Owed(_) | Life::Up { .. } | Life::Ending(..) | Life::Over(_) => {}
+        }
+    }
+
+    /// A boot's or round's start of this child was broken off, and nothing of it is left. The newest of the calls that did it
+    /// says what follows: the child rests as if it had been ignored, or is started again in its place. What waits behind it
+    /// goes on either way.
+    pub(super) fn broken_off(&mut self, s: NodeId, c: NodeId) -> BrokenOff {
+        let newest = self.supervisor(s).calls.iter().rev().find_map(|(_, call)| match call {
+            Call::TerminateChild(of) if *of == c => Some(BrokenOff::Rests),
+            Call::CycleChild(of) if *of == c => Some(BrokenOff::Again),
+            _ => None,
+        });
+        let what_follows = newest.unwrap_or(BrokenOff::Rests);
+        self.answer_all(s, &Call::TerminateChild(c), &Ok(Reply::Done));
+        if what_follows == BrokenOff::Rests {
+            self.answer_all(s, &Call::CycleChild(c), &Err(Refusal::StartFailed(Failure::Stopped)));
+        }
+        what_follows
+    }
+
+    /// ... but its process cannot be killed.
+    pub(super) fn broken_off_stuck(&mut self, s: NodeId, c: NodeId) {
+        self.leave_attempt(c, Failure::Stopped, After::Rest);
+        for call in [Call::TerminateChild(c), Call::CycleChild(c)] {
+            self.answer_all(s, &call, &Err(Refusal::Stuck));
+        }
+    }
+
+    /// A boot or round has started this child. Restarts of it that wait are done: each was asked for before this start began,
+    /// or it would have broken the start off.
+    pub(super) fn started_in_its_turn(&mut self, s: NodeId, c: NodeId) {
+        if matches!(self.life(c), Life::Up { .. }) {
+            let started = Reply::Started(c, self.node(c).run);
+            self.answer_all(s, &Call::CycleChild(c), &Ok(started));
+        }
+    }
+
+    /// Answers what waits in the queue and is this call.
+    fn answer_all(&mut self, s: NodeId, call: &Call, answer: &Answer) {
+        let calls = &mut self.tree.supervisor_mut(s).calls;
+        let (answered, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(calls).into_iter().partition(|(_, waiting)| waiting == call);
+        *calls = rest;
+        for (ticket, _) in answered {
+            self.reply(ticket, answer.clone());
         }
     }
 
@@ -262,6 +313,13 @@ enum Begun {
     Errand(Errand),
     /// Done at once.
     Done,
+}
+
+/// What becomes of a child whose start was broken off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum BrokenOff {
+    Rests,
+    Again,
 }
 
 /// All names that a child would bring into the tree, its own first.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::action::{Action, EndClass, Failure, Note, Refusal};
+use super::action::{Action, EndClass, Failure, KillCause, Note, Refusal};
 use super::node::{After, Attempt, Class, Down, Life, Origin, Over, Purpose, Stop};
 use super::stop::Stopped;
 use super::supervisor::{End, Op};
@@ -175,17 +175,19 @@ impl Turn<'_> {
     fn kill_now(&mut self, c: NodeId) {
         match self.life(c).clone() {
             Life::Down(_) | Life::Owed(_) | Life::Over(_) => {}
-            Life::Starting(Attempt::Subtree) => self.kill(c, Purpose::Failed(Failure::Stopped)),
-            Life::Starting(_) => {
+            Life::Starting(Attempt::NoResources { .. }) => {
                 self.stop(c);
             }
-            Life::Up { .. } => self.kill(c, Purpose::Stop),
+            Life::Starting(Attempt::Ordered { .. } | Attempt::Warming { .. } | Attempt::Subtree) => {
+                self.kill(c, Purpose::Failed(Failure::Stopped), KillCause::AtOnce);
+            }
+            Life::Up { .. } => self.kill(c, Purpose::Stop, KillCause::AtOnce),
             Life::Ending(Stop::Asked { .. } | Stop::Stuck { .. }, purpose) => {
                 let purpose = match purpose {
                     Purpose::Stop | Purpose::Health | Purpose::Left(_) => Purpose::Stop,
                     Purpose::Failed(failure) => Purpose::Failed(failure),
                 };
-                self.kill(c, purpose);
+                self.kill(c, purpose, KillCause::AtOnce);
             }
             Life::Ending(Stop::Killed { .. }, _) => {}
         }

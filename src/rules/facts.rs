@@ -26,7 +26,14 @@ impl Turn<'_> {
                     }
                 }
             }
-            // Broken off before it was born: the KILL may have found nothing.
+            // Broken off before it was born.
+            Life::Ending(Stop::Asked { signal, until, ref rest, birth: Birth::Unreported }, purpose) => {
+                let rest = rest.clone();
+                self.order(Action::Signal(id, run, signal));
+                let birth = Birth::Reported;
+                self.enter(id, Life::Ending(Stop::Asked { signal, until, rest, birth }, purpose));
+            }
+            // The KILL may have found nothing.
             Life::Ending(Stop::Killed { until, birth: Birth::Unreported }, purpose) => {
                 self.order(Action::Kill(id, run));
                 let birth = Birth::Reported;
@@ -189,7 +196,10 @@ impl Turn<'_> {
                 let parent = self.node(id).parent.unwrap_or(ROOT);
                 self.tree.supervisor_mut(parent).retries.push_back(id);
             }
-            Life::Starting(Attempt::Warming { .. }) => self.kill(id, Purpose::Failed(Failure::Timeout)),
+            Life::Starting(Attempt::Warming { .. }) => {
+                self.note(Note::Stopping(id, self.node(id).run));
+                self.ask(id, Purpose::Failed(Failure::Timeout));
+            }
             Life::Starting(Attempt::NoResources { pause, .. }) => {
                 self.begin_after(id, pause.saturating_mul(2).clamp(FIRST_WAIT, LONGEST_WAIT));
             }

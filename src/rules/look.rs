@@ -1,6 +1,6 @@
 //! Reading a tree. Every question can be answered at any instant, also in the middle of an operation.
 
-use super::action::Action;
+use super::action::{Action, Failure};
 use super::end;
 use super::node::{After, Attempt, Class, Down, Life, Node, Over, Owed, Purpose, Stop, UpBy};
 use super::spec::Restart;
@@ -28,13 +28,14 @@ impl Tree {
     #[must_use]
     pub fn why(&self, now: Moment, node: NodeId) -> Option<Why> {
         let supervisor = self.nodes.get(&node)?.parent.unwrap_or(node);
+        let called = self.nodes[&supervisor].supervisor().is_some_and(|it| it.has_call_about(node));
+        let current = || self.op_of(supervisor).and_then(Op::current).filter(|current| *current != node);
         let waits_for = match self.nodes[&node].life {
+            _ if called && current().is_some() => current(),
             Life::Starting(_) | Life::Ending(..) if !self.is_inner(node) => None,
             Life::Starting(_) | Life::Ending(..) => self.op_of(node).and_then(Op::current),
             Life::Up { .. } => None,
-            Life::Down(Down::Waiting) | Life::Owed(_) | Life::Over(_) => {
-                self.op_of(supervisor).and_then(Op::current).filter(|current| *current != node)
-            }
+            Life::Down(Down::Waiting) | Life::Owed(_) | Life::Over(_) => current(),
             Life::Down(Down::Stopped | Down::Exited | Down::Failed) => {
                 let op = self.op_of(supervisor);
                 op.filter(|op| op.will_start(node)).and_then(Op::current)
@@ -113,6 +114,7 @@ impl Tree {
             Life::Up { by: UpBy::Ready, .. } => Phase::Ready,
             Life::Ending(_, Purpose::Health) => Phase::Unhealthy,
             Life::Ending(_, Purpose::Left(After::Retry)) => Phase::Restarting,
+            Life::Ending(_, Purpose::Failed(Failure::Stopped)) => Phase::Stopping,
             Life::Ending(_, Purpose::Failed(_)) => match node.parent.and_then(|parent| self.op_of(parent)) {
                 Some(Op::Round(_)) => Phase::Restarting,
                 Some(Op::Boot { .. } | Op::Call(..)) => Phase::Starting,

@@ -36,7 +36,7 @@ mod tree;
 mod turn;
 mod view;
 
-pub use action::{Action, Decision, EndClass, Failure, Note, Refusal, Reply};
+pub use action::{Action, Decision, EndClass, Failure, KillCause, Note, Refusal, Reply};
 pub use event::{Call, Event, Exit, ExitFact, StartError, Ticket};
 pub use spec::{
     AutoShutdown, Backoff, ChildSpec, Flags, GiveUp, Kind, Restart, Shutdown, Signal, SpecError, Start,

@@ -145,17 +145,18 @@ pub(super) enum UpBy {
 /// How far the ending of a process has come. A supervisor passes through the same states; nothing is sent to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Stop {
-    /// Asked with this signal; the rest of the steps follows at `until`. A stop goes on as it began, whatever a reload
-    /// changes meanwhile.
-    Asked { signal: Signal, until: Option<Moment>, rest: Vec<StopStep> },
+    /// Asked with this signal, as soon as the process is reported to exist; the rest of the steps follows at `until`. A
+    /// stop goes on as it began, whatever a reload changes in between.
+    Asked { signal: Signal, until: Option<Moment>, rest: Vec<StopStep>, birth: Birth },
     /// KILL was ordered; past `until` the process is stuck (a supervisor is stuck when a child of it is).
     Killed { until: Option<Moment>, birth: Birth },
     /// KILL did not help within the grace time.
     Stuck { birth: Birth },
 }
 
-/// Whether a process that is killed has been reported to exist. An order to start can be taken back before: then a
-/// failure to start also ends it, and a report of the start brings another KILL, because the first may have come too early.
+/// Whether a process that is being ended has been reported to exist. An order to start can be taken back before: then a
+/// failure to start also ends it. A report of the start brings the polite signal, or another KILL, because the first may
+/// have come too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Birth {
     Reported,
@@ -228,7 +229,10 @@ impl Life {
     pub(super) fn birth(&self) -> Birth {
         match self {
             Life::Starting(Attempt::Ordered { .. }) => Birth::Unreported,
-            Life::Ending(Stop::Killed { birth, .. } | Stop::Stuck { birth }, _) => *birth,
+            Life::Ending(
+                Stop::Asked { birth, .. } | Stop::Killed { birth, .. } | Stop::Stuck { birth },
+                _,
+            ) => *birth,
             _ => Birth::Reported,
         }
     }

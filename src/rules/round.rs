@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::action::Note;
+use super::action::{Failure, Note};
 use super::attempt::Attempted;
+use super::calls::BrokenOff;
 use super::node::{After, Down, Life, Owed, Toll};
 use super::spec::Strategy;
 use super::stop::Stopped;
@@ -147,8 +148,16 @@ impl Turn<'_> {
         }
         match self.attempt(c) {
             Attempted::Waits => return Progress::Waits,
-            Attempted::Up => {}
+            Attempted::Up => self.started_in_its_turn(s, c),
             Attempted::NoProcess(down) => self.rest_without_process(c, down),
+            Attempted::Failed(Failure::Stopped) => match self.broken_off(s, c) {
+                BrokenOff::Rests => self.rest_without_process(c, Down::Stopped),
+                BrokenOff::Again => {
+                    self.begin(c);
+                    return Progress::Waits;
+                }
+            },
+            Attempted::Stuck(Failure::Stopped) => self.broken_off_stuck(s, c),
             // Members before it keep their new processes, members after it stay stopped (7.3).
             Attempted::Failed(_) => {
                 self.enter(c, Life::Owed(Owed::Queued(Toll::Due)));

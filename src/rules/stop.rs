@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Decision, EndClass, Failure, Note};
-use super::node::{After, Attempt, Down, Life, Over, Purpose, Stop};
+use super::action::{Action, Decision, EndClass, Failure, KillCause, Note};
+use super::node::{After, Attempt, Birth, Down, Life, Over, Purpose, Stop};
 use super::spec::{Shutdown, StopStep};
 use super::tree::NodeId;
 use super::turn::Turn;
@@ -37,11 +37,7 @@ impl Turn<'_> {
                 self.absorb(c);
                 Stopped::Gone
             }
-            Life::Starting(Attempt::Ordered { .. } | Attempt::Warming { .. }) => {
-                self.kill(c, Purpose::Failed(Failure::Stopped));
-                Stopped::Waits
-            }
-            Life::Starting(Attempt::Subtree) => {
+            Life::Starting(Attempt::Ordered { .. } | Attempt::Warming { .. } | Attempt::Subtree) => {
                 self.note(Note::Stopping(c, self.node(c).run));
                 self.ask(c, Purpose::Failed(Failure::Stopped));
                 Stopped::Waits
@@ -54,7 +50,7 @@ impl Turn<'_> {
             // One escalation is enough: the stop goes on where the health check began it.
             Life::Ending(Stop::Stuck { .. }, Purpose::Health | Purpose::Left(_)) => {
                 self.cancel_retry(c);
-                self.kill(c, Purpose::Stop);
+                self.kill(c, Purpose::Stop, KillCause::TimeOut);
                 Stopped::Waits
             }
             Life::Ending(stop, Purpose::Health | Purpose::Left(_)) => {
@@ -66,10 +62,10 @@ impl Turn<'_> {
         }
     }
 
-    /// Asks a child that is up to end, by its own shutdown setting.
+    /// Asks a child to end, by its own shutdown setting.
     pub(super) fn ask(&mut self, c: NodeId, purpose: Purpose) {
         match self.spec(c).shutdown.clone() {
-            Shutdown::BrutalKill => self.kill(c, purpose),
+            Shutdown::BrutalKill => self.kill(c, purpose, KillCause::BrutalKill),
             Shutdown::Polite(steps) => {
                 self.ask_on(c, steps, purpose);
                 if self.is_supervisor(c) {
@@ -82,20 +78,21 @@ impl Turn<'_> {
     /// The next polite step, or KILL when there is none. A step without a wait is over within this turn.
     pub(super) fn ask_on(&mut self, c: NodeId, mut rest: Vec<StopStep>, purpose: Purpose) {
         if rest.is_empty() {
-            return self.kill(c, purpose);
+            return self.kill(c, purpose, KillCause::TimeOut);
         }
         let StopStep { signal, wait } = rest.remove(0);
-        if !self.is_supervisor(c) {
+        let birth = self.life(c).birth();
+        if !self.is_supervisor(c) && birth == Birth::Reported {
             self.order(Action::Signal(c, self.node(c).run, signal));
         }
         let until = wait.map(|wait| self.now + wait);
-        self.enter(c, Life::Ending(Stop::Asked { signal, until, rest }, purpose));
+        self.enter(c, Life::Ending(Stop::Asked { signal, until, rest, birth }, purpose));
     }
 
     /// Kills a process with everything it forked, or a whole subtree. An order to start is taken back by it.
-    pub(super) fn kill(&mut self, c: NodeId, purpose: Purpose) {
+    pub(super) fn kill(&mut self, c: NodeId, purpose: Purpose, cause: KillCause) {
         let (run, birth) = (self.node(c).run, self.life(c).birth());
-        self.note(Note::Killing(c, run));
+        self.note(Note::Killing(c, run, cause));
         if self.is_supervisor(c) {
             self.enter(c, Life::Ending(Stop::Killed { until: None, birth }, purpose));
             self.kill_all(c);

@@ -105,6 +105,17 @@ impl Supervisor {
         }
     }
 
+    /// Whether a call about this child waits in the queue.
+    pub(super) fn has_call_about(&self, child: NodeId) -> bool {
+        self.calls.iter().any(|(_, call)| match call {
+            Call::TerminateChild(of)
+            | Call::RestartChild(of)
+            | Call::DeleteChild(of)
+            | Call::CycleChild(of) => *of == child,
+            Call::StartChild(..) | Call::StartInstance(..) | Call::Reload(_) => false,
+        })
+    }
+
     /// The place behind the last child.
     pub(super) fn next_place(&self) -> u32 {
         self.order.last_key_value().map_or(0, |(place, _)| place + 1)

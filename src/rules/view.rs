@@ -106,7 +106,7 @@ pub struct Why {
     pub phase: Phase,
     /// What it waits for, if anything: a deadline ...
     pub until: Option<Moment>,
-    /// ... or a sibling whose start or stop is under way.
+    /// ... or a sibling whose start or stop is under way; a call about this child may wait for it, too.
     pub waits_for: Option<NodeId>,
     /// Restarts left in its supervisor's window.
     pub restarts_left: u32,

@@ -12,7 +12,9 @@ use crate::control::{
 };
 use crate::keeper::{Beginning, ExitRecord, Left};
 use crate::os;
-use crate::rules::{Action, EndClass, Exit, Failure, NodeId, Note, Reply, Run, StartError, Tree, View};
+use crate::rules::{
+    Action, EndClass, Exit, Failure, KillCause, NodeId, Note, Reply, Run, StartError, Tree, View,
+};
 
 /// The terminal of `provost up`, seen from here. It must not block: a stopped terminal costs its lines, nothing else.
 pub trait Console {
@@ -234,7 +236,9 @@ impl Reporter {
                 if *failure == Failure::Stopped {
                     event.level = Level::Info;
                 }
-                event.reason = Some(self.sentence(tree, *node, *failure));
+                let sentence = self.sentence(tree, *node, *failure);
+                event.reason = Some(sentence.clone());
+                self.failures.insert(*node, sentence);
                 event
             }
             Note::Ignored(node, run) => self.about(EventKind::Ignored, tree, *node, *run),
@@ -263,7 +267,15 @@ impl Reporter {
                 event
             }
             Note::Stopping(node, run) => self.about(EventKind::Stopping, tree, *node, *run),
-            Note::Killing(node, run) => self.about(EventKind::Killed, tree, *node, *run),
+            Note::Killing(node, run, cause) => {
+                let mut event = self.about(EventKind::Killed, tree, *node, *run);
+                event.reason = Some(match cause {
+                    KillCause::TimeOut => format!("did not stop in time: {} is killed", pid(&event)),
+                    KillCause::BrutalKill => format!("is killed as its shutdown says: {}", pid(&event)),
+                    KillCause::AtOnce => format!("is to end at once: {} is killed", pid(&event)),
+                });
+                event
+            }
             Note::Stuck(node, run) => {
                 let mut event = self.about(EventKind::Killed, tree, *node, *run);
                 event.reason = Some("does not die: it waits in the kernel and cannot be killed".into());
@@ -330,7 +342,7 @@ impl Reporter {
                 self.failure(node).unwrap_or("its process could not be made").to_owned()
             }
             Failure::Exited(exit) => format!("it ended before it was ready ({})", exit_text(exit)),
-            Failure::Timeout => "it was not ready in time and was killed".to_owned(),
+            Failure::Timeout => "it was not ready in time and was stopped".to_owned(),
             Failure::Child(child) => {
                 format!("its child {} could not be started", tree.name(child).unwrap_or_default())
             }
@@ -400,6 +412,10 @@ impl Reporter {
 /// Our shapes have string keys and finite numbers, so there is always a line.
 fn line(event: &EventJson) -> Option<String> {
     serde_json::to_string(event).ok()
+}
+
+fn pid(event: &EventJson) -> String {
+    event.pid.map_or_else(|| "its process".into(), |pid| format!("PID {pid}"))
 }
 
 fn millis(ns: u64) -> f64 {

@@ -24,7 +24,7 @@ use crate::capture::Tap;
 use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
 use crate::os::cgroup::Home;
-use crate::rules::{Action, Event, NodeId, Run};
+use crate::rules::{Action, Event, NodeId, Run, StartError};
 
 /// The keeper writes its snapshot before it lets us start; longer than this means that it is stopped or gone.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
@@ -164,6 +164,11 @@ impl Supervisor {
             match order {
                 Action::Start(node, run) if self.has(node, run) => {
                     self.queue.push_back(Event::Spawned(node, run))
+                }
+                // Ended, and the keeper will say so; or an order to start that was taken back before it was performed, or
+                // that failed and was not told.
+                Action::Signal(node, run, _) | Action::Kill(node, run) if !self.has(node, run) => {
+                    self.queue.push_back(Event::SpawnFailed(node, run, StartError::Failed));
                 }
                 order => self.perform(order)?,
             }

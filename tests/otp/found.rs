@@ -6,7 +6,7 @@ use provost::rules::{
 };
 
 use crate::build::{supervisor, worker};
-use crate::world::{Plan, World};
+use crate::world::{Plan, TERM, World};
 
 fn booted(strategy: Strategy, intensity: u32, names: &[&str]) -> World {
     let children: Vec<_> = names.iter().map(|name| worker(name)).collect();
@@ -15,14 +15,14 @@ fn booted(strategy: Strategy, intensity: u32, names: &[&str]) -> World {
     world
 }
 
-/// b's death begins a round in which a is too slow; a's retry is cancelled by hand. b must not look as if a round were
-/// still coming for it.
+/// b's death begins a round in which a is too slow; a's retry is cancelled by hand while a is being stopped. b must not look
+/// as if a round were still coming for it.
 #[test]
 fn a_trigger_behind_the_failed_start_is_stopped() {
     let mut world = booted(Strategy::OneForAll, 5, &["a", "b"]);
-    world.plan("a", &[Plan::SlowStart(60_000)]);
+    world.plan("a", &[Plan::NeverReady(500)]);
     world.dies("b", Exit::Code(1));
-    world.sleep(30_000 - 100);
+    world.sleep(30_000 + 100);
     assert_eq!((world.view_of("a").phase, world.view_of("b").phase), (Phase::Restarting, Phase::Restarting));
     let a = world.node("a");
     assert_eq!(world.call(Call::TerminateChild(a)), Ok(Reply::Done));
@@ -55,7 +55,7 @@ fn a_stop_forgets_the_retry_of_a_stuck_child() {
     let mut world = booted(Strategy::OneForOne, 1, &["a", "b", "c"]);
     world.plan("b", &[Plan::FrozenStart]);
     world.dies("b", Exit::Code(1));
-    world.sleep(30_000 + 10_000 + 100);
+    world.sleep(30_000 + 1000 + 10_000 + 100);
     // The retry was one restart too many.
     world.sleep(20_000);
     assert_eq!(world.finished, None);
@@ -64,14 +64,14 @@ fn a_stop_forgets_the_retry_of_a_stuck_child() {
     assert_eq!(world.take_trace(), ["xb.1(1)", "!b.2", "-c.1", "-a.1"]);
 }
 
-/// A stop takes an order to start back; the child reports itself ready before its start is told. The first KILL may have
-/// found nothing to kill.
+/// A hurried stop takes an order to start back; the child reports itself ready before its start is told. The first KILL may
+/// have found nothing to kill.
 #[test]
 fn readiness_of_a_start_that_was_taken_back_brings_the_kill_again() {
     let mut tree = Tree::new(supervisor(Strategy::OneForOne, 5, 5, &[worker("a")])).expect("it is good");
     let (a, run) = (tree.find("a").expect("a"), Run(1));
     let mut actions = Vec::new();
-    for event in [Event::Boot, Event::Stop] {
+    for event in [Event::Boot, Event::StopNow] {
         tree.step(Moment(0), event, &mut actions);
     }
     assert!(actions.contains(&Action::Kill(a, run)));
@@ -90,9 +90,32 @@ fn a_start_that_was_taken_back_may_fail_very_late() {
     let (a, run) = (tree.find("a").expect("a"), Run(1));
     let mut actions = Vec::new();
     tree.step(Moment(0), Event::Boot, &mut actions);
-    tree.step(Moment(0), Event::Stop, &mut actions);
+    tree.step(Moment(0), Event::StopNow, &mut actions);
     tree.step(Moment(10_000), Event::Tick, &mut actions);
     tree.step(Moment(10_000), Event::StopNow, &mut actions);
     tree.step(Moment(10_000), Event::SpawnFailed(a, run, StartError::Failed), &mut actions);
     assert_eq!(actions.last(), Some(&Action::Finished(EndClass::Stopped)));
+}
+
+/// A polite stop takes an order to start back: nothing is sent before the process is told to exist, and then its own signal.
+#[test]
+fn a_start_that_was_taken_back_is_asked_once_it_is_there() {
+    for told in [Event::Spawned, Event::Ready] {
+        let mut tree = Tree::new(supervisor(Strategy::OneForOne, 5, 5, &[worker("a")])).expect("it is good");
+        let (a, run) = (tree.find("a").expect("a"), Run(1));
+        let mut actions = Vec::new();
+        for event in [Event::Boot, Event::Stop] {
+            tree.step(Moment(0), event, &mut actions);
+        }
+        let sent = |actions: &[Action]| {
+            actions.iter().any(|action| matches!(action, Action::Signal(..) | Action::Kill(..)))
+        };
+        assert!(!sent(&actions), "{actions:?}");
+        actions.clear();
+        tree.step(Moment(0), told(a, run), &mut actions);
+        assert_eq!(actions, [Action::Signal(a, run, TERM)]);
+        let exit = Exit::Code(0);
+        tree.step(Moment(0), Event::Exited(vec![ExitFact { node: a, run, exit }]), &mut actions);
+        assert_eq!(actions.last(), Some(&Action::Finished(EndClass::Stopped)));
+    }
 }

@@ -191,10 +191,13 @@ impl State {
                 self.processes.retain(|of, it| (*of, it.run) != (*node, *run));
             }
             Event::Spawned(node, run) => {
-                let done = self.start_of(*node) == Some(Start::Exec);
+                let done = self.start_of(*node) == Some(Start::Exec) && !self.is_broken_off(*node);
                 self.set_stage(*node, *run, if done { Stage::Up } else { Stage::Warming });
             }
-            Event::Ready(node, run) => self.set_stage(*node, *run, Stage::Up),
+            Event::Ready(node, run) => {
+                let stage = if self.is_broken_off(*node) { Stage::Warming } else { Stage::Up };
+                self.set_stage(*node, *run, stage);
+            }
             _ => {}
         }
         let mut actions = Vec::new();
@@ -207,6 +210,12 @@ impl State {
             }
         }
         notes
+    }
+
+    /// A start that is broken off never comes up.
+    fn is_broken_off(&self, node: NodeId) -> bool {
+        let phase = self.tree.why(Moment(self.now), node).map(|why| why.phase);
+        phase == Some(Phase::Stopping) && self.processes.get(&node).is_some_and(|it| it.stage != Stage::Up)
     }
 
     fn set_stage(&mut self, node: NodeId, run: Run, stage: Stage) {
@@ -228,7 +237,10 @@ impl State {
                 let process = self.process(node, run);
                 assert_eq!((process.asked, signal), (Asked::No, TERM), "{node:?} is asked once");
                 process.asked = Asked::Politely;
-                self.check_stop(node);
+                // A start is broken off before anybody else is stopped.
+                if process.stage == Stage::Up {
+                    self.check_stop(node);
+                }
             }
             Action::Kill(node, run) => self.process(node, run).asked = Asked::Killed,
             Action::Finished(class) => {
@@ -288,7 +300,8 @@ impl State {
                     assert_eq!(process.map(|it| (it.run, it.stage)), Some((view.run, Stage::Up)), "{view:?}");
                 }
                 Phase::Stopping if view.supervisor.is_none() => {
-                    assert!(process.is_some_and(|it| it.asked != Asked::No), "{view:?}");
+                    let is_ending = |it: &Process| it.asked != Asked::No || it.stage == Stage::Ordered;
+                    assert!(process.is_some_and(is_ending), "{view:?}");
                 }
                 _ => {}
             }
@@ -352,8 +365,13 @@ impl State {
                     state.happen(event.clone());
                 }
             }
+            let ordered: Vec<_> =
+                state.processes.iter().filter(|(_, it)| it.stage == Stage::Ordered).collect();
+            for (node, run) in ordered.into_iter().map(|(node, it)| (*node, it.run)).collect::<Vec<_>>() {
+                state.happen(Event::Spawned(node, run));
+            }
             assert!(
-                state.processes.values().all(|it| it.stage == Stage::Up || it.asked == Asked::Killed),
+                state.processes.values().all(|it| it.stage == Stage::Up || it.asked != Asked::No),
                 "start attempts are broken off at once: {:?}",
                 state.processes
             );

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use provost::rules::{
-    Call, ChildSpec, Decision, EndClass, Event, Exit, Note, Phase, Refusal, Reply, Shutdown, Signal,
-    StopStep, Strategy,
+    Call, ChildSpec, Decision, EndClass, Event, Exit, Failure, KillCause, Moment, Note, Phase, Refusal,
+    Reply, Run, Shutdown, Signal, StopStep, Strategy,
 };
 
 use crate::build::{inner, polite, supervisor, worker};
@@ -193,7 +193,7 @@ fn a_member_that_cannot_be_killed_makes_the_round_a_failed_attempt() {
     world.sleep(1000 + 10_000 + 100);
     // c is down, b is stuck; the retry has been counted and is at b again.
     assert_eq!(world.take_trace(), ["xa.1(1)", "-c.1"]);
-    let root = world.tree.view(provost::rules::Moment(world.now)).supervisor.expect("the root");
+    let root = world.tree.view(Moment(world.now)).supervisor.expect("the root");
     assert_eq!(root.restarts_left, 1);
     assert!(world.notes.iter().any(|(_, note)| matches!(note, Note::Stuck(..))));
     world.thaw();
@@ -239,11 +239,11 @@ fn a_start_that_is_too_slow_and_cannot_be_killed_comes_again_only_when_it_is_gon
     let mut world = one_for_one(&[worker("a")]);
     world.plan("a", &[Plan::FrozenStart]);
     world.dies("a", Exit::Code(1));
-    world.sleep(30_000 + 10_000 + 100);
+    world.sleep(30_000 + 1000 + 10_000 + 100);
     assert_eq!((world.view_of("a").phase, world.view_of("a").run.0), (Phase::Stopping, 2));
     world.thaw();
     assert_eq!(world.take_trace(), ["xa.1(1)", "!a.2", "+a.3"]);
-    let root = world.tree.view(provost::rules::Moment(world.now)).supervisor.expect("the root");
+    let root = world.tree.view(Moment(world.now)).supervisor.expect("the root");
     assert_eq!(root.restarts_left, 1);
 }
 
@@ -263,4 +263,139 @@ fn a_supervisor_is_stuck_when_a_child_of_it_is() {
     world.thaw();
     assert_eq!(world.take_trace(), ["Kc.1", "^s.1(shutdown)"]);
     assert!(matches!(world.call(Call::RestartChild(s)), Ok(Reply::Started(..))));
+}
+
+mod broken_off {
+    use super::*;
+
+    fn starting(strategy: Strategy, slow: Plan) -> World {
+        let mut world = World::new(supervisor(strategy, 3, 3600, &["a", "b", "c"].map(worker)));
+        world.plan("b", &[slow]);
+        world.step(Event::Boot);
+        world.sleep(100);
+        world
+    }
+
+    #[test]
+    fn a_stop_during_boot_asks_before_it_kills() {
+        let mut world = starting(Strategy::OneForOne, Plan::HangsStarting);
+        let asked = world.now;
+        world.step(Event::Stop);
+        world.sleep(999);
+        assert_eq!(
+            (world.view_of("b").phase, world.tree.next_deadline()),
+            (Phase::Stopping, Some(Moment(asked + 1000)))
+        );
+        world.finish();
+        assert_eq!(world.take_trace(), ["+a.1", "!b.1", "-a.1"]);
+        assert_eq!(world.killings("b"), [KillCause::TimeOut]);
+    }
+
+    #[test]
+    fn a_hurried_stop_kills_at_once() {
+        let mut world = starting(Strategy::OneForOne, Plan::HangsStarting);
+        world.step(Event::StopNow);
+        world.finish();
+        assert_eq!(world.killings("b"), [KillCause::AtOnce]);
+    }
+
+    #[test]
+    fn a_timeout_asks_before_it_kills() {
+        let mut world = starting(Strategy::OneForOne, Plan::NeverReady(500));
+        world.sleep(30_000 + 400);
+        assert_eq!(world.finished, None);
+        world.finish();
+        assert_eq!(world.killings("b"), []);
+        assert_eq!(world.take_trace(), ["+a.1", "!b.1", "-a.1"]);
+    }
+
+    #[test]
+    fn a_stop_of_the_child_lets_the_boot_go_on() {
+        let mut world = starting(Strategy::OneForOne, Plan::NeverReady(500));
+        let b = world.node("b");
+        let asked = world.now;
+        assert_eq!(world.call(Call::TerminateChild(b)), Ok(Reply::Done));
+        assert_eq!(world.now - asked, 500);
+        world.settle();
+        assert_eq!(world.take_trace(), ["+a.1", "!b.1", "+c.1"]);
+        assert_eq!((world.view_of("b").phase, world.finished), (Phase::Stopped, None));
+    }
+
+    #[test]
+    fn a_restart_of_the_child_begins_its_start_again_in_its_place() {
+        let mut world = starting(Strategy::OneForOne, Plan::NeverReady(500));
+        let b = world.node("b");
+        assert_eq!(world.call(Call::CycleChild(b)), Ok(Reply::Started(b, Run(2))));
+        world.settle();
+        assert_eq!(world.take_trace(), ["+a.1", "!b.1", "+b.2", "+c.1"]);
+    }
+
+    #[test]
+    fn the_newest_of_several_calls_decides() {
+        let mut world = starting(Strategy::OneForOne, Plan::NeverReady(500));
+        let b = world.node("b");
+        let restart = world.send(Call::CycleChild(b));
+        let stop = world.send(Call::TerminateChild(b));
+        world.settle();
+        world.sleep(1000);
+        assert_eq!(world.take_trace(), ["+a.1", "!b.1", "+c.1"]);
+        assert_eq!(world.replies[&stop], Ok(Reply::Done));
+        assert_eq!(world.replies[&restart], Err(Refusal::StartFailed(Failure::Stopped)));
+    }
+
+    #[test]
+    fn a_round_goes_on_behind_it() {
+        for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+            let mut world = World::booted(supervisor(strategy, 3, 3600, &["a", "b", "c"].map(worker)));
+            world.take_trace();
+            world.plan("b", &[Plan::NeverReady(500)]);
+            world.dies("a", Exit::Code(1));
+            world.sleep(100);
+            let b = world.node("b");
+            assert_eq!(world.call(Call::TerminateChild(b)), Ok(Reply::Done));
+            world.settle();
+            assert_eq!(world.take_trace(), ["xa.1(1)", "-c.1", "-b.1", "+a.2", "!b.2", "+c.2"]);
+            assert_eq!(world.view_of("b").phase, Phase::Stopped);
+            let root = world.tree.view(Moment(world.now)).supervisor.expect("the root");
+            assert_eq!(root.restarts_left, 2, "a start that was broken off counts nowhere");
+        }
+    }
+
+    #[test]
+    fn a_start_by_another_call_is_refused_to_its_caller() {
+        let mut world = one_for_one(&["a", "b"].map(worker));
+        let a = world.node("a");
+        assert!(world.call(Call::TerminateChild(a)).is_ok());
+        world.plan("a", &[Plan::NeverReady(500)]);
+        let start = world.send(Call::RestartChild(a));
+        world.sleep(100);
+        assert_eq!(world.call(Call::TerminateChild(a)), Ok(Reply::Done));
+        assert_eq!(world.replies[&start], Err(Refusal::StartFailed(Failure::Stopped)));
+    }
+
+    #[test]
+    fn a_whole_subtree_is_broken_off_as_its_children_say() {
+        let below = supervisor(Strategy::OneForOne, 1, 5, &["b", "c"].map(worker));
+        let mut world =
+            World::new(supervisor(Strategy::OneForOne, 1, 5, &[worker("a"), inner("s", below), worker("d")]));
+        world.plan("c", &[Plan::NeverReady(500)]);
+        world.step(Event::Boot);
+        world.sleep(100);
+        let s = world.node("s");
+        assert_eq!(world.call(Call::TerminateChild(s)), Ok(Reply::Done));
+        world.settle();
+        assert_eq!(world.take_trace(), ["+a.1", "+b.1", "!c.1", "-b.1", "!s.1", "+d.1"]);
+        assert_eq!(world.killings("c"), []);
+    }
+
+    #[test]
+    fn what_cannot_be_killed_is_said_and_the_boot_goes_on() {
+        let mut world = starting(Strategy::OneForOne, Plan::FrozenStart);
+        let b = world.node("b");
+        assert_eq!(world.call(Call::TerminateChild(b)), Err(Refusal::Stuck));
+        world.settle();
+        assert_eq!(world.take_trace(), ["+a.1", "!b.1", "+c.1"]);
+        world.thaw();
+        assert!(matches!(world.call(Call::RestartChild(b)), Ok(Reply::Started(..))));
+    }
 }

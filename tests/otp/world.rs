@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use provost::rules::{
-    Action, Call, EndClass, Event, Exit, ExitFact, Moment, NodeId, Note, Refusal, Reply, Run, Signal,
-    StartError, SupervisorSpec, Ticket, Tree, View,
+    Action, Call, EndClass, Event, Exit, ExitFact, KillCause, Moment, NodeId, Note, Refusal, Reply, Run,
+    Signal, StartError, SupervisorSpec, Ticket, Tree, View,
 };
 
 pub(crate) const TERM: Signal = Signal(15);
@@ -32,6 +32,10 @@ pub(crate) enum Plan {
     Slow(u64),
     /// Does not end when asked.
     Hang,
+    /// Is never ready, and does not end when asked.
+    HangsStarting,
+    /// Is never ready, and takes so many milliseconds to end when asked.
+    NeverReady(u64),
     /// Not even KILL ends it, until `World::thaw`.
     Frozen,
     /// ... and it is never ready.
@@ -378,7 +382,7 @@ impl World {
             Plan::Fail => self.later(1, Coming::End(node, run, Exit::Code(1))),
             Plan::FailAfter(millis) => self.later(millis, Coming::End(node, run, Exit::Code(1))),
             Plan::Oneshot(millis, code) => self.later(millis, Coming::End(node, run, Exit::Code(code))),
-            Plan::FrozenStart => {}
+            Plan::FrozenStart | Plan::HangsStarting | Plan::NeverReady(_) => {}
             Plan::SlowStart(millis) => self.later(millis, Coming::Ready(node, run)),
             _ => self.later(1, Coming::Ready(node, run)),
         }
@@ -392,7 +396,8 @@ impl World {
         process.asked = Asked::Politely;
         let (after, exit) = match process.plan {
             Plan::Slow(millis) => (millis, Exit::Code(0)),
-            Plan::Hang | Plan::Frozen => return,
+            Plan::NeverReady(millis) => (millis, Exit::Code(0)),
+            Plan::Hang | Plan::HangsStarting | Plan::Frozen | Plan::FrozenStart => return,
             Plan::StopAs(code) => (0, Exit::Code(code)),
             Plan::DieOfIt => (0, Exit::Signal { signal, core: false }),
             _ => (1, Exit::Code(0)),
@@ -427,6 +432,16 @@ impl World {
 
     fn run_of(&self, node: NodeId) -> Run {
         find_view(&self.tree.view(Moment(self.now)), node).expect("a node has a view").run
+    }
+
+    /// Why this name was killed, each time.
+    pub(crate) fn killings(&self, name: &str) -> Vec<KillCause> {
+        let node = self.node(name);
+        let cause = |(_, note): &(u64, Note)| match note {
+            Note::Killing(of, _, cause) if *of == node => Some(*cause),
+            _ => None,
+        };
+        self.notes.iter().filter_map(cause).collect()
     }
 
     /// What a supervisor looks like.
