@@ -266,3 +266,48 @@ fn status_shows_the_last_exit_and_the_last_lines() {
         "{status}"
     );
 }
+
+#[test]
+fn a_planted_link_gets_no_line_of_a_background_launcher() {
+    let project = Project::new(&support::worker("a", ""));
+    fs::create_dir(project.path("log")).unwrap();
+    fs::write(project.path("precious"), "precious").unwrap();
+    std::os::unix::fs::symlink(project.path("precious"), project.path("log/provost.log")).unwrap();
+    let output = project.run(&["up", "-d"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{told}");
+    assert!(told.contains("log/provost.log: it is a symbolic link; remove it"), "{told}");
+    assert_eq!(read(&project.path("precious")), "precious");
+}
+
+#[test]
+fn a_log_folder_swapped_for_another_users_link_changes_no_other_folder() {
+    if !nix::unistd::geteuid().is_root() {
+        return println!("skipped: only root can make another user's link");
+    }
+    let log = "log = { max_size = \"4KiB\", max_files = 1 }";
+    let script = "while read -r line; do for n in $(seq 999); do echo number $n of $line; done; done <> fifo";
+    let project = Project::new(&scripted("a", script, log));
+    nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let launcher = project.up();
+    let mut fifo = fs::OpenOptions::new().write(true).open(launcher.project.path("fifo")).unwrap();
+    writeln!(fifo, "before").unwrap();
+    wait_for_log(&launcher, "a.log", "of before");
+    let at = |name: &str| launcher.project.path(name);
+    fs::create_dir(at("precious")).unwrap();
+    let names = ["a.log", "a.log.1", "a.log.2", "a.log.idx", "history.jsonl"];
+    names.iter().for_each(|name| fs::write(at("precious").join(name), *name).unwrap());
+    std::os::unix::fs::symlink(at("precious"), at("link")).unwrap();
+    std::os::unix::fs::lchown(at("link"), Some(support::NOBODY), None).unwrap();
+    fs::rename(at("log"), at("moved")).unwrap();
+    fs::rename(at("link"), at("log")).unwrap();
+    writeln!(fifo, "after").unwrap();
+    eventually("output that waits", || {
+        let status = launcher.json_of(&["status", "a"]).to_string();
+        status.contains("is a symbolic link that another user could have made").then_some(())
+    });
+    for name in names {
+        assert_eq!(read(&at("precious").join(name)), name);
+    }
+    assert_eq!(fs::read_dir(at("precious")).unwrap().count(), names.len());
+}

@@ -1,16 +1,17 @@
 //! Opening files that must be nobody else's, and the names that rotation gives them.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use crate::os::folder::{Access, Folder};
 
-/// Mode of a new file, and of a folder that is made for it.
+/// Mode of a new file.
 const FILE_MODE: u32 = 0o640;
-const FOLDER_MODE: u32 = 0o750;
+/// Mode of a log folder that is made.
+pub const LOG_DIR_MODE: u32 = 0o750;
 
 /// Device and inode: what a name means at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Identity {
 /// It cannot be opened or created, or is not a plain file of our own: a symbolic link, a FIFO, a device, a second name of
 /// another file or somebody else's file is refused, because whoever made it could have what is written land elsewhere.
 pub fn open_own(path: &Path) -> io::Result<File> {
-    open(path, OpenOptions::new().read(true).write(true))
+    open(path, Access::Write(FILE_MODE))
 }
 
 /// The same for appending.
@@ -41,48 +42,18 @@ pub fn open_own(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`open_own`].
 pub fn open_own_for_appending(path: &Path) -> io::Result<File> {
-    open(path, OpenOptions::new().read(true).append(true))
+    open(path, Access::Append(FILE_MODE))
 }
 
-fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.create(true).truncate(false).mode(FILE_MODE);
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let opened = match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            if let Some(folder) = path.parent() {
-                DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-            }
-            options.open(path)
-        }
-        opened => opened,
-    };
-    let file = opened.map_err(|error| match error.raw_os_error() {
-        Some(libc::ELOOP) => refusal("it is a symbolic link"),
-        Some(libc::ENXIO) => refusal("it is not a plain file"),
-        _ => error,
-    })?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(refusal("it is not a plain file"));
-    }
-    if metadata.nlink() > 1 {
-        return Err(refusal("it is a hard link to another file"));
-    }
-    if ![0, geteuid().as_raw()].contains(&metadata.uid()) {
-        return Err(refusal(&format!("it belongs to another user (uid {})", metadata.uid())));
-    }
-    Ok(file)
-}
-
-fn refusal(why: &str) -> io::Error {
-    io::Error::new(ErrorKind::PermissionDenied, format!("{why}; remove it or choose another file"))
+fn open(path: &Path, access: Access) -> io::Result<File> {
+    let (folder, name) = Folder::make_of(path, LOG_DIR_MODE)?;
+    folder.file(name, access)
 }
 
 /// Opens a plain file for reading, without ever waiting for it.
 pub(super) fn open_for_reading(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(refusal("it is not a plain file")) }
+    let (folder, name) = Folder::of(path)?;
+    folder.file(name, Access::Read)
 }
 
 /// `web.log` as it is called after so many rotations: `web.log`, `web.log.1`, `web.log.2` ...
@@ -112,31 +83,40 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// # Errors
 /// Those of `rename(2)`; the file may still be at `path` then.
 pub fn shift(path: &Path, max_files: u32) -> io::Result<()> {
+    let (folder, name) = Folder::of(path)?;
+    let name = Path::new(name);
+    let remove = |path: &Path| folder.remove(path.as_os_str());
+    let rename = |from: &Path, to: &Path| ignore_missing(folder.rename(from.as_os_str(), to.as_os_str()));
+    let exists = |path: &Path| folder.look(path.as_os_str()).is_ok();
     if max_files == 0 {
-        return ignore_missing(fs::remove_file(path));
+        return remove(name);
     }
-    let exists = |number| fs::symlink_metadata(numbered(path, number)).is_ok();
-    let free = (1..=max_files).find(|number| !exists(*number));
+    let free = (1..=max_files).find(|number| !exists(&numbered(name, *number)));
     if free.is_none() {
         // Removed, not replaced: a rename onto another file makes ext4 write out at once what is renamed.
-        let last = numbered(path, max_files);
-        ignore_missing(fs::remove_file(index_of(&last)))?;
-        ignore_missing(fs::remove_file(last))?;
+        let last = numbered(name, max_files);
+        remove(&index_of(&last))?;
+        remove(&last)?;
     }
     for number in (0..free.unwrap_or(max_files)).rev() {
-        let (from, to) = (numbered(path, number), numbered(path, number + 1));
-        ignore_missing(fs::rename(index_of(&from), index_of(&to)))?;
-        ignore_missing(fs::rename(from, to))?;
+        let (from, to) = (numbered(name, number), numbered(name, number + 1));
+        rename(&index_of(&from), &index_of(&to))?;
+        rename(&from, &to)?;
     }
     // Left by a larger `max_files`.
-    for number in max_files + 1.. {
-        let surplus = numbered(path, number);
-        if fs::remove_file(&surplus).is_err() {
+    for surplus in (max_files + 1..).map(|number| numbered(name, number)) {
+        if !exists(&surplus) || remove(&surplus).is_err() {
             break;
         }
-        ignore_missing(fs::remove_file(index_of(&surplus)))?;
+        remove(&index_of(&surplus))?;
     }
     Ok(())
+}
+
+/// Gives a file another name in its folder.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let (folder, name) = Folder::of(from)?;
+    folder.rename(name, to.file_name().ok_or(ErrorKind::InvalidInput)?)
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

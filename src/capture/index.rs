@@ -6,12 +6,12 @@
 //! short has left, an index is never taken for another log's. It is only about times: whatever is wrong with it, the log
 //! itself is right.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::file::{index_of, numbered, open_for_reading, open_own};
+use super::file::{index_of, numbered, open_for_reading, open_own, rename};
 
 const MAGIC: [u8; 8] = *b"provost1";
 const HEADER: u64 = 16;
@@ -66,7 +66,7 @@ impl Index {
             // A rotation that was cut short has moved it ahead of its log.
             let ahead = index_of(&numbered(path, 1));
             if open_for_reading(&ahead).is_ok_and(|file| belongs_to(&file, inode)) {
-                fs::rename(ahead, &own)?;
+                rename(&ahead, &own)?;
                 file = open_own(&own)?;
             }
         }
@@ -192,6 +192,8 @@ impl Times {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const INODE: u64 = 77;

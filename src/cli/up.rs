@@ -1,18 +1,20 @@
 //! `provost up`: checks everything that can be checked, then becomes the keeper.
 
 use std::ffi::CString;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Exit, UpArgs, enforcement, leftovers};
+use crate::capture::{LOG_DIR_MODE, open_own_for_appending};
 use crate::config::{self, Context, Loaded, Project};
 use crate::keeper::{self, Plan, RUN_DIR_VARIABLE};
 use crate::os::cgroup::Home;
+use crate::os::folder::{Access, Folder};
 use crate::os::lock::{Lock, LockError};
 use crate::os::spawn::{Birth, Born, Parent, Terms};
 use crate::os::{self, memfd, pidfd, process, rundir, wait};
@@ -20,6 +22,8 @@ use crate::runtime::{self, Journal, World};
 
 /// How long a background launcher that said nothing more may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(30);
+/// How much of the end of its log is looked at for its last line.
+const LOG_END: usize = 4096;
 
 /// Starts the project described by `file`.
 pub fn run(file: Option<&Path>, args: UpArgs) -> Exit {
@@ -97,7 +101,7 @@ fn prepare_folders(project: &Project) -> Result<(), Refusal> {
     rundir::create(&project.run_dir).map_err(|error| {
         refuse(Exit::BootFailed, format!("cannot use the run dir {run}: {error}; choose another run_dir"))
     })?;
-    DirBuilder::new().recursive(true).mode(0o750).create(&project.log_dir).map_err(|error| {
+    Folder::make(&project.log_dir, LOG_DIR_MODE).map(drop).map_err(|error| {
         refuse(Exit::BootFailed, format!("cannot use the log dir {log}: {error}; choose another log_dir"))
     })
 }
@@ -178,7 +182,8 @@ fn detach(project: &Project) -> Result<Exit, Refusal> {
 }
 
 fn launch_in_background(project: &Project, log: &Path, tell: OwnedFd) -> io::Result<Born> {
-    let output = OpenOptions::new().append(true).create(true).mode(0o640).open(log)?;
+    let output = open_own_for_appending(log)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", log.display())))?;
     let null = File::open("/dev/null")?;
     let open_files = os::limits::open_files()?;
     let file = CString::new(project.file.as_os_str().as_bytes())?;
@@ -205,10 +210,20 @@ fn exit_code(launcher: &Born) -> io::Result<u8> {
     Ok(if libc::WIFEXITED(end.status) { libc::WEXITSTATUS(end.status).to_le_bytes()[0] } else { 1 })
 }
 
-fn last_line(log: &PathBuf) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    match text.lines().next_back() {
+fn last_line(log: &Path) -> String {
+    let text = end_of(log).unwrap_or_default();
+    match String::from_utf8_lossy(&text).lines().next_back() {
         Some(line) => format!("{line} (more in {})", log.display()),
         None => format!("see {}", log.display()),
     }
+}
+
+/// The end of a log.
+fn end_of(log: &Path) -> io::Result<Vec<u8>> {
+    let (folder, name) = Folder::of(log)?;
+    let file = folder.file(name, Access::Read)?;
+    let mut text = vec![0; LOG_END];
+    let len = file.read_at(&mut text, file.metadata()?.len().saturating_sub(LOG_END as u64))?;
+    text.truncate(len);
+    Ok(text)
 }

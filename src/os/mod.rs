@@ -9,6 +9,7 @@ pub mod clock;
 pub mod command;
 pub mod descendants;
 mod fallback;
+pub mod folder;
 pub mod leftovers;
 pub mod limits;
 mod listing;

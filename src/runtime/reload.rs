@@ -3,8 +3,6 @@
 //! What would change is not predicted: the reload is made on a copy of the world, and the copy compared with the original.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 
 use super::admin::{bad_config, diagnostic_json};
 use super::extras::{self, Offer};
@@ -14,10 +12,12 @@ use super::room;
 use super::series::{OnRefusal, Plan, SeriesId, SeriesStep};
 use super::supervisor::{RuntimeError, Supervisor, now};
 use super::world::{Record, World};
+use crate::capture::LOG_DIR_MODE;
 use crate::config::{self, Context, Diagnostic, Loaded, Project, Settings, When};
 use crate::control::{
     self, ApiError, Apply, ChangeJson, ChangeKind, ErrorCode, KeyJson, PlanJson, ReloadJson, Response,
 };
+use crate::os::folder::Folder;
 use crate::rules::{Action, Call, ChildSpec, NodeId, Phase, Refusal, SpecError, Ticket, View};
 
 /// What the file is read for.
@@ -90,7 +90,7 @@ impl Supervisor {
 
     fn reload(&mut self, project: Project, plan: PlanJson, then: Plan, way: Way) -> Result<(), RuntimeError> {
         // Not made at `check`: a log directory that cannot be used costs this reload, nothing else.
-        if let Err(error) = DirBuilder::new().recursive(true).mode(0o750).create(&project.log_dir) {
+        if let Err(error) = Folder::make(&project.log_dir, LOG_DIR_MODE) {
             let message = format!("cannot use the log dir {}: {error}", project.log_dir.display());
             let _ = way.send(Err(ApiError::new(ErrorCode::BadConfig, message)));
             return Ok(());
