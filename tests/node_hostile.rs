@@ -295,3 +295,38 @@ fn two_hundred_clients_come_back_to_a_restarted_engine() {
         }
     });
 }
+
+#[test]
+fn connections_of_two_hundred_clients_arrive_spread_out() {
+    local(async {
+        let hood = Hood::new();
+        let clients: Vec<Node> = (0..200).map(|number| hood.hidden(&format!("client@{number}"))).collect();
+        let engine = hood.start("engine");
+        let _keepers: Vec<_> = clients.iter().map(|client| client.keep_connected("engine")).collect();
+        for client in &clients {
+            client.connect("engine").await.unwrap();
+        }
+        drop(engine);
+        let listener = std::os::unix::net::UnixListener::bind(hood.socket("engine")).unwrap();
+        let waiting = clients.len();
+        let arrivals = tokio::task::spawn_blocking(move || {
+            let begun = std::time::Instant::now();
+            let arrived = |_| {
+                let connection = listener.accept().unwrap();
+                (begun.elapsed(), connection)
+            };
+            (0..waiting).map(arrived).collect::<Vec<_>>()
+        });
+        let arrivals: Vec<Duration> = arrivals.await.unwrap().into_iter().map(|(time, _)| time).collect();
+        let mut of_each_millisecond = std::collections::BTreeMap::new();
+        for time in &arrivals {
+            *of_each_millisecond.entry(time.as_millis()).or_insert(0) += 1;
+        }
+        let most = of_each_millisecond.values().max();
+        println!(
+            "{} connections, at most {most:?} in one ms, the last after {:?}",
+            arrivals.len(),
+            arrivals[199]
+        );
+    });
+}

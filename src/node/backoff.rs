@@ -4,32 +4,45 @@ use std::time::Duration;
 
 use rand::Rng;
 
-/// Exponential backoff with jitter: each delay is drawn between half of the current step and the whole of it, then
-/// the step doubles up to the largest. The draw keeps many clients of one engine from coming back in one instant.
+/// The first window of [`Backoff::default`]: 200 clients that lose one engine come back one in a millisecond, and a single one
+/// after a tenth of a second.
+const FIRST_WINDOW: Duration = Duration::from_millis(200);
+const LARGEST_WINDOW: Duration = Duration::from_secs(2);
+
+/// Exponential backoff with full jitter: each delay is drawn from the whole of the current window, then the window doubles up
+/// to the largest. Whoever lost a peer waits before the first attempt too; the draw keeps the many clients of one engine,
+/// which all lose it in one instant, from coming back in one.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
     largest: Duration,
-    step: Duration,
+    window: Duration,
+}
+
+/// For coming back to a peer: windows of 200 ms, doubling up to 2 s.
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff::new(FIRST_WINDOW, LARGEST_WINDOW)
+    }
 }
 
 impl Backoff {
-    /// Steps from `first`, doubling up to `largest`.
+    /// Windows from `first`, doubling up to `largest`.
     #[must_use]
     pub fn new(first: Duration, largest: Duration) -> Backoff {
-        Backoff { first, largest, step: first }
+        Backoff { first, largest, window: first }
     }
 
     /// The next delay.
     pub fn next(&mut self, random: &mut impl Rng) -> Duration {
-        let delay = self.step.mul_f64(random.random_range(0.5..=1.0));
-        self.step = (self.step * 2).min(self.largest);
+        let delay = self.window.mul_f64(random.random_range(0.0..=1.0));
+        self.window = (self.window * 2).min(self.largest);
         delay
     }
 
-    /// Begins again at the first step: an attempt succeeded.
+    /// Begins again at the first window: an attempt succeeded.
     pub fn reset(&mut self) {
-        self.step = self.first;
+        self.window = self.first;
     }
 }
 
@@ -41,35 +54,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_stay_within_half_a_step_and_stop_at_the_largest() {
+    fn windows_double_up_to_the_largest_and_delays_are_drawn_from_all_of_them() {
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        for step in [100, 200, 400, 800, 1600, 2000, 2000] {
-            let delay = backoff.next(&mut random).as_millis();
-            assert!((step / 2..=step).contains(&delay), "{delay} ms at step {step} ms");
+        let mut clients = vec![Backoff::new(Duration::from_millis(100), Duration::from_secs(2)); 300];
+        for window in [100, 200, 400, 800, 1600, 2000, 2000] {
+            let delays: Vec<_> =
+                clients.iter_mut().map(|client| client.next(&mut random).as_millis()).collect();
+            assert!(delays.iter().all(|&delay| delay <= window), "window of {window} ms: {delays:?}");
+            for tenth in 0..10 {
+                let within =
+                    |delay: &&u128| (window * tenth..=window * (tenth + 1)).contains(&(**delay * 10));
+                assert!(delays.iter().any(|delay| within(&delay)), "tenth {tenth} of {window} ms");
+            }
         }
-        backoff.reset();
-        assert!(backoff.next(&mut random) <= Duration::from_millis(100));
+        clients[0].reset();
+        assert!(clients[0].next(&mut random) <= Duration::from_millis(100));
+    }
+
+    /// When each of `clients` that lost their engine at one instant reaches the next one, which is there after `away`.
+    fn arrivals(clients: usize, away: Duration, random: &mut ChaCha8Rng) -> Vec<Duration> {
+        let arrival = |_| {
+            let mut backoff = Backoff::default();
+            let mut time = backoff.next(random);
+            while time < away {
+                time += backoff.next(random);
+            }
+            time
+        };
+        let mut arrivals: Vec<_> = (0..clients).map(arrival).collect();
+        arrivals.sort();
+        arrivals
     }
 
     #[test]
-    fn two_hundred_clients_that_lost_one_engine_at_once_do_not_come_back_at_once() {
+    fn an_engine_that_is_back_is_not_met_by_all_its_clients_at_once() {
         let mut random = ChaCha8Rng::seed_from_u64(7);
-        let mut clients = vec![Backoff::new(Duration::from_millis(100), Duration::from_secs(2)); 200];
-        let mut times: Vec<Duration> = vec![Duration::ZERO; 200];
-        for attempt in 1..=5 {
-            for (client, time) in clients.iter_mut().zip(&mut times) {
-                *time += client.next(&mut random);
-            }
-            times.sort();
-            let within = |window: Duration| {
-                let begins_with = |(at, begin): (usize, &Duration)| {
-                    times[at..].iter().take_while(|time| **time < *begin + window).count()
-                };
-                times.iter().enumerate().map(begins_with).max()
-            };
-            let most = within(Duration::from_millis(5));
-            assert!(most < Some(50), "{most:?} of 200 within 5 ms at attempt {attempt}");
+        for away in [0, 20, 50, 100, 200, 500, 1000, 5000].map(Duration::from_millis) {
+            let times = arrivals(200, away, &mut random);
+            let from =
+                |at: usize| times[at..].iter().take_while(|&&time| time < times[at] + MILLISECOND).count();
+            let most = (0..times.len()).map(from).max().unwrap();
+            let (median, last) = (times[100] - away, times[199] - away);
+            println!(
+                "away for {away:?}: at most {most} in 1 ms, median after {median:?}, last after {last:?}"
+            );
+            assert!(most < 12, "{most} of 200 within 1 ms, {away:?} after they lost it");
         }
     }
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
 }

@@ -2,6 +2,7 @@
 
 mod keep;
 mod meet;
+mod pace;
 mod shared;
 mod strangers;
 
@@ -40,10 +41,6 @@ const PING_PATIENCE: Duration = Duration::from_millis(900);
 
 /// How long a peer may take to agree to a name.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Delays between attempts to send an idempotent request again.
-const FIRST_DELAY: Duration = Duration::from_millis(10);
-const LARGEST_DELAY: Duration = Duration::from_secs(1);
 
 /// This process under a name by which other processes reach it.
 ///
@@ -509,7 +506,7 @@ impl Node {
     ) -> Result<R, CallError> {
         let begun = Instant::now();
         let number = self.shared.next_once();
-        let mut backoff = Backoff::new(FIRST_DELAY, LARGEST_DELAY);
+        let mut backoff = Backoff::default();
         let mut random = ChaCha8Rng::from_os_rng();
         let mut node = None;
         let mut last = CallError::NoName(name.to_owned());

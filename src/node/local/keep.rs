@@ -9,8 +9,8 @@ use tokio::task::AbortHandle;
 use super::Node;
 use crate::node::backoff::Backoff;
 
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LARGEST_DELAY: Duration = Duration::from_secs(2);
+/// A connection that lasted for so long was a good one.
+const LASTED: Duration = Duration::from_secs(2);
 
 /// Keeps a node connected to another one. Dropped, it stops trying; a connection that is there stays.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Keeper {
 }
 
 async fn keep(node: &Node, name: &str) {
-    let mut backoff = Backoff::new(FIRST_DELAY, LARGEST_DELAY);
+    let mut backoff = Backoff::default();
     let mut random = ChaCha8Rng::from_os_rng();
     let mut told = None;
     loop {
@@ -41,7 +41,7 @@ async fn keep(node: &Node, name: &str) {
                 let lost = link.ended().await;
                 tracing::info!("{name}: {lost}; looking for it again");
                 // A peer that goes as soon as it comes is not to be asked as fast as it comes back.
-                if begun.elapsed() >= LARGEST_DELAY {
+                if begun.elapsed() >= LASTED {
                     backoff.reset();
                 }
             }

@@ -10,6 +10,7 @@ use nix::unistd::geteuid;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Shared;
+use super::pace::Pace;
 use crate::node::error::{ConnectError, Lost};
 use crate::node::frame::{self, FrameError, Kind};
 use crate::node::hello::{Credentials, Refusal};
@@ -213,7 +214,12 @@ impl Drop for Dialing<'_> {
 
 /// Lets others in until the node ends.
 pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
-    while !shared.is_stopped() {
+    let mut pace = Pace::default();
+    loop {
+        pace.next().await;
+        if shared.is_stopped() {
+            return;
+        }
         let accepted = tokio::select! {
             biased;
             () = shared.stop.notified() => return,

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::Shared;
 use super::meet::{ACCEPT_PAUSE, HELLO_PATIENCE, Stranger, greet, refuse};
+use super::pace::Pace;
 use crate::node::hello::Refusal;
 use crate::node::link::Link;
 use crate::node::tcp::Port;
@@ -48,7 +49,12 @@ impl Strangers {
 /// Lets others in until the node ends.
 pub(super) async fn accept(shared: Rc<Shared>, port: Rc<Port>) {
     let strangers = Rc::new(Strangers::default());
-    while !shared.is_stopped() {
+    let mut pace = Pace::default();
+    loop {
+        pace.next().await;
+        if shared.is_stopped() {
+            return;
+        }
         let accepted = tokio::select! {
             biased;
             () = shared.stop.notified() => return,

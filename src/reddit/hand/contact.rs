@@ -22,10 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an engine that went away while it was asked may take to come back.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// Delays between attempts.
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-const LARGEST_DELAY: Duration = Duration::from_secs(1);
-
 /// The engine, and who asks it.
 #[derive(Debug)]
 pub(super) struct Contact {
@@ -229,7 +225,7 @@ impl Contact {
         &mut self,
         mut attempt: impl FnMut(&mut Contact) -> Result<T, Attempt>,
     ) -> Result<T, Failure> {
-        let mut backoff = Backoff::new(FIRST_DELAY, LARGEST_DELAY);
+        let mut backoff = Backoff::default();
         let mut until = Instant::now() + self.wait;
         let mut lost = false;
         let mut told = false;
@@ -249,16 +245,15 @@ impl Contact {
             if let (true, Failure::NoEngine(why)) = (lost, &failure) {
                 failure = Failure::NoAnswer(why.clone());
             }
-            let delay = backoff.next(&mut self.random);
-            if Instant::now() + delay > until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Err(failure);
             }
             if !std::mem::replace(&mut told, true) {
-                let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
                 // Whether this is read changes nothing.
-                let _ = writeln!(io::stderr(), "{failure}; trying again for {left:.0} s");
+                let _ = writeln!(io::stderr(), "{failure}; trying again for {:.0} s", left.as_secs_f64());
             }
-            std::thread::sleep(delay);
+            std::thread::sleep(backoff.next(&mut self.random).min(left));
         }
     }
 }

@@ -25,10 +25,6 @@ use crate::reddit::protocol::subscription_manager::{News, Wants};
 /// How often it asks again.
 const RENEWAL: Duration = Duration::from_secs(5);
 
-/// Delays between attempts to find the engine again.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LARGEST_DELAY: Duration = Duration::from_secs(1);
-
 /// News that waits to be shown. What comes when there is no more room is not shown, and that is told.
 const ROOM: usize = 4096;
 
@@ -95,7 +91,7 @@ impl Watch {
                 full.store(true, Ordering::Relaxed);
             }
         })?;
-        let (backoff, random) = (Backoff::new(FIRST_DELAY, LARGEST_DELAY), ChaCha8Rng::from_os_rng());
+        let (backoff, random) = (Backoff::default(), ChaCha8Rng::from_os_rng());
         let state = State::Idle;
         Ok(Watch { contact, wants, heard, tell, overrun, state, subscription: 0, backoff, random, screen })
     }

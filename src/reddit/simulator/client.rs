@@ -29,10 +29,6 @@ const ENDLESS_WELCOME: Duration = Duration::from_secs(10);
 /// With [`Patience::Once`] everything is over within a second.
 const ONCE_WELCOME: Duration = Duration::from_millis(500);
 
-/// Delays between attempts to reach the engine.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LARGEST_DELAY: Duration = Duration::from_secs(2);
-
 /// How long actions in flight may take to end when the client is asked to stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -60,13 +56,12 @@ pub async fn run(node: Node, options: Options, mut termination: Termination) -> 
         Rc::clone(&crowd),
         Rc::clone(&stop),
     ));
-    let backoff = Backoff::new(FIRST_DELAY, LARGEST_DELAY);
     let mut client = Client {
         options,
         node,
         crowd,
         stop,
-        backoff,
+        backoff: Backoff::default(),
         random: ChaCha8Rng::from_os_rng(),
         storm: None,
         looks: Rc::default(),
@@ -146,6 +141,12 @@ impl Client {
                     return Exit::EngineUnavailable;
                 }
             }
+            // All clients of the engine lost it in this instant. The window grows if it dies of being asked.
+            let delay = self.backoff.next(&mut self.random);
+            tokio::select! {
+                () = stop.wanted() => break,
+                () = tokio::time::sleep(delay) => {}
+            }
         }
         Exit::Done
     }
@@ -187,14 +188,7 @@ impl Client {
         match enrolled {
             Ok(None) => {}
             Ok(Some(enrolled)) => self.announce(enrolled, engine.identity(), begun.elapsed()),
-            Err(error) => {
-                // An engine that dies of being asked is not to be asked again as fast as it comes back.
-                let delay = self.backoff.next(&mut self.random);
-                return tokio::select! {
-                    () = stop.wanted() => Left::Stopping,
-                    () = tokio::time::sleep(delay) => Left::Lost(error.to_string()),
-                };
-            }
+            Err(error) => return Left::Lost(error.to_string()),
         }
         self.backoff.reset();
         let dropper = self.options.drop_every.map(|every| self.drop_after(every));
