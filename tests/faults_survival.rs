@@ -527,3 +527,46 @@ fn f36_a_stop_that_has_begun_is_final_and_asked_for_again_faster() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     wait_gone(&below);
 }
+
+/// A child that starts and another that is being stopped when everything is frozen, both with less time than the frost lasts.
+#[test]
+fn time_in_which_nothing_ran_counts_against_nobody() {
+    let own = std::env::current_exe().unwrap();
+    let inner = "[[child]]\nname = \"s\"\ntype = \"supervisor\"\n";
+    let ending = support::scripted(
+        "ending",
+        "trap 'until [ -e go ]; do read -t 0.01 x <> fifo; done; echo clean > ended; exit 0' TERM; echo up > ending; \
+         while :; do read -t 1000 x <> fifo; done",
+        "parent = \"s\"\nshutdown = \"6s\"",
+    );
+    let starting = format!(
+        "[[child]]\nname = \"starting\"\nready = {{ notify = true, timeout = \"6s\" }}\n\
+         command = [{own:?}, \"--exact\", \"role_of_a_child_that_notifies\"]\nenv = {{ NOTIFY_ROLE = \"${{RUN_DIR}}/..\" }}\n"
+    );
+    let project = Project::new(&format!("{inner}{ending}{starting}"));
+    nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let launcher = project.start();
+    eventually("ending is up", || launcher.project.path("ending").exists().then_some(()));
+    let mut stop = support::Aside(launcher.project.provost(&["stop", "ending"]).spawn().unwrap());
+    eventually("ending is asked", || (phase_below(&launcher, "ending") == "stopping").then_some(()));
+    eventually("starting is there", || launcher.pid_of("starting"));
+
+    let mut all = descendants(launcher.pid());
+    all.push(launcher.pid());
+    all.iter().for_each(|pid| kill(*pid, libc::SIGSTOP));
+    wait(Duration::from_secs(7));
+    fs::write(launcher.project.path("go"), "").unwrap();
+    all.iter().rev().for_each(|pid| kill(*pid, libc::SIGCONT));
+
+    launcher.wait_line("distinct PIDs");
+    assert!(stop.0.wait().unwrap().success());
+    assert!(launcher.project.path("ended").exists());
+    let exits = launcher.json_of(&["history"]);
+    assert_eq!(exits["exits"].as_array().unwrap().len(), 1, "{exits:#}");
+}
+
+fn phase_below(launcher: &Launcher, name: &str) -> String {
+    let tree = launcher.json("tree");
+    let children = tree["root"]["children"][0]["children"].as_array().unwrap();
+    children.iter().find(|child| child["name"] == name).unwrap()["phase"].as_str().unwrap().to_owned()
+}

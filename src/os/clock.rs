@@ -4,8 +4,17 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since an arbitrary point, usually boot. Comparable between processes of one boot.
 pub fn monotonic_ns() -> u64 {
-    // The call fails only for a clock that does not exist, and this one does on every Linux.
-    let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of CPU time that this process has used.
+pub fn cpu_ns() -> u64 {
+    read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn read(clock: ClockId) -> u64 {
+    // The call fails only for a clock that does not exist, and these do on every Linux.
+    let Ok(now) = clock_gettime(clock) else { return 0 };
     now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
 }
 

@@ -8,7 +8,7 @@ use super::extras::{self, Instance, Offer};
 use super::requests::{Way, error};
 use super::room;
 use super::series::{OnRefusal, Plan, SeriesId, SeriesStep};
-use super::supervisor::{RuntimeError, Supervisor, now};
+use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::{self, Addition, Context, Diagnostic, MOST_INSTANCES, Output, ProcessSpec};
 use crate::control::{self, Add, ApiError, CountsJson, DiagnosticJson, ErrorCode, Response, ScaleJson};
 use crate::rules::{Call, ChildSpec, Kind, NodeId, SupervisorSpec, View};
@@ -190,7 +190,7 @@ impl Supervisor {
 
     /// The instances there are, by number.
     fn instances(&self, supervisor: NodeId, base_name: &str) -> BTreeMap<u32, NodeId> {
-        let view = self.world.tree.view(now());
+        let view = self.world.tree.view(self.world.now());
         let children = find_view(&view, supervisor).and_then(|view| view.supervisor.as_ref());
         let children = children.map(|supervisor| supervisor.children.as_slice()).unwrap_or_default();
         let number = |child: &View| {
@@ -220,7 +220,7 @@ impl Supervisor {
             Some(name) if name != self.world.project.name || tree.find(name).is_some() => name,
             Some(_) | None => "",
         };
-        let view = tree.view(now());
+        let view = tree.view(self.world.now());
         let node = self.find(name)?;
         if find_view(&view, node).is_some_and(|view| view.supervisor.is_some()) {
             return Ok(node);

@@ -9,7 +9,7 @@ use super::outputs;
 use super::reload::Purpose;
 use super::report::exit_json;
 use super::requests::{Answer, Way, error, gone};
-use super::supervisor::{RuntimeError, Supervisor, now};
+use super::supervisor::{RuntimeError, Supervisor};
 use super::upgrade;
 use crate::capture::Source;
 use crate::control::{
@@ -95,7 +95,7 @@ impl Supervisor {
     /// A node by name, or "did you mean".
     pub(super) fn find(&self, name: &str) -> Result<NodeId, ApiError> {
         self.world.tree.find(name).ok_or_else(|| {
-            let view = self.world.tree.view(now());
+            let view = self.world.tree.view(self.world.now());
             let mut names = Vec::new();
             collect_names(&view, &mut names);
             let hint = match nearest(name, names.iter().map(String::as_str)) {
@@ -108,7 +108,7 @@ impl Supervisor {
 
     /// A child gets the signal. A supervisor has no process of its own; KILL means what it means to one in OTP.
     fn signal_node(&mut self, name: &str, signal: i32) -> Result<Answer, RuntimeError> {
-        let view = self.world.tree.view(now());
+        let view = self.world.tree.view(self.world.now());
         let node = self.world.tree.find(name).and_then(|node| find_view(&view, node));
         match node {
             Some(node) if node.supervisor.is_some() && node.phase.is_active() && signal == libc::SIGKILL => {
@@ -157,7 +157,7 @@ impl Supervisor {
     }
 
     fn tree(&self) -> TreeJson {
-        let view = self.world.tree.view(now());
+        let view = self.world.tree.view(self.world.now());
         let mut root = self.child_json(&view);
         root.name.clone_from(&self.world.project.name);
         TreeJson { version: control::VERSION, project: self.world.project.name.clone(), root }
@@ -176,7 +176,7 @@ impl Supervisor {
     }
 
     pub(super) fn node(&self, node: NodeId) -> ChildJson {
-        let view = self.world.tree.view(now());
+        let view = self.world.tree.view(self.world.now());
         match find_view(&view, node) {
             Some(view) => self.child_json(view),
             None => gone(self.world.tree.name(node).unwrap_or_default(), None),
@@ -239,7 +239,7 @@ impl Supervisor {
             own("supervisor", Role::Supervisor, std::process::id().cast_signed(), self.incarnation),
         ];
         members[1].restarts = self.incarnation.saturating_sub(1);
-        self.add_workers(&self.world.tree.view(now()), &mut members);
+        self.add_workers(&self.world.tree.view(self.world.now()), &mut members);
         members
     }
 

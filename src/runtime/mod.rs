@@ -14,6 +14,7 @@
 mod admin;
 mod answer;
 mod births;
+mod clock;
 mod departures;
 mod extras;
 mod history;

@@ -10,7 +10,7 @@ use super::history::History;
 use super::requests::Way;
 use super::room;
 use super::series::{OnRefusal, Plan, SeriesId, SeriesStep};
-use super::supervisor::{RuntimeError, Supervisor, now};
+use super::supervisor::{RuntimeError, Supervisor};
 use super::world::{Record, World};
 use crate::capture::LOG_DIR_MODE;
 use crate::config::{self, Context, Diagnostic, Loaded, Project, Settings, When};
@@ -99,7 +99,8 @@ impl Supervisor {
         let (ticket, id) = (Ticket(self.number()), then.id);
         let call = Call::Reload(project.tree.clone());
         let offer = Offer::Project(Box::new(project), Some(then));
-        self.take(Record::Call(now(), ticket, Box::new(call), offer))?;
+        let now = self.tell_time()?;
+        self.take(Record::Call(now, ticket, Box::new(call), offer))?;
         if moves {
             self.history = History::new(&self.world.project.log_dir);
         }
@@ -113,7 +114,7 @@ impl Supervisor {
         check_fixed(&self.world.project, project)?;
         let mut after = self.world.clone();
         let record = Record::Call(
-            now(),
+            self.world.now(),
             Ticket(u64::MAX),
             Box::new(Call::Reload(project.tree.clone())),
             Offer::Project(Box::new(project.clone()), None),
@@ -180,7 +181,7 @@ fn check_fixed(old: &Project, new: &Project) -> Result<(), ApiError> {
 
 impl Comparison {
     fn of(before: &World, after: &World) -> Comparison {
-        let (old, new) = (before.tree.view(now()), after.tree.view(now()));
+        let (old, new) = (before.tree.view(before.now()), after.tree.view(after.now()));
         let mut comparison = Comparison::default();
         let mut known = BTreeMap::new();
         collect(&old, None, &mut known);

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::extras::Offer;
 use super::series::{Plan, SeriesId, SeriesStep, deed};
-use super::supervisor::{RuntimeError, Supervisor, now};
+use super::supervisor::{RuntimeError, Supervisor};
 use super::world::Record;
 use crate::config;
 use crate::control::{ApiError, ChildJson, Deed, ErrorCode, OutcomeJson, Response};
@@ -46,7 +46,8 @@ impl Supervisor {
         let ticket = Ticket(self.number());
         let before = self.world.tree.find(name).map(|node| Box::new(self.node(node)));
         self.replies.insert(ticket, Waiting::Caller { name: name.to_owned(), before, way });
-        self.take(Record::Call(now(), ticket, Box::new(call), offer))
+        let now = self.tell_time()?;
+        self.take(Record::Call(now, ticket, Box::new(call), offer))
     }
 
     /// A number for a call or a series.
@@ -88,7 +89,8 @@ impl Supervisor {
             let (name, deed) = (self.subject(call), deed(call));
             let ticket = Ticket(self.number());
             self.replies.insert(ticket, Waiting::Series { id, name, deed });
-            self.take(Record::Next(now(), ticket, id))?;
+            let now = self.tell_time()?;
+            self.take(Record::Next(now, ticket, id))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Said;
 use super::births::Context;
+use super::clock::{Clock, READ_EVERY};
 use super::departures::Departures;
 use super::history::History;
 use super::holdings::Holdings;
@@ -70,6 +71,7 @@ pub(super) struct Supervisor {
     pub(super) journal: Journal,
     pub(super) reporter: Reporter,
     pub(super) context: Context,
+    pub(super) clock: Clock,
     pub(super) incarnation: u32,
     pub(super) beginning: Beginning,
     /// The newest process of each node that has one; until its exit is told.
@@ -175,6 +177,10 @@ impl Supervisor {
             }
             self.read_table(&show);
             let deadline = self.world.tree.next_deadline();
+            if deadline.is_none() {
+                self.clock.rest();
+            }
+            let left = deadline.map(|deadline| deadline.since(self.world.now()));
             tokio::select! {
                 biased;
                 ready = self.wake.readable() => {
@@ -197,7 +203,12 @@ impl Supervisor {
                     return Ok(());
                 }
                 Some(table) = tables.recv() => self.reporter.console.up(&table),
-                () = sleep_until(deadline) => self.handle(Event::Tick)?,
+                () = alarm_after(left) => {
+                    let now = self.tell_time()?;
+                    if deadline.is_some_and(|deadline| deadline <= now) {
+                        self.handle(Event::Tick)?;
+                    }
+                }
             }
         }
     }
@@ -213,7 +224,19 @@ impl Supervisor {
 
     /// One event.
     pub(super) fn handle(&mut self, event: Event) -> Result<(), RuntimeError> {
-        self.take(Record::Step(now(), event))
+        let now = self.tell_time()?;
+        self.take(Record::Step(now, event))
+    }
+
+    /// The time at which something is handled. A pause that is noticed is remembered first: the next supervisor process must
+    /// count as this one does.
+    pub(super) fn tell_time(&mut self) -> Result<Moment, RuntimeError> {
+        let pause = self.clock.read();
+        if !pause.is_zero() {
+            tracing::warn!(?pause, "nothing of this project ran for some time; no deadline counts it");
+            self.take(Record::Paused(pause))?;
+        }
+        Ok(self.world.now())
     }
 
     /// One change: remembered first, then performed.
@@ -302,18 +325,13 @@ impl Supervisor {
     }
 }
 
-/// The time as the rules count it.
-pub(super) fn now() -> Moment {
-    Moment(os::clock::monotonic_ns() / 1_000_000)
-}
-
-async fn sleep_until(deadline: Option<Moment>) {
-    match deadline {
+/// Until a deadline is due that is so far away, or the clock must be read in between.
+async fn alarm_after(left: Option<Duration>) {
+    match left {
         None => std::future::pending().await,
         // A millisecond more: a deadline inside the current millisecond must have passed when the rules look.
-        Some(deadline) => {
-            let wait = deadline.since(now()) + Duration::from_millis(1);
-            tokio::time::sleep_until(Instant::now() + wait).await;
+        Some(left) => {
+            tokio::time::sleep_until(Instant::now() + left.min(READ_EVERY) + Duration::from_millis(1)).await;
         }
     }
 }

@@ -12,13 +12,14 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::births::Context;
+use super::clock::Clock;
 use super::departures::Departures;
 use super::history::History;
 use super::holdings::Holdings;
 use super::journal::Journal;
 use super::outputs::Outputs;
 use super::report::{Console, Reporter};
-use super::supervisor::{Desks, Process, RuntimeError, Supervisor, now};
+use super::supervisor::{Desks, Process, RuntimeError, Supervisor};
 use super::world::{Record, Upgrade};
 use crate::capture::Tap;
 use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
@@ -43,7 +44,7 @@ impl Supervisor {
         let (journal, world) = Journal::open(journal)?;
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
         let mut reporter = Reporter::new(world.project.name.clone(), console);
-        reporter.learn_names(&world.tree.view(now()));
+        reporter.learn_names(&world.tree.view(world.now()));
         let home_name = os::cgroup::home_name(&world.project.run_dir);
         let cgroups = Home::make(&home_name);
         let context = Context {
@@ -62,6 +63,7 @@ impl Supervisor {
             journal,
             reporter,
             context,
+            clock: Clock::default(),
             incarnation: 0,
             beginning: Beginning::Usual,
             processes: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::exit_json;
-use super::supervisor::{Supervisor, now};
+use super::supervisor::Supervisor;
 use super::world::Rest;
 use crate::control::{self, ApiError, Reason, WhyJson};
 use crate::os::proc;
@@ -12,7 +12,7 @@ use crate::rules::{Moment, NodeId, Phase, View, Why};
 impl Supervisor {
     pub(super) fn why(&self, name: &str) -> Result<WhyJson, ApiError> {
         let node = self.find(name)?;
-        let now = now();
+        let now = self.world.now();
         let tree = &self.world.tree;
         let Some(why) = tree.why(now, node) else {
             return Err(self.refused(name, &crate::rules::Refusal::NotFound));

@@ -1,12 +1,14 @@
 //! What a supervisor process must know and the next one must know too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::extras::{Extras, Offer};
 use super::series::{Plan, Series, SeriesId, SeriesStep};
 use crate::config::{Output, ProcessSpec, Project};
+use crate::os;
 use crate::rules::{
     Action, Call, Decision, EndClass, Event, Exit, Moment, NodeId, Note, Refusal, Reply, Run, SpecError,
     Ticket, Tree, View,
@@ -41,6 +43,8 @@ pub struct World {
     pub finished: Option<EndClass>,
     /// What became of the newest change of program.
     pub upgrade: Option<Upgrade>,
+    /// How long nothing of this project ran, in all: the rules' clock stood still for so long.
+    pub paused: Duration,
 }
 
 /// What became of a change of program.
@@ -110,6 +114,8 @@ pub enum Record {
     Recorded(Vec<(NodeId, Run)>),
     /// The program of the supervisor process was changed.
     Upgrade(Upgrade),
+    /// Nothing of this project ran for so long.
+    Paused(Duration),
 }
 
 impl World {
@@ -132,6 +138,7 @@ impl World {
             up: false,
             finished: None,
             upgrade: None,
+            paused: Duration::ZERO,
         })
     }
 
@@ -158,7 +165,18 @@ impl World {
                 self.upgrade = Some(upgrade);
                 Vec::new()
             }
+            Record::Paused(length) => {
+                self.paused += length;
+                Vec::new()
+            }
         }
+    }
+
+    /// The time as the rules count it.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        let now = Duration::from_nanos(os::clock::monotonic_ns()).saturating_sub(self.paused);
+        Moment(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// What to run for this node; `None` for supervisors and for nodes that are gone.
