@@ -16,3 +16,4 @@ pub mod reddit;
 pub mod rules;
 pub mod runtime;
 pub mod suggest;
+pub mod text;

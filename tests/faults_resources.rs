@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -325,4 +326,81 @@ fn instances_beyond_the_limit_of_descriptors_are_refused() {
     assert_eq!(launcher.json("counts")["specs"], 1);
     launcher.ok(&["scale", "many", "10"]);
     assert_eq!(launcher.json("counts")["active"], 10);
+}
+
+/// The command under a tracer that has a system call fail, in it and in all it starts. The process is the command's own.
+fn with_refused(command: &Command, calls: &str, errno: &str) -> Option<Command> {
+    let mut traced = Command::new("strace");
+    traced.args(["-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "signal=none"]);
+    traced.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:error={errno}"), "--"]);
+    let works = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        println!("skipped with refused calls: there is no strace, or it may not trace");
+        return None;
+    }
+    traced.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    Some(traced)
+}
+
+#[test]
+fn a_call_that_is_refused_is_named_before_anything_starts() {
+    let project = Project::new(&idle(&["a"]));
+    for call in ["pidfd_open", "pidfd_send_signal", "memfd_create"] {
+        for errno in ["ENOSYS", "EPERM"] {
+            let verbs: &[&[&str]] = if call == "memfd_create" { &[&["up"]] } else { &[&["check"], &["up"]] };
+            for verb in verbs {
+                let Some(mut command) = with_refused(&project.provost(verb), call, errno) else { return };
+                let output = command.output().unwrap();
+                let told = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.code(), Some(69), "{call} {verb:?}: {told}");
+                assert!(told.contains(&format!("{call}(2)")), "{told}");
+            }
+        }
+    }
+    assert!(!project.path("log/history.jsonl").exists());
+}
+
+#[test]
+fn output_is_taken_where_splice_is_refused() {
+    let script = "for n in $(seq 3000); do echo \"line $n\"; done; echo whole > done; exec tail -f /dev/null";
+    for (calls, errno) in [("splice", "EPERM"), ("splice", "ENOSYS"), ("splice,tee", "EPERM")] {
+        let project =
+            Project::new(&support::scripted("a", script, "log = { max_size = \"8KiB\", max_files = 50 }"));
+        let Some(command) = with_refused(&project.provost(&["up"]), calls, errno) else { return };
+        let launcher = project.start_by(command);
+        let expected: String = (1..=3000).map(|n| format!("line {n}\n")).collect();
+        eventually("the whole output", || {
+            let log = support::whole_log(&launcher.project.path("log/a.log"));
+            (log.len() >= expected.len()).then_some(log).map(|log| assert_eq!(log, expected.as_bytes()))
+        });
+    }
+}
+
+/// A user of its own holds as many pipes as the kernel gives a user in full size.
+#[test]
+fn output_pipes_that_are_smaller_than_usual_are_said() {
+    const USER: u32 = 61_234;
+    let pages: usize = read(Path::new("/proc/sys/fs/pipe-user-pages-soft")).trim().parse().unwrap_or(0);
+    if !(16..=65_536).contains(&pages) {
+        return println!("skipped: fs.pipe-user-pages-soft is {pages}");
+    }
+    let Some(project) = Project::new(&idle(&["a"])).by_user(USER) else { return };
+    let output = project.run(&["check"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("pipe"), "{output:?}");
+    let holder = format!(
+        "ulimit -n 8192; mkdir pipes; mkfifo pipes/p{{1..{0}}}; for f in pipes/*; do exec {{fd}}<>$f; done; \
+         echo held > held; exec tail -f /dev/null",
+        pages / 16 + 1
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &holder]).current_dir(project.dir.path()).uid(USER).gid(USER);
+    let _holder = Aside(command.stdin(Stdio::null()).spawn().unwrap());
+    eventually("all pipes", || project.path("held").exists().then_some(()));
+    let output = project.run(&["check"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("output pipes hold less than 64 KiB"), "{told}");
+    let launcher = project.start();
+    launcher.wait_line("output pipes hold less than 64 KiB");
+    launcher.wait_line("the output pipe of a holds only");
 }

@@ -6,7 +6,6 @@ use super::enforcement;
 use super::exit::Exit;
 use super::print;
 use crate::config::{self, Context, Diagnostic, Loaded};
-use crate::runtime;
 
 /// Reads the config file as `up` would, and says what it found.
 ///
@@ -20,7 +19,7 @@ pub(super) fn run(file: &Path) -> Result<Exit, Vec<Diagnostic>> {
     for sentence in enforcement::doubts(&project, None) {
         eprintln!("provost: warning: {sentence}");
     }
-    if let Some(sentence) = runtime::lack(project.processes.values()) {
+    if let Some(sentence) = enforcement::obstacle(&project) {
         eprintln!("provost: {sentence}");
         return Ok(Exit::BootFailed);
     }

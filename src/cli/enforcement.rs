@@ -1,11 +1,25 @@
 //! What a config file asks for and this machine, or this user, cannot give: said before it matters.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 
 use nix::unistd::geteuid;
 
-use crate::config::{ProcessSpec, Project};
+use crate::config::{Output, ProcessSpec, Project};
 use crate::os::cgroup::{Controller, Home};
+use crate::os::{pidfd, pipe};
+use crate::runtime;
+
+/// Why nothing of it can be started here, in one sentence.
+pub(super) fn obstacle(project: &Project) -> Option<String> {
+    if let Some((call, errno)) = pidfd::refused() {
+        return Some(format!(
+            "{call}(2) is refused here ({errno:?}), and every child is held by it: this needs Linux 5.3; in a container \
+             allow {call} in its seccomp profile (older profiles refuse it)"
+        ));
+    }
+    runtime::lack(project.processes.values())
+}
 
 /// One sentence for each. `home`: where the children's control groups will be; `None`: tried out and left no trace.
 pub(super) fn doubts(project: &Project, home: Option<&Home>) -> Vec<String> {
@@ -34,7 +48,29 @@ pub(super) fn doubts(project: &Project, home: Option<&Home>) -> Vec<String> {
             home.remove_all();
         }
     }
-    doubts.into_iter().map(|(doubt, names)| format!("{}: {doubt}", names.join(", "))).collect()
+    let each = doubts.into_iter().map(|(doubt, names)| format!("{}: {doubt}", names.join(", ")));
+    each.chain(small_pipes(project)).collect()
+}
+
+/// Output pipes that hold less than usual: this user has too many pipes, or will have.
+fn small_pipes(project: &Project) -> Option<String> {
+    let outputs: usize = project.processes.values().map(outputs).sum();
+    let (read, _write) = pipe::output().ok().filter(|_| outputs > 0)?;
+    let small = pipe::size(read.as_fd()).is_ok_and(|bytes| bytes < pipe::USUAL_SIZE);
+    let most = pipe::usual_pipes().filter(|most| small || (outputs > *most && !geteuid().is_root()))?;
+    Some(format!(
+        "output pipes hold less than {} KiB once this user has {most} of them (fs.pipe-user-pages-soft), and {} here: a \
+         child that writes much at once waits more often; raise that limit as root",
+        pipe::USUAL_SIZE / 1024,
+        if small { "it has them already".to_owned() } else { format!("{outputs} are wanted") },
+    ))
+}
+
+fn outputs(spec: &ProcessSpec) -> usize {
+    match &spec.output {
+        Output::File(log) => log.paths().len(),
+        Output::Null | Output::Inherit => 0,
+    }
 }
 
 /// What needs a control group.

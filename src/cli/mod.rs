@@ -37,6 +37,7 @@ mod tree;
 pub mod up;
 mod upgrade;
 mod wait;
+mod warnings;
 mod why;
 
 use std::io::{self, ErrorKind, Write};

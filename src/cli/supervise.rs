@@ -1,7 +1,7 @@
 //! `provost supervise` (hidden): the supervisor process, started by the keeper.
 
 use super::console::Console;
-use super::{Exit, SuperviseArgs};
+use super::{Exit, SuperviseArgs, warnings};
 use crate::keeper::{self, Link};
 use nix::sys::signal::Signal;
 
@@ -26,6 +26,7 @@ pub fn run(args: SuperviseArgs) -> Exit {
             return Exit::Usage;
         }
     };
+    warnings::show();
     // A file size limit is a reason to wait with output, not to die.
     os::signals::ignore(Signal::SIGXFSZ);
     // Only a name: without it the process is still found by its command line.

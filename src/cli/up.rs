@@ -18,7 +18,7 @@ use crate::os::folder::{Access, Folder};
 use crate::os::lock::{Lock, LockError};
 use crate::os::spawn::{Birth, Born, Parent, Terms};
 use crate::os::{self, memfd, pidfd, process, rundir, wait};
-use crate::runtime::{self, Journal, World};
+use crate::runtime::{Journal, World};
 
 /// How long a background launcher that said nothing more may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     let ready = ready
         .map_err(|errno| refuse(Exit::Usage, format!("--ready-fd is for provost's own use: {errno}")))?;
     let project = load(file)?;
-    if let Some(sentence) = runtime::lack(project.processes.values()) {
+    if let Some(sentence) = enforcement::obstacle(&project) {
         return Err(refuse(Exit::BootFailed, sentence));
     }
     prepare_folders(&project)?;
@@ -69,7 +69,7 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     }
     // In the background it was started as `/proc/self/exe`, which says nothing in `ps`.
     let _ = process::set_name("provost");
-    let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal"))?;
+    let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal by memfd_create(2)"))?;
     let run_dir = project.run_dir.clone();
     let cgroups = leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
     for sentence in enforcement::doubts(&project, Some(&cgroups)) {

@@ -25,6 +25,18 @@ pub fn open(pid: Pid) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Which call of those that every supervised process is held by does not work here, and how it fails: the kernel is older
+/// than Linux 5.3, or a sandbox refuses it.
+#[must_use]
+pub fn refused() -> Option<(&'static str, Errno)> {
+    match open(Pid::this()) {
+        // No room for a descriptor is no refusal.
+        Err(errno @ (Errno::ENOSYS | Errno::EPERM | Errno::EACCES)) => Some(("pidfd_open", errno)),
+        Err(_) => None,
+        Ok(ours) => signal(ours.as_fd(), 0).err().map(|errno| ("pidfd_send_signal", errno)),
+    }
+}
+
 /// Sends a signal to the process.
 ///
 /// # Errors

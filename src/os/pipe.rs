@@ -15,6 +15,31 @@ pub fn output() -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+/// What a pipe holds unless its user has too many already, in bytes.
+pub const USUAL_SIZE: usize = 64 * 1024;
+
+/// How many bytes it holds.
+///
+/// # Errors
+/// Those of `fcntl(2)`; not to be expected.
+pub fn size(pipe: BorrowedFd) -> nix::Result<usize> {
+    Ok(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?.unsigned_abs() as usize)
+}
+
+/// How many pipes of the usual size an ordinary user may have; further ones are smaller. `None`: as many as it wants.
+#[must_use]
+pub fn usual_pipes() -> Option<usize> {
+    let pages = std::fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").ok()?;
+    let pages: usize = pages.trim().parse().ok()?;
+    let bytes = pages.saturating_mul(page_size());
+    (bytes > 0).then_some(bytes / USUAL_SIZE)
+}
+
+fn page_size() -> usize {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    size.ok().flatten().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(4096)
+}
+
 /// Asks for a size in bytes and returns what the kernel granted (it rounds up to pages, 64 KiB is usual).
 ///
 /// # Errors
@@ -48,6 +73,7 @@ mod tests {
     #[test]
     fn a_size_is_granted_in_pages() {
         let (read, _write) = output().unwrap();
+        assert!(size(read.as_fd()).unwrap() <= USUAL_SIZE);
         assert_eq!(resize(read.as_fd(), 10_000).unwrap(), 16_384);
     }
 }

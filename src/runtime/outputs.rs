@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -9,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::capture::{Limits, Log, Source};
 use crate::config::{LogFile, Output, ProcessSpec};
+use crate::os::pipe;
 use crate::rules::NodeId;
 
 /// Open logs.
@@ -16,6 +18,7 @@ use crate::rules::NodeId;
 pub(super) struct Outputs {
     logs: BTreeMap<PathBuf, Held>,
     alarm: Rc<Notify>,
+    told_small: bool,
 }
 
 struct Held {
@@ -53,6 +56,18 @@ impl Outputs {
             logs.push(log.map_err(|error| (path, error))?);
         }
         Ok(logs)
+    }
+
+    /// Says so when pipes have become smaller than usual: once.
+    pub(super) fn measure(&mut self, name: &str, pipe: BorrowedFd<'_>) {
+        let Some(bytes) = pipe::size(pipe).ok().filter(|bytes| *bytes < pipe::USUAL_SIZE) else { return };
+        if !std::mem::replace(&mut self.told_small, true) {
+            tracing::warn!(
+                "the output pipe of {name} holds only {} KiB, as this user has too many pipes \
+                 (fs.pipe-user-pages-soft): a child that writes much at once waits more often",
+                bytes / 1024
+            );
+        }
     }
 
     /// The logs of a run that exists already. What is wrong with a file makes it wait, nothing else.

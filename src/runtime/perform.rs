@@ -115,6 +115,7 @@ impl Supervisor {
         })?;
         let outputs: Result<Vec<Output>, _> = logs.iter().map(Output::open).collect();
         let outputs = outputs.map_err(|error| resources("cannot make a pipe for its output", &error))?;
+        outputs.iter().for_each(|output| self.outputs.measure(&name, output.tap.pipe()));
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let null = self.context.null();
         let stdio = match (outputs.first(), outputs.last(), &spec.output) {

@@ -38,15 +38,20 @@ impl Project {
 
     /// The same project, but everything in it is done by the user without rights. `None`, with a word why: only root can
     /// become somebody else.
-    pub fn by_nobody(mut self) -> Option<Project> {
+    pub fn by_nobody(self) -> Option<Project> {
+        self.by_user(NOBODY)
+    }
+
+    /// The same of a user that nothing else on this machine is: for what the kernel counts for each user.
+    pub fn by_user(mut self, user: u32) -> Option<Project> {
         if !nix::unistd::geteuid().is_root() {
             println!("skipped for another user: this test does not run as root");
             return None;
         }
         for path in [self.dir.path().to_owned(), self.config()] {
-            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+            std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
         }
-        self.user = Some(NOBODY);
+        self.user = Some(user);
         Some(self)
     }
 
