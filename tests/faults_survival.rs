@@ -570,3 +570,56 @@ fn phase_below(launcher: &Launcher, name: &str) -> String {
     let children = tree["root"]["children"][0]["children"].as_array().unwrap();
     children.iter().find(|child| child["name"] == name).unwrap()["phase"].as_str().unwrap().to_owned()
 }
+
+/// A control group of the old freezer: a frozen process does not even die of KILL. Dropped, it is thawed and removed.
+struct Freezer(std::path::PathBuf);
+
+impl Freezer {
+    fn of(pid: i32) -> Option<Freezer> {
+        let group = Path::new("/sys/fs/cgroup/freezer").join(format!("provost-test-{pid}"));
+        if let Err(error) = fs::create_dir(&group) {
+            println!("skipped: no freezer of control groups version 1 can be used: {error}");
+            return None;
+        }
+        let freezer = Freezer(group);
+        fs::write(freezer.0.join("cgroup.procs"), pid.to_string()).unwrap();
+        fs::write(freezer.0.join("freezer.state"), "FROZEN").unwrap();
+        let state = freezer.0.join("freezer.state");
+        eventually("it is frozen", || (read(&state).trim() == "FROZEN").then_some(()));
+        Some(freezer)
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        fs::write(self.0.join("freezer.state"), "THAWED").unwrap();
+        eventually("the end of the freezer", || fs::remove_dir(&self.0).ok());
+    }
+}
+
+#[test]
+fn what_cannot_be_killed_is_named_and_its_siblings_are_served() {
+    let child = |name: &str| format!("[[child]]\nname = \"{name}\"\nshutdown = \"100ms\"\n{IDLE}");
+    let launcher =
+        Project::new(&format!("[supervisor]\nintensity = 100\n{}", ["a", "b"].map(child).concat())).up();
+    let [a, b] = pids(&launcher, &["a", "b"])[..] else { unreachable!() };
+    let Some(freezer) = Freezer::of(a) else { return };
+    for verb in ["stop", "restart"] {
+        let refused = launcher.project.run(&[verb, "a"]);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(124), "{told}");
+        assert!(told.contains("does not die") && told.contains(&format!("PID {a}")), "{told}");
+        assert!(told.contains("state D"), "{told}");
+    }
+    kill(b, libc::SIGKILL);
+    launcher.wait_new_pid("b", b);
+    assert!(launcher.ok(&["why", "a"]).contains(&format!("PID {a}")));
+    let start = launcher.project.run(&["start", "a"]);
+    assert!(String::from_utf8(start.stderr).unwrap().contains("does not die"));
+
+    drop(freezer);
+    wait_gone(&[a]);
+    eventually("a is stopped", || (phase(&launcher, "a") == "stopped").then_some(()));
+    launcher.ok(&["start", "a"]);
+    assert_ne!(launcher.pid_of("a"), Some(a));
+}

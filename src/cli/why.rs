@@ -16,6 +16,9 @@ pub(super) async fn run(client: &Client, args: &StatusArgs) -> Result<Exit, Fail
 
 fn text(why: &WhyJson) -> String {
     let mut lines = vec![format!("{} is {}: {}", why.name, human::phase(why.phase), reason(why))];
+    if let Some(unkillable) = &why.unkillable {
+        lines.push(format!("it does not die: {unkillable}; it ends when the kernel lets it go"));
+    }
     if let Some(exit) = &why.last_exit {
         lines.push(format!("its last run ended: {exit}"));
     }
@@ -93,6 +96,7 @@ mod tests {
 
     fn why(phase: Phase, reason: Reason) -> WhyJson {
         WhyJson {
+            unkillable: None,
             version: 1,
             name: "web".into(),
             phase,

@@ -219,6 +219,9 @@ pub struct WhyJson {
     pub waits_for: Option<String>,
     /// In how many milliseconds what it waits for is over at the latest (a backoff, a timeout).
     pub until_ms: Option<u64>,
+    /// Which process of it, or below it, KILL has not ended, with its PID and the kernel's state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkillable: Option<String>,
     /// How its newest ended run ended.
     pub last_exit: Option<ExitJson>,
     /// Why its newest start attempt failed, if it did.

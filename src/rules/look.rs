@@ -46,6 +46,7 @@ impl Tree {
         let oldest = window.and_then(|window| window.iter().find(|restart| now.since(**restart) <= period));
         Some(Why {
             phase: self.phase(node),
+            stuck: self.nodes[&node].life.is_stuck(),
             until: self.nodes[&node].life.deadline(),
             waits_for,
             restarts_left: self.restarts_left(supervisor, now),

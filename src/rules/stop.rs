@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::action::{Action, Decision, EndClass, Failure, KillCause, Note};
 use super::node::{After, Attempt, Birth, Down, Life, Over, Purpose, Stop};
 use super::spec::{Shutdown, StopStep};
+use super::supervisor::Op;
 use super::tree::NodeId;
 use super::turn::Turn;
 
 /// How long after KILL a process counts as stuck (uninterruptible sleep).
 const KILL_GRACE: Duration = Duration::from_secs(10);
+/// ... if a call waits for it: its supervisor serves no other child before that.
+const CALL_KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// What has come of a stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,9 +101,19 @@ impl Turn<'_> {
             self.kill_all(c);
         } else {
             self.order(Action::Kill(c, run));
-            let until = Some(self.now + KILL_GRACE);
+            let grace = if self.is_called_for(c) { CALL_KILL_GRACE } else { KILL_GRACE };
+            let until = Some(self.now + grace);
             self.enter(c, Life::Ending(Stop::Killed { until, birth }, purpose));
         }
+    }
+
+    /// Whether a call is about this child or a supervisor that it stands under.
+    fn is_called_for(&self, c: NodeId) -> bool {
+        let above = std::iter::successors(Some(c), |node| self.node(*node).parent);
+        above.into_iter().any(|node| {
+            let parent = self.node(node).parent.map(|parent| &self.supervisor(parent).op);
+            matches!(parent, Some(Op::Call(_, errand)) if errand.child() == node)
+        })
     }
 
     /// KILL did not help. The operation that waits will see it and go on without this child, which never gets a second

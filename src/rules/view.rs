@@ -104,6 +104,8 @@ pub struct Counts {
 pub struct Why {
     /// Where it is.
     pub phase: Phase,
+    /// KILL has not ended its process within the grace time (of a supervisor: that of a child below it).
+    pub stuck: bool,
     /// What it waits for, if anything: a deadline ...
     pub until: Option<Moment>,
     /// ... or a sibling whose start or stop is under way; a call about this child may wait for it, too.

@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
 use super::level::{Weight, level, level_of_end};
+use super::why;
 use crate::control::{
     Ending, EventJson, EventKind, ExitJson, LeftJson, LeftProcessJson, Level, PsJson, Replaced, Response,
 };
@@ -278,7 +279,10 @@ impl Reporter {
             }
             Note::Stuck(node, run) => {
                 let mut event = self.about(EventKind::Killed, tree, *node, *run);
-                event.reason = Some("does not die: it waits in the kernel and cannot be killed".into());
+                event.reason = Some(match event.pid {
+                    Some(pid) => format!("does not die: {}", why::unkillable(pid)),
+                    None => "does not end: a process below it was killed and is still there".into(),
+                });
                 event
             }
             Note::Restarting { supervisor, set, restarts_left, .. } => {

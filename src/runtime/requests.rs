@@ -164,6 +164,9 @@ impl Supervisor {
                 ErrorCode::AlreadyPresent,
                 format!("{name} exists already, without a process; start it with: provost start {name}"),
             ),
+            Refusal::Running if self.unkillable(name).is_some() => {
+                return self.refused(name, &Refusal::Stuck);
+            }
             Refusal::Running => (
                 ErrorCode::Running,
                 format!(
@@ -193,7 +196,8 @@ impl Supervisor {
             Refusal::Stuck => (
                 ErrorCode::Timeout,
                 format!(
-                    "{name} does not die: it waits in the kernel; nothing of it is started before it is gone"
+                    "{name} does not die: {}; nothing of it is started before that is gone",
+                    self.unkillable(name).unwrap_or_else(|| "it was killed and is still there".into())
                 ),
             ),
             Refusal::SupervisorStopped => {

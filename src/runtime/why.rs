@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::answer::find_view;
 use super::report::exit_json;
 use super::supervisor::Supervisor;
 use super::world::Rest;
@@ -32,6 +33,7 @@ impl Supervisor {
             uptime_ms: process.and_then(|process| uptime(process.pid.as_raw())),
             waits_for: why.waits_for.and_then(|node| tree.name(node)).map(str::to_owned),
             until_ms: left(why.until),
+            unkillable: self.unkillable(name),
             last_exit: self.world.last_exits.get(&node).map(|(_, exit)| exit_json(*exit)),
             last_failure: self.reporter.failure(node).map(str::to_owned),
             supervisor: (parent.id != node).then(|| match parent.name.as_str() {
@@ -43,6 +45,24 @@ impl Supervisor {
             period_ms: millis(why.period),
             window_moves_ms: left(why.window_moves_at),
         })
+    }
+
+    /// Which processes of this child, or below it, were killed and are still there; `None`: none that counts as stuck.
+    pub(super) fn unkillable(&self, name: &str) -> Option<String> {
+        let view = self.world.tree.view(self.world.now());
+        let below = find_view(&view, self.world.tree.find(name)?)?;
+        let mut stuck = Vec::new();
+        self.collect_stuck(below, &mut stuck);
+        (!stuck.is_empty()).then(|| stuck.join(", "))
+    }
+
+    fn collect_stuck(&self, view: &View, stuck: &mut Vec<String>) {
+        let is_stuck = self.world.tree.why(self.world.now(), view.id).is_some_and(|why| why.stuck);
+        if let Some(process) = self.processes.get(&view.id).filter(|_| is_stuck) {
+            stuck.push(unkillable(process.pid.as_raw()));
+        }
+        let children = view.supervisor.iter().flat_map(|supervisor| &supervisor.children);
+        children.for_each(|child| self.collect_stuck(child, stuck));
     }
 
     fn reason(&self, node: NodeId, why: &Why) -> Reason {
@@ -75,6 +95,16 @@ fn parent_of(view: &View, node: NodeId) -> Option<&View> {
         return Some(view);
     }
     children.iter().find_map(|child| parent_of(child, node))
+}
+
+/// A killed process that is still there, and the state that the kernel has it in.
+pub(super) fn unkillable(pid: i32) -> String {
+    let state = match proc::Process::read(pid).map(|process| process.state) {
+        Some('D') => "D (it waits in the kernel, or is frozen)".to_owned(),
+        Some(state) => state.to_string(),
+        None => "unknown".to_owned(),
+    };
+    format!("PID {pid} was killed and is still there, in state {state}")
 }
 
 fn uptime(pid: i32) -> Option<u64> {

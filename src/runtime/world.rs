@@ -330,7 +330,9 @@ impl World {
         self.series.retain(|_, series| !series.is_over());
         let Some(open) = self.extras.closed(ticket) else { return };
         match (open.call, open.offer) {
-            (Call::TerminateChild(node), _) if answer.is_ok() && self.tree.name(node).is_some() => {
+            (Call::TerminateChild(node), _)
+                if matches!(answer, Ok(_) | Err(Refusal::Stuck)) && self.tree.name(node).is_some() =>
+            {
                 self.rests.insert(node, Rest::Requested);
             }
             (Call::Reload(_), Offer::Project(project, then)) if answer.is_ok() => {

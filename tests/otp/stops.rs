@@ -399,3 +399,36 @@ mod broken_off {
         assert!(matches!(world.call(Call::RestartChild(b)), Ok(Reply::Started(..))));
     }
 }
+
+/// A call's child that cannot be killed costs its siblings the child's own time and two seconds, also below a supervisor.
+#[test]
+fn a_call_about_a_child_that_cannot_be_killed_is_answered_soon() {
+    let below = supervisor(Strategy::OneForOne, 1, 5, &[worker("b")]);
+    let mut world =
+        World::new(supervisor(Strategy::OneForOne, 3, 3600, &[worker("a"), inner("s", below), worker("c")]));
+    world.plan("a", &[Plan::Frozen]);
+    world.plan("b", &[Plan::Frozen]);
+    world.boot();
+    world.take_trace();
+    for name in ["a", "s"] {
+        let (asked, node) = (world.now, world.node(name));
+        let ticket = world.send(Call::TerminateChild(node));
+        world.sleep(100);
+        world.dies("c", Exit::Code(1));
+        world.settle();
+        while !world.replies.contains_key(&ticket) {
+            world.next();
+        }
+        assert_eq!(world.replies[&ticket], Err(Refusal::Stuck));
+        assert_eq!(world.now - asked, 1000 + 2000);
+        world.settle();
+        assert_eq!(world.view_of("c").phase, Phase::Ready);
+        let why = world.tree.why(Moment(world.now), node).expect("it exists");
+        assert!(why.stuck && why.phase == Phase::Stopping, "{why:?}");
+    }
+    world.thaw();
+    for name in ["a", "s"] {
+        let node = world.node(name);
+        assert!(matches!(world.call(Call::RestartChild(node)), Ok(Reply::Started(..))));
+    }
+}
