@@ -2,9 +2,12 @@
 
 mod node_support;
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,7 +15,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use node_support::{Hood, PATIENCE, local};
-use provost::node::{CallError, Fault, Mailbox, Node, Options, Ping, Reason, Request, blocking};
+use provost::node::{
+    CallError, ConnectError, Fault, Listen, Location, Mailbox, Node, Options, Ping, Reason, Request, blocking,
+};
 
 const ROLE: &str = "NODE_TEST_ROLE";
 const FOLDER: &str = "NODE_TEST_FOLDER";
@@ -326,4 +331,95 @@ fn a_plain_program_does_without_an_event_loop() {
         }
     };
     assert_eq!(again.whereis("double"), None);
+}
+
+/// A user who is neither this one nor root; `None`, with the reason printed, where there can be none.
+fn stranger() -> Option<u32> {
+    if nix::unistd::geteuid().is_root() {
+        return Some(65_534);
+    }
+    println!("skipped: only root can start a process of another user");
+    None
+}
+
+/// An engine of that user in the neighbourhood's folder, which is that user's own.
+fn engine_of(user: u32, hood: &Hood) -> Peer {
+    let above = hood.folder().parent().unwrap().to_owned();
+    std::fs::set_permissions(&above, Permissions::from_mode(0o711)).unwrap();
+    std::fs::create_dir(hood.folder()).unwrap();
+    std::fs::set_permissions(hood.folder(), Permissions::from_mode(0o700)).unwrap();
+    chown(hood.folder(), Some(user), Some(user)).unwrap();
+    let mut command = Peer::command(hood, "engine");
+    command.uid(user).gid(user).current_dir("/");
+    Peer::of(command)
+}
+
+#[test]
+fn a_node_of_another_user_is_not_connected_to_unless_it_is_trusted() {
+    let Some(user) = stranger() else { return };
+    local(async {
+        let hood = Hood::new();
+        let _engine = engine_of(user, &hood);
+        let client = hood.hidden("client@1");
+        let error = client.connect("engine").await.unwrap_err();
+        assert!(matches!(error, ConnectError::Untrusted { .. }) && !error.is_temporary(), "{error}");
+        let told = format!("{} belongs to user {user}, not to user 0 or root", hood.folder().display());
+        assert!(error.to_string().contains(&told), "{error}");
+
+        // Where the path says nothing against it, the kernel still tells whose process it is.
+        let moved = hood.folder().with_file_name("moved.sock");
+        std::fs::rename(hood.socket("engine"), &moved).unwrap();
+        chown(&moved, Some(0), Some(0)).unwrap();
+        let elsewhere = [("engine".to_owned(), Location::Unix(moved.clone()))];
+        let hidden = |uids: Vec<u32>| {
+            hood.start_with("client@2", |options| {
+                options.listen = Listen::Nowhere;
+                options.elsewhere = elsewhere.clone().into();
+                options.uids = uids;
+            })
+        };
+        let error = hidden(Vec::new()).connect("engine").await.unwrap_err();
+        assert_eq!(error, ConnectError::Stranger { path: moved, uid: user });
+        assert!(!error.is_temporary());
+        hidden(vec![user]).connect("engine").await.unwrap();
+    });
+}
+
+#[test]
+fn a_client_tells_nothing_to_an_engine_of_another_user() {
+    let Some(user) = stranger() else { return };
+    let hood = Hood::new();
+    let _engine = engine_of(user, &hood);
+    let run_dir = hood.folder().parent().unwrap().to_owned();
+    let state = tempfile::tempdir().unwrap();
+    let socket = hood.socket("engine");
+    for engine in [&[][..], &["--engine", socket.to_str().unwrap()]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reddit-client"));
+        command.args(["register", "ada"]).args(engine);
+        command.env("PROVOST_RUN_DIR", &run_dir).env("XDG_STATE_HOME", state.path());
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(&format!("belongs to user {user}")), "{told}");
+        assert_eq!(output.status.code(), Some(76), "{told}");
+    }
+}
+
+#[test]
+fn certificates_are_not_made_in_the_folder_of_another_user() {
+    let Some(user) = stranger() else { return };
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("certs");
+    let certs = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_provost"));
+        command.arg("certs").args(args).arg("--dir").arg(&folder).output().unwrap()
+    };
+    assert!(certs(&["init"]).status.success());
+    chown(&folder, Some(user), Some(user)).unwrap();
+    for args in [&["init"][..], &["issue", "engine"]] {
+        let output = certs(args);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(&format!("certs belongs to user {user}, not to user 0 or root")), "{told}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "the authority's two files");
 }

@@ -17,6 +17,7 @@ use rcgen::{
 use super::args::{CertsVerb, InitArgs, IssueArgs};
 use super::{Exit, tell};
 use crate::node::{CERTIFICATE_SCHEME, Identity, TLS_DIR};
+use crate::os::trust;
 
 /// The name of the authority's two files, which no node may have.
 const AUTHORITY: &str = "authority";
@@ -31,10 +32,12 @@ enum Failure {
     File { what: &'static str, file: PathBuf, error: io::Error },
     #[error("{0} exists, and is never overwritten; nothing was written. To make a new one, remove it first")]
     Exists(PathBuf),
-    #[error("{} can be written by others; chmod 700 it", .0.display())]
-    Open(PathBuf),
+    #[error("keys are not kept in {folder}: {why}")]
+    Untrusted { folder: PathBuf, why: io::Error },
     #[error("there is no authority in {}; make one with: provost certs init --dir {}", .0.display(), .0.display())]
     NoAuthority(PathBuf),
+    #[error("{0} can be used by others; chmod 600 it")]
+    Exposed(PathBuf),
     #[error("{0} holds no key that can be used: {1}")]
     Key(PathBuf, rcgen::Error),
     #[error("{name}: {why}")]
@@ -61,6 +64,7 @@ pub(super) fn run(verb: &CertsVerb) -> Exit {
 
 fn init(args: &InitArgs, told: &mut String) -> Result<(), Failure> {
     make(&args.dir)?;
+    trusted(&args.dir)?;
     check(&args.dir, &[AUTHORITY])?;
     let key = KeyPair::generate()?;
     let mut params = authority(&key)?;
@@ -80,6 +84,7 @@ fn issue(args: &IssueArgs, told: &mut String) -> Result<(), Failure> {
             return Err(refused(&"the files of that name are the authority's"));
         }
     }
+    trusted(&args.dir)?;
     let issuer = read_authority(&args.dir)?;
     check(&args.dir, &args.names)?;
     for name in &args.names {
@@ -117,11 +122,14 @@ fn authority(key: &KeyPair) -> Result<CertificateParams, rcgen::Error> {
 
 fn read_authority(dir: &Path) -> Result<Issuer<'static, KeyPair>, Failure> {
     let file = dir.join(format!("{AUTHORITY}.key"));
-    let pem = fs::read_to_string(&file).map_err(|error| match error.kind() {
+    let (pem, found) = trust::read(&file).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::NoAuthority(dir.to_owned()),
         _ => Failure::File { what: "read", file: file.clone(), error },
     })?;
-    let key = KeyPair::from_pem(&pem).map_err(|error| Failure::Key(file, error))?;
+    if found.mode() & 0o077 != 0 {
+        return Err(Failure::Exposed(file));
+    }
+    let key = KeyPair::from_pem(&String::from_utf8_lossy(&pem)).map_err(|error| Failure::Key(file, error))?;
     Ok(Issuer::new(authority(&key)?, key))
 }
 
@@ -162,13 +170,16 @@ fn make(dir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Nobody else may put keys into the folder, and what is to be written must not be there.
+/// Nobody else may put keys into the folder, or put another folder in its place.
+fn trusted(dir: &Path) -> Result<(), Failure> {
+    trust::directory(dir).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => Failure::NoAuthority(dir.to_owned()),
+        _ => Failure::Untrusted { folder: dir.to_owned(), why },
+    })
+}
+
+/// What is to be written must not be there.
 fn check(dir: &Path, names: &[impl AsRef<str>]) -> Result<(), Failure> {
-    let folder =
-        fs::metadata(dir).map_err(|error| Failure::File { what: "read", file: dir.to_owned(), error })?;
-    if folder.mode() & 0o022 != 0 {
-        return Err(Failure::Open(dir.to_owned()));
-    }
     for name in names {
         for file in files(dir, name.as_ref()) {
             if file.symlink_metadata().is_ok() {
@@ -289,8 +300,10 @@ mod tests {
             "authority: the files of that name are the authority's"
         );
         assert!(issue_to(dir, &["../x"]).unwrap_err().starts_with("../x: a node's name has 1 to 64 letters"));
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(issue_to(dir, &["engine"]).unwrap_err().ends_with("can be written by others; chmod 700 it"));
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o770)).unwrap();
+        let told = issue_to(dir, &["engine"]).unwrap_err();
+        assert!(told.starts_with("keys are not kept in "), "{told}");
+        assert!(told.ends_with("can be written by others (mode 770): chmod go-w it"), "{told}");
         assert!(host_name("a b").is_err() && host_name("").is_err() && host_name("a.b-c").is_ok());
     }
 }

@@ -23,6 +23,22 @@ pub enum ConnectError {
     /// The peer is alive and its queue of waiting connections is full.
     #[error("too many connections wait at {0}")]
     QueueFull(PathBuf),
+    /// Another user could have put the socket there.
+    #[error("the socket {path} is not trusted: {why}")]
+    Untrusted {
+        /// Where.
+        path: PathBuf,
+        /// Whose it is, and what to do.
+        why: String,
+    },
+    /// The process that listens there is another user's.
+    #[error("the process behind {path} belongs to user {uid}, whom this process does not trust")]
+    Stranger {
+        /// Where.
+        path: PathBuf,
+        /// As the kernel says.
+        uid: u32,
+    },
     /// It took the connection and said nothing.
     #[error("timed out: no answer at {path} within {patience:?}")]
     NoAnswer {
@@ -90,6 +106,8 @@ impl ConnectError {
             ConnectError::Protocol { .. }
             | ConnectError::Certificate { .. }
             | ConnectError::CertificateRefused { .. }
+            | ConnectError::Untrusted { .. }
+            | ConnectError::Stranger { .. }
             | ConnectError::Insecure(_) => false,
             ConnectError::NoSocket(_)
             | ConnectError::Refused(_)

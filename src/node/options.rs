@@ -29,7 +29,7 @@ pub struct Options {
     pub limits: Limits,
     /// Largest frame that it takes, in bytes: 4 KiB to 1 MiB. A peer's call that needs a larger one is an error there.
     pub frame: usize,
-    /// Users whose processes are let in, beside the own one and root.
+    /// Users who are trusted beside the own one and root: their processes are let in, and connected to.
     pub uids: Vec<u32>,
     /// How long connecting may take. A peer that is being restarted under a supervisor that holds its socket answers only
     /// once it is back.

@@ -27,5 +27,6 @@ pub mod spawn;
 pub mod splice;
 pub mod terminal;
 pub mod traffic;
+pub mod trust;
 pub mod wait;
 pub mod watch;

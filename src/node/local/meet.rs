@@ -21,6 +21,7 @@ use crate::node::listen::Listener;
 use crate::node::location::Location;
 use crate::node::tls;
 use crate::node::transport::{self, Transport};
+use crate::os::trust;
 
 /// How long a stranger may take to say hello.
 pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(5);
@@ -80,7 +81,7 @@ impl Shared {
         let failed = |why: String| ConnectError::Failed { path: place(location), why };
         let broken = |error| ConnectError::Protocol { path: place(location), error };
         let (wire, me): (Rc<dyn Transport>, _) = match location {
-            Location::Unix(path) => (Rc::new(knock(path).await?), self.me.clone()),
+            Location::Unix(path) => (Rc::new(connect(path, &self.options.uids).await?), self.me.clone()),
             Location::Tcp(place) => {
                 let (wire, own) = self.manner.connect(place, node).await?;
                 (wire, self.introduction_from(own))
@@ -171,14 +172,28 @@ impl Shared {
     }
 }
 
-/// Connects to a socket.
-async fn knock(path: &Path) -> Result<UnixStream, ConnectError> {
-    UnixStream::connect(path).await.map_err(|error| match error.kind() {
+/// Connects to a socket that a trusted user put there and a trusted user's process listens on. Nothing is sent to another one.
+async fn connect(path: &Path, uids: &[u32]) -> Result<UnixStream, ConnectError> {
+    let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ConnectError::NoSocket(path.to_owned()),
         io::ErrorKind::ConnectionRefused => ConnectError::Refused(path.to_owned()),
         io::ErrorKind::WouldBlock => ConnectError::QueueFull(path.to_owned()),
         _ => ConnectError::Failed { path: path.to_owned(), why: error.to_string() },
-    })
+    };
+    let real = trust::socket(path, uids).map_err(|error| match error.kind() {
+        // Without an errno it is a sentence of ours; the kernel may not let us look either.
+        io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => {
+            ConnectError::Untrusted { path: path.to_owned(), why: error.to_string() }
+        }
+        _ => failed(error),
+    })?;
+    let stream = UnixStream::connect(real).await.map_err(failed)?;
+    let uid = stream.peer_cred().map_err(failed)?.uid();
+    if trust::is_trusted(uid, uids) {
+        Ok(stream)
+    } else {
+        Err(ConnectError::Stranger { path: path.to_owned(), uid })
+    }
 }
 
 /// A location in the words of errors.
