@@ -225,6 +225,108 @@ fn f20_a_full_disk_makes_a_child_wait_and_loses_nothing() {
     assert!(status(&launcher)["log_stalled"].is_null());
 }
 
+/// The history of a project, as its verb tells it: `(name, run)`, oldest first.
+fn history(launcher: &Launcher) -> Vec<(String, u64)> {
+    let told: serde_json::Value =
+        serde_json::from_slice(&launcher.project.run(&["history", "-n", "1000", "--json"]).stdout).unwrap();
+    let exits = told["exits"].as_array().unwrap().iter();
+    exits.map(|exit| (exit["name"].as_str().unwrap().to_owned(), exit["run"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn exits_during_a_full_disk_are_in_the_history_when_there_is_room() {
+    let idle = "[supervisor]\nintensity = 100\n[[child]]\nname = \"idle\"\ncommand = [\"sleep\", \"1000\"]\nlog = \"null\"\n";
+    let filler = scripted(
+        "filler",
+        "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+        "log = { max_size = \"1GiB\" }",
+    );
+    let Some(launcher) = start_on_small_disk(Project::new(&(idle.to_owned() + &filler))) else { return };
+    launcher.wait_line("filler waits with its output");
+    for run in 1..=3 {
+        let idle = launcher.pid_of("idle").unwrap();
+        kill(idle, libc::SIGKILL);
+        launcher.wait_new_pid("idle", idle);
+        if run == 1 {
+            launcher.wait_line("cannot write the history");
+        }
+        launcher.replace_supervisor();
+    }
+    let inside = Path::new("/proc").join(launcher.pid().to_string()).join("root");
+    let log_dir = inside.join(launcher.project.path("log").strip_prefix("/").unwrap());
+    // The verb reads where this test lives, not on the launcher's small disk.
+    let lines = || read(&log_dir.join("history.jsonl"));
+    assert_eq!(lines(), "");
+    launcher.ok(&["stop", "filler"]);
+    fs::remove_file(log_dir.join("ballast")).unwrap();
+    let exits = eventually("the history", || Some(lines()).filter(|text| text.lines().count() >= 4));
+    let runs: Vec<u64> = exits
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|exit| exit["name"] == "idle")
+        .map(|exit| exit["run"].as_u64().unwrap())
+        .collect();
+    assert_eq!(runs, [1, 2, 3]);
+}
+
+#[test]
+fn a_history_that_is_removed_is_begun_anew() {
+    let launcher = Project::new(&format!("[supervisor]\nintensity = 100\n{}", support::worker("a", ""))).up();
+    let file = launcher.project.path("log/history.jsonl");
+    for run in 1..=4 {
+        let a = launcher.pid_of("a").unwrap();
+        kill(a, libc::SIGKILL);
+        launcher.wait_new_pid("a", a);
+        eventually("the exit is told", || (history(&launcher) == [("a".to_owned(), run)]).then_some(()));
+        match run {
+            1 => fs::remove_file(&file).unwrap(),
+            2 => fs::rename(&file, launcher.project.path("elsewhere")).unwrap(),
+            _ => fs::remove_dir_all(launcher.project.path("log")).unwrap(),
+        }
+    }
+}
+
+/// Each reload is a record as long as the whole file.
+#[test]
+fn under_a_limit_on_file_size_the_journal_stays_below_it() {
+    let padding = format!("# {}\n", "x".repeat(98)).repeat(300);
+    let with = |seconds: u32| {
+        format!(
+            "[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\nshutdown = \"{seconds}s\"\n{padding}"
+        )
+    };
+    let project = Project::new(&with(1));
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "ulimit -f 512 && exec \"$@\"", "bash", env!("CARGO_BIN_EXE_provost"), "-f"]);
+    limited.arg(project.config()).arg("up").stdin(Stdio::null());
+    let launcher = project.start_by(limited);
+    launcher.wait_line("distinct PIDs");
+    let supervisor = launcher.pid_of("supervisor").unwrap();
+    for round in 0..50 {
+        launcher.project.configure(&with(2 + round % 2));
+        launcher.ok(&["reload"]);
+    }
+    assert_eq!(launcher.pid_of("supervisor"), Some(supervisor));
+    launcher.replace_supervisor();
+    let a = launcher.pid_of("a").unwrap();
+    kill(a, libc::SIGKILL);
+    launcher.wait_new_pid("a", a);
+}
+
+#[test]
+fn a_log_that_reaches_a_limit_on_file_size_is_rotated() {
+    let script = "for n in $(seq 60000); do echo line $n; done; exec sleep 1000";
+    let project = Project::new(&scripted("writer", script, "log = { max_size = \"1GiB\", max_files = 9 }"));
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "ulimit -f 400 && exec \"$@\"", "bash", env!("CARGO_BIN_EXE_provost"), "-f"]);
+    limited.arg(project.config()).arg("up").stdin(Stdio::null());
+    let launcher = project.start_by(limited);
+    let log = launcher.project.path("log/writer.log");
+    let text =
+        eventually("the last line", || Some(whole_log(&log)).filter(|text| text.ends_with(b"line 60000\n")));
+    assert_numbered(&text, 60_000);
+}
+
 #[test]
 fn f21_a_log_that_is_moved_or_removed_is_begun_anew_without_loss() {
     let script = "n=0; while :; do n=$((n+1)); echo line $n; read -t 0.0005 x <> fifo; done";

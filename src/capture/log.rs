@@ -161,7 +161,19 @@ impl Log {
                 // A full disk costs times first.
                 let _ = index.note(file.size, now);
             }
-            match splice::pipe_to_file(pipe, file.file.as_fd(), room)? {
+            let spliced = match splice::pipe_to_file(pipe, file.file.as_fd(), room) {
+                // A limit on file size that is lower than ours.
+                Err(error) if error.kind() == ErrorKind::FileTooLarge && file.size > 0 => {
+                    let next = self.rotate(file)?;
+                    if next.identity == file.identity {
+                        return Err(error);
+                    }
+                    *current = Some(next);
+                    continue;
+                }
+                spliced => spliced?,
+            };
+            match spliced {
                 Spliced::Bytes(bytes) => {
                     file.size += bytes as u64;
                     total += bytes;

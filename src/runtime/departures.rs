@@ -1,8 +1,8 @@
 //! Runs that have ended and that the keeper still remembers.
 //!
 //! The keeper holds on to an exit, and to the pipes of the process, until it is acknowledged. That is done when three
-//! things are safe: the rules' decision is in the journal, the exit is in the history, and what the run wrote is in its
-//! log. A supervisor process that is killed in between leaves all of it to the next one.
+//! things are safe: the rules' decision is in the journal, the exit is in the history (or, while that cannot be written, in
+//! the journal too), and what the run wrote is in its log. A supervisor process that is killed in between leaves all of it to the next one.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::report::{exit_json, left_json};
 use super::supervisor::{RuntimeError, Supervisor};
 use super::world::{Ending, Record, Verdict};
-use super::{exit_of, outputs};
+use super::{exit_of, history, outputs};
 use crate::capture::{Line, Reader, Source, Start, Tap};
 use crate::control::{LogLineJson, PastExitJson, UsageJson};
 use crate::keeper::{ExitRecord, Key, ToKeeper};
@@ -72,6 +72,7 @@ impl Supervisor {
     /// Writes the history of ended runs whose decision is known, and acknowledges those that are safe. After the decision is
     /// performed: a restart does not wait for the history.
     pub(super) fn settle_departures(&mut self) -> Result<(), RuntimeError> {
+        self.write_waiting()?;
         if self.departures.runs.is_empty() {
             return Ok(());
         }
@@ -93,10 +94,34 @@ impl Supervisor {
             }
         }
         if !recorded.is_empty() {
-            self.history.append(&exits);
-            self.take(Record::Recorded(recorded))?;
+            self.record(recorded, &exits)?;
         }
         self.acknowledge()
+    }
+
+    /// Puts exits into the history, behind those that wait; while that is not possible they wait too, in the world, so that
+    /// nothing of the keeper's is held for it.
+    fn record(&mut self, runs: Vec<(NodeId, Run)>, exits: &[PastExitJson]) -> Result<(), RuntimeError> {
+        let lines: Vec<String> = exits.iter().map(history::line).collect();
+        let waiting = &self.world.unwritten;
+        if self.history.write(&[waiting, &lines]) {
+            self.take(Record::Recorded(runs, Vec::new()))?;
+            return self.all_written();
+        }
+        let kept = history::to_keep(waiting, exits);
+        self.take(Record::Recorded(runs, kept))
+    }
+
+    /// Tries to write what waits.
+    pub(super) fn write_waiting(&mut self) -> Result<(), RuntimeError> {
+        match self.world.unwritten.is_empty() || !self.history.write(&[&self.world.unwritten]) {
+            true => Ok(()),
+            false => self.all_written(),
+        }
+    }
+
+    fn all_written(&mut self) -> Result<(), RuntimeError> {
+        if self.world.unwritten.is_empty() { Ok(()) } else { self.take(Record::Written) }
     }
 
     /// When the run after this one was begun, if it was: from then on the log is that one's.

@@ -3,8 +3,9 @@
 //! Layout: 8 bytes that say what this is, 8 bytes with the offset of the newest snapshot, then records, each its length (u32,
 //! little endian), a checksum of its bytes (likewise), and its postcard bytes; records begin at multiples of 8, so that no
 //! number lies across two pages. A record's length is written after its bytes, and the snapshot's offset after the snapshot:
-//! being killed at any instant leaves a journal that ends with the last whole record. What lies before the newest snapshot is
-//! given back.
+//! being killed at any instant leaves a journal that ends with the last whole record. A snapshot goes to the beginning of the
+//! file if it fits there before the present one, and the file is cut behind it; else it goes to the end, and what lies before
+//! it is given back. So the file stays a few times as long as a snapshot.
 
 use std::fs::File;
 use std::io;
@@ -36,7 +37,7 @@ pub struct Journal {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file cannot be read or written.
-    #[error("cannot access the journal: {0}")]
+    #[error("cannot access the journal: {0}{hint}", hint = hint(.0))]
     Io(#[from] io::Error),
     /// It was written by another version, or is damaged.
     #[error("the journal cannot be understood ({0}): it belongs to another version of provost")]
@@ -46,16 +47,34 @@ pub enum JournalError {
     Damaged(u64),
 }
 
+impl JournalError {
+    /// Whether there was no room for what was written.
+    pub(super) fn is_full(&self) -> bool {
+        let kinds = [io::ErrorKind::FileTooLarge, io::ErrorKind::StorageFull, io::ErrorKind::OutOfMemory];
+        matches!(self, JournalError::Io(error) if kinds.contains(&error.kind()))
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => "; raise the limit on file size (ulimit -f)",
+        _ => "",
+    }
+}
+
 impl Journal {
     /// Begins a journal in an empty file with this world.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or not grow as far as it will.
     pub fn create(fd: OwnedFd, world: &World) -> Result<Journal, JournalError> {
         let mut journal =
             Journal { file: File::from(fd), end: HEADER, snapshot_at: HEADER, snapshot_bytes: 0 };
         journal.file.write_all_at(&MAGIC, 0)?;
         journal.snapshot(world)?;
+        // A limit on file size is told now, not when it is reached. Room that is not written to costs nothing.
+        journal.file.set_len(HEADER + 4 * journal.snapshot_bytes + SNAPSHOT_EVERY)?;
+        journal.file.set_len(journal.end)?;
         Ok(journal)
     }
 
@@ -111,12 +130,21 @@ impl Journal {
     /// The file cannot be written.
     pub fn snapshot(&mut self, world: &World) -> Result<(), JournalError> {
         let bytes = postcard::to_stdvec(world)?;
-        let at = self.end;
-        self.write(&bytes)?;
+        // The length after it, which is zeroed with it, must not be that of the present snapshot.
+        let fits_before = next(HEADER, bytes.len()) < self.snapshot_at;
+        let (at, before) = (if fits_before { HEADER } else { self.end }, self.end);
+        self.end = at;
+        if let Err(error) = self.write(&bytes) {
+            self.end = before;
+            return Err(error);
+        }
         self.file.write_all_at(&at.to_le_bytes(), SNAPSHOT_AT)?;
         self.snapshot_at = at;
         self.snapshot_bytes = self.end - at;
-        crate::os::memfd::release(&self.file, HEADER, at)?;
+        match fits_before {
+            true => self.file.set_len(self.end)?,
+            false => crate::os::memfd::release(&self.file, HEADER, at)?,
+        }
         Ok(())
     }
 
@@ -253,6 +281,44 @@ mod tests {
         again.append(&record(0)).unwrap();
         assert!(again.end < end);
         assert!(reopen(&file).unwrap().1.booted);
+    }
+
+    #[test]
+    fn its_length_stays_bounded_by_its_snapshots() {
+        let (file, mut journal, mut world) = begun();
+        let snapshot = journal.snapshot_bytes;
+        for at in 1..5_000 {
+            journal.append(&record(at)).unwrap();
+            world.learn(record(at));
+            if at % 10 == 0 {
+                journal.snapshot(&world).unwrap();
+                assert!(reopen(&file).unwrap().1 == world);
+            }
+            let length = file.metadata().unwrap().len();
+            assert!(length < 4 * snapshot + 1024, "{length} bytes for snapshots of {snapshot}");
+        }
+    }
+
+    /// The file of a process that was killed between a snapshot at the beginning and the cut behind it.
+    #[test]
+    fn what_lies_behind_a_snapshot_at_the_beginning_is_not_read_again() {
+        let (file, mut journal, mut world) = begun();
+        for at in 1..200 {
+            journal.append(&record(at)).unwrap();
+            world.learn(record(at));
+        }
+        journal.snapshot(&world).unwrap();
+        let mut behind = vec![0; usize::try_from(journal.end).unwrap()];
+        file.read_exact_at(&mut behind, 0).unwrap();
+        journal.snapshot(&world).unwrap();
+        assert_eq!(journal.snapshot_at, HEADER);
+        let cut = usize::try_from(journal.end + LENGTH).unwrap();
+        file.write_all_at(&behind[cut..], cut as u64).unwrap();
+        let (mut again, learnt) = reopen(&file).unwrap();
+        assert!(learnt == world && again.end == journal.end);
+        again.append(&record(7)).unwrap();
+        world.learn(record(7));
+        assert!(reopen(&file).unwrap().1 == world);
     }
 
     #[test]

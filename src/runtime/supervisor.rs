@@ -181,6 +181,7 @@ impl Supervisor {
                 self.clock.rest();
             }
             let left = deadline.map(|deadline| deadline.since(self.world.now()));
+            let history = self.history.retry_in().filter(|_| !self.world.unwritten.is_empty());
             tokio::select! {
                 biased;
                 ready = self.wake.readable() => {
@@ -209,6 +210,7 @@ impl Supervisor {
                         self.handle(Event::Tick)?;
                     }
                 }
+                () = alarm_after(history) => {}
             }
         }
     }
@@ -241,7 +243,7 @@ impl Supervisor {
 
     /// One change: remembered first, then performed.
     pub(super) fn take(&mut self, record: Record) -> Result<(), RuntimeError> {
-        self.journal.append(&record)?;
+        self.remember(&record)?;
         let actions = self.world.learn(record);
         self.reporter.requested(&actions);
         let forgets = actions.iter().any(|action| matches!(action, Action::Forget(_)));
@@ -253,6 +255,17 @@ impl Supervisor {
             self.journal.snapshot(&self.world)?;
         }
         Ok(())
+    }
+
+    /// Where the journal finds no room, because of a limit on file size or for lack of memory, it is made smaller first.
+    fn remember(&mut self, record: &Record) -> Result<(), JournalError> {
+        match self.journal.append(record) {
+            Err(error) if error.is_full() => {
+                self.journal.snapshot(&self.world)?;
+                self.journal.append(record)
+            }
+            other => other,
+        }
     }
 
     /// Everything the keeper has to say right now. All exits known at this instant go to the rules as one event; they are
@@ -304,6 +317,14 @@ impl Supervisor {
         let Some(class) = self.world.finished else { return Ok(false) };
         self.reporter.finished(&self.world.tree, class);
         self.save_output();
+        self.history.retry_now();
+        self.write_waiting()?;
+        if !self.world.unwritten.is_empty() {
+            tracing::warn!(
+                exits = self.world.unwritten.len(),
+                "the last exits are in no history: it cannot be written"
+            );
+        }
         self.remove_sockets();
         self.link.send(&ToKeeper::Finish(super::exit_code(class)))?;
         Ok(true)

@@ -45,6 +45,8 @@ pub struct World {
     pub upgrade: Option<Upgrade>,
     /// How long nothing of this project ran, in all: the rules' clock stood still for so long.
     pub paused: Duration,
+    /// Lines of the history that are not in its file yet, oldest first.
+    pub unwritten: Vec<String>,
 }
 
 /// What became of a change of program.
@@ -110,12 +112,14 @@ pub enum Record {
     Begin(Plan),
     /// The call that is due in this series is made.
     Next(Moment, Ticket, SeriesId),
-    /// The ends of these runs are in the history.
-    Recorded(Vec<(NodeId, Run)>),
+    /// The ends of these runs are in the history, but for these lines, which wait until its file can be written.
+    Recorded(Vec<(NodeId, Run)>, Vec<String>),
     /// The program of the supervisor process was changed.
     Upgrade(Upgrade),
     /// Nothing of this project ran for so long.
     Paused(Duration),
+    /// The lines of the history that waited are in its file.
+    Written,
 }
 
 impl World {
@@ -139,6 +143,7 @@ impl World {
             finished: None,
             upgrade: None,
             paused: Duration::ZERO,
+            unwritten: Vec::new(),
         })
     }
 
@@ -157,8 +162,13 @@ impl World {
                 series.made(ticket);
                 self.call(now, ticket, call, offer)
             }
-            Record::Recorded(runs) => {
+            Record::Recorded(runs, unwritten) => {
                 self.ended.retain(|run, _| !runs.contains(run));
+                self.unwritten.extend(unwritten);
+                Vec::new()
+            }
+            Record::Written => {
+                self.unwritten.clear();
                 Vec::new()
             }
             Record::Upgrade(upgrade) => {
