@@ -14,7 +14,7 @@ use provost::control::{
 use provost::rules::{Phase, Restart};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 /// A project in a directory of its own, without a launcher.
 struct Project {
@@ -97,7 +97,7 @@ fn live(
     runtime.block_on(async {
         listener.set_nonblocking(true).unwrap();
         let (calls, mut inbox) = mpsc::channel::<Call>(8);
-        tokio::spawn(serve(UnixListener::from_std(listener).unwrap(), calls));
+        tokio::spawn(serve(UnixListener::from_std(listener).unwrap(), calls, watch::channel(None).1));
         while let Some(Call { request, reply }) = inbox.recv().await {
             let answer = answer(&request, keeper, stays);
             asked.lock().unwrap().push(request);

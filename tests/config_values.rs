@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use provost::config::{
-    Account, Context, Inherit, KeeperLoss, KillMode, Limits, Listen, LogFile, Output, ProcessSpec, Project,
-    Ready, ReadyKind, StderrMode, parse,
+    Account, Context, ControlGroup, GroupMay, Inherit, KeeperLoss, KillMode, Limits, Listen, LogFile, Output,
+    ProcessSpec, Project, Ready, ReadyKind, StderrMode, parse,
 };
 use provost::os::limits::Rlimit;
 use provost::rules::{
@@ -94,6 +94,7 @@ fn a_file_of_names_and_commands_has_otps_defaults() {
     };
     assert_eq!(project.processes, BTreeMap::from([("web".into(), run)]));
     assert_eq!(project.on_keeper_loss, KeeperLoss::Kill);
+    assert_eq!(project.control, None);
     assert_eq!(project.file, Path::new("/srv/app/supervisor.toml"));
 }
 
@@ -103,6 +104,7 @@ fn every_key_of_the_root_and_of_supervisors_is_taken() {
     assert_eq!(project.name, "shop");
     assert_eq!(project.run_dir, Path::new("/run/shop"));
     assert_eq!(project.log_dir, Path::new("/run/shop/log"));
+    assert_eq!(project.control, Some(ControlGroup { gid: 4321, allow: GroupMay::Operate }));
     assert_eq!(
         project.tree.flags,
         Flags {

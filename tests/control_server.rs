@@ -11,7 +11,7 @@ use provost::rules::{Phase, Restart, Strategy};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -39,7 +39,7 @@ impl Fake {
         let (events, _) = broadcast::channel(4);
         let (slow_sink, slow) = mpsc::channel(100);
         let supervisor = tokio::spawn(answer_all(inbox, events.clone(), slow_sink));
-        let server = tokio::spawn(serve(listener, calls));
+        let server = tokio::spawn(serve(listener, calls, watch::channel(None).1));
         Fake { dir, events, slow, supervisor, server }
     }
 
@@ -355,15 +355,25 @@ async fn a_client_that_never_reads_is_given_up() {
 }
 
 #[tokio::test]
-async fn lasting_requests_leave_room_for_short_ones() {
-    let fake = Fake::start();
+async fn readers_take_no_place_of_a_verb() {
+    let mut fake = Fake::start();
     let client = fake.client().await;
     let mut streams = Vec::new();
-    for _ in 0..48 {
-        streams.push(client.events().await.unwrap());
+    while let Ok(stream) = client.events().await {
+        streams.push(stream);
     }
     let refused = fake.get("/v1/events").await;
     assert_eq!((refused.status, refused.error().code), (503, ErrorCode::Internal));
+    assert!(refused.error().message.contains("too many clients read events or logs"), "{}", refused.body);
+    assert_eq!(fake.get("/v1/tree").await.status, 200);
+    // Nor do verbs that wait take the place of readers, or of what is answered at once: there are as many of them.
+    let mut waits = Vec::new();
+    for _ in 0..streams.len() {
+        let mut stream = UnixStream::connect(fake.socket()).await.unwrap();
+        stream.write_all(b"POST /v1/children/slow/stop HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        waits.push((stream, timeout(SOON, fake.slow.recv()).await.unwrap().unwrap()));
+    }
+    assert_eq!(fake.post("/v1/children/slow/stop", "").await.status, 503);
     assert_eq!(fake.get("/v1/tree").await.status, 200);
     streams.pop();
     let again = async {
@@ -390,7 +400,7 @@ async fn a_supervisor_that_does_not_answer_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
     let (calls, _never_read) = mpsc::channel(1);
-    let server = tokio::spawn(serve(listener, calls));
+    let server = tokio::spawn(serve(listener, calls, watch::channel(None).1));
     let client = Client::connect(dir.path()).await.unwrap();
     assert!(
         matches!(client.tree().await, Err(ClientError::Timeout)),
@@ -505,7 +515,7 @@ async fn reading_is_tried_again_while_the_supervisor_is_replaced_and_changing_is
     std::fs::remove_file(&socket).unwrap();
     let (calls, inbox) = mpsc::channel(8);
     tokio::spawn(answer_all(inbox, broadcast::channel(4).0, mpsc::channel(1).0));
-    tokio::spawn(serve(UnixListener::bind(&socket).unwrap(), calls));
+    tokio::spawn(serve(UnixListener::bind(&socket).unwrap(), calls, watch::channel(None).1));
     assert_eq!(timeout(SOON, caller).await.unwrap().unwrap().unwrap().project, "demo");
 }
 

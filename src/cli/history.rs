@@ -6,14 +6,21 @@ use super::args::HistoryArgs;
 use super::exit::Exit;
 use super::screen::Screen;
 use super::table::{Align, Cell, Column, Keep, render};
-use super::{Failure, human, logs, print, print_json};
+use super::{Failure, human, logs, print, print_json, remote_logs};
 use crate::config::{self, Context, Diagnostic};
-use crate::control::{DEFAULT_EXITS, HistoryJson, PastExitJson, VERSION, read_history};
+use crate::control::{Client, DEFAULT_EXITS, HistoryJson, PastExitJson, VERSION, read_history};
 use crate::rules::Decision;
 
 pub(super) fn run(file: &Path, args: &HistoryArgs) -> Result<Exit, Vec<Diagnostic>> {
     let place = config::place_of(file, &Context::of_process())?;
     let limit = args.lines.map_or(Some(DEFAULT_EXITS), |lines| lines.0).unwrap_or(usize::MAX);
+    if remote_logs::is_needed(&place) {
+        let asked = async {
+            let client = Client::connect_to(&place.run_dir, place.owner).await?;
+            show(client.history(args.name.as_deref(), limit).await?.exits, args).map(|()| Exit::Ok)
+        };
+        return Ok(super::block_on(&place, args.output.format(), asked));
+    }
     let shown = read_history(&place.log_dir, args.name.as_deref(), limit)
         .map_err(|error| Failure::Output(std::io::Error::other(format!("cannot read the history: {error}"))))
         .and_then(|exits| show(exits, args));

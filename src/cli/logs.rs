@@ -8,7 +8,7 @@ use std::path::Path;
 use super::args::LogsArgs;
 use super::exit::Exit;
 use super::screen::{Colour, Screen};
-use super::{Failure, print};
+use super::{Failure, print, remote_logs};
 use crate::capture::{Line, Reader, Source, Start};
 use crate::config::{self, Context, Diagnostic, Output, Place};
 use crate::control::{DEFAULT_LINES, LogLineJson};
@@ -22,6 +22,9 @@ const TONES: [u8; 6] = [36, 33, 32, 35, 34, 31];
 pub(super) fn run(file: &Path, args: &LogsArgs) -> Result<Exit, Vec<Diagnostic>> {
     let context = Context::of_process();
     let place = config::place_of(file, &context)?;
+    if remote_logs::is_needed(&place) {
+        return Ok(super::block_on(&place, args.output.format(), remote_logs::run(&place, args)));
+    }
     let known = known_sources(file, &context, &place);
     let chosen = match choose(&known, &args.names) {
         Ok(chosen) => chosen,
@@ -81,21 +84,17 @@ fn choose(known: &Known, names: &[String]) -> Result<Vec<Source>, String> {
     }
     let mut chosen: Vec<Source> = Vec::new();
     for name in names {
-        let is_meant = |child: &str| {
-            child == name || child.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('@'))
-        };
         let of = |logs: &BTreeMap<String, Vec<Source>>| -> Vec<Vec<Source>> {
-            logs.iter().filter(|(child, _)| is_meant(child)).map(|(_, sources)| sources.clone()).collect()
+            logs.iter()
+                .filter(|(child, _)| is_meant(name, child))
+                .map(|(_, sources)| sources.clone())
+                .collect()
         };
         // Instances may have been added at run time.
         let found = [of(&known.configured), of(&known.found)].concat();
         if found.is_empty() {
             let names = known.configured.keys().chain(known.found.keys()).map(String::as_str);
-            let hint = match nearest(name, names) {
-                Some(near) => format!("did you mean {near}?"),
-                None => "provost tree lists all names".to_owned(),
-            };
-            return Err(format!("there is no log of a child {name:?}; {hint}"));
+            return Err(no_such_log(name, names));
         }
         for source in found.into_iter().flatten() {
             if !chosen.contains(&source) {
@@ -106,13 +105,31 @@ fn choose(known: &Known, names: &[String]) -> Result<Vec<Source>, String> {
     Ok(chosen)
 }
 
-fn show(sources: &[Source], args: &LogsArgs) -> Result<(), Failure> {
-    let lines = match (args.lines, args.since) {
+/// Whether a name means this child: `client` means `client@1` too.
+pub(super) fn is_meant(name: &str, child: &str) -> bool {
+    child == name || child.strip_prefix(name).is_some_and(|rest| rest.starts_with('@'))
+}
+
+/// One sentence, with the nearest of the names there are.
+pub(super) fn no_such_log<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let hint = match nearest(name, names) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "provost tree lists all names".to_owned(),
+    };
+    format!("there is no log of a child {name:?}; {hint}")
+}
+
+/// With how many lines of each log to begin; `None`: with all.
+pub(super) fn lines_of(args: &LogsArgs) -> Option<usize> {
+    match (args.lines, args.since) {
         (Some(lines), _) => lines.0,
         (None, Some(_)) => None,
         (None, None) => Some(DEFAULT_LINES),
-    };
-    let start = Start { lines, since: args.since.map(Start::micros), until: None };
+    }
+}
+
+fn show(sources: &[Source], args: &LogsArgs) -> Result<(), Failure> {
+    let start = Start { lines: lines_of(args), since: args.since.map(Start::micros), until: None };
     let mut reader = Reader::open(sources, start)?;
     let format = Format::new(sources, args);
     if !args.follow {
@@ -143,13 +160,13 @@ fn print_all(reader: &mut Reader, sources: &[Source], format: &Format) -> io::Re
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Json,
     Text { colour: Colour, name_width: usize },
 }
 
 impl Format {
-    fn new(sources: &[Source], args: &LogsArgs) -> Format {
+    pub(super) fn new(sources: &[Source], args: &LogsArgs) -> Format {
         if args.output.json {
             return Format::Json;
         }
@@ -157,7 +174,7 @@ impl Format {
         Format::Text { colour: Screen::of_stdout().colour, name_width }
     }
 
-    fn line(self, line: &Line, sources: &[Source]) -> String {
+    pub(super) fn line(self, line: &Line, sources: &[Source]) -> String {
         match self {
             Format::Json => {
                 let json = serde_json::to_string(&LogLineJson::new(line, sources)).unwrap_or_default();

@@ -27,6 +27,7 @@ mod names;
 mod plan;
 mod prove;
 pub mod ps;
+mod remote_logs;
 mod run_command;
 mod scale;
 mod screen;
@@ -104,8 +105,8 @@ enum Failure {
     BadFile(Vec<Diagnostic>),
 }
 
-/// Asks the launcher of this project.
-fn ask(place: &Place, verb: Verb) -> Exit {
+/// Runs what a verb asks of a launcher; what goes wrong is told.
+fn block_on(place: &Place, format: Format, asked: impl Future<Output = Result<Exit, Failure>>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -113,9 +114,14 @@ fn ask(place: &Place, verb: Verb) -> Exit {
             return Exit::Failed;
         }
     };
+    runtime.block_on(asked).unwrap_or_else(|failure| report(&failure, &place.name, format))
+}
+
+/// Asks the launcher of this project.
+fn ask(place: &Place, verb: Verb) -> Exit {
     let format = verb.output();
-    let done = runtime.block_on(async {
-        let client = Client::connect(&place.run_dir).await?;
+    block_on(place, format, async {
+        let client = Client::connect_to(&place.run_dir, place.owner).await?;
         if matches!(verb, Verb::Ps(_) | Verb::Tree(_) | Verb::Status(_)) {
             upgrade::warn_of_safe_mode(&client).await;
         }
@@ -150,8 +156,7 @@ fn ask(place: &Place, verb: Verb) -> Exit {
                 unreachable!("handled before anybody is asked")
             }
         }
-    });
-    done.unwrap_or_else(|failure| report(&failure, &place.name, format))
+    })
 }
 
 /// Says why in one sentence, and gives the exit code that tells the same.
@@ -168,7 +173,12 @@ fn report(failure: &Failure, project: &str, format: Format) -> Exit {
         Failure::BadFile(diagnostics) => complain(diagnostics),
         Failure::Client(ClientError::Refused(error)) => refused(error, format),
         Failure::Client(ClientError::Timeout) => tell(failure, Exit::TimedOut),
-        Failure::Client(ClientError::Broken(_) | ClientError::Nonsense(_)) => tell(failure, Exit::Failed),
+        Failure::Client(
+            ClientError::NotPermitted(_)
+            | ClientError::Stranger { .. }
+            | ClientError::Broken(_)
+            | ClientError::Nonsense(_),
+        ) => tell(failure, Exit::Failed),
     }
 }
 

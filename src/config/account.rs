@@ -69,7 +69,8 @@ fn user(value: Value, scope: &Scope) -> Option<Who> {
     }
 }
 
-fn group(value: Value, scope: &Scope) -> Option<Gid> {
+/// A group, by name or number.
+pub(crate) fn group(value: Value, scope: &Scope) -> Option<Gid> {
     let text = name_or_number(value, scope, "write a group's name in quotes, or a number")?;
     if let Ok(number) = text.parse() {
         return Some(Gid::from_raw(number));

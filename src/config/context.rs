@@ -26,6 +26,22 @@ impl Context {
         }
     }
 
+    /// The surroundings that another user most likely has: for finding a launcher that belongs to that user.
+    pub(crate) fn of_user(&self, uid: u32) -> Context {
+        let mut env = self.env.clone();
+        for name in ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"] {
+            env.remove(OsStr::new(name));
+        }
+        if let Ok(Some(user)) = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
+            env.insert("HOME".into(), user.dir.into());
+        }
+        let runtime = PathBuf::from(format!("/run/user/{uid}"));
+        if runtime.is_dir() {
+            env.insert("XDG_RUNTIME_DIR".into(), runtime.into());
+        }
+        Context { env, uid, beside: self.beside.clone() }
+    }
+
     /// A variable that is set and not empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
         self.env.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::project::ProcessSpec;
+use super::project::{ControlGroup, ProcessSpec};
 use crate::os::signals;
 use crate::rules::{ChildSpec, Flags, Kind};
 
@@ -49,6 +49,8 @@ pub struct Settings<'a> {
     pub flags: Option<&'a Flags>,
     /// Only of a process.
     pub process: Option<&'a ProcessSpec>,
+    /// Only of the root.
+    pub control: Option<&'a ControlGroup>,
 }
 
 /// Instead of the value of a variable.
@@ -87,7 +89,7 @@ fn variables(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Differen
 
 fn when(key: &str) -> When {
     match key {
-        "strategy" | "intensity" | "period" | "auto_shutdown" | "give_up" => When::Now,
+        "strategy" | "intensity" | "period" | "auto_shutdown" | "give_up" | "control" => When::Now,
         "restart" | "significant" | "success_codes" | "success_signals" | "backoff" => When::NextExit,
         "shutdown" => When::NextStop,
         _ => When::NextStart,
@@ -104,6 +106,7 @@ fn table(settings: Settings) -> Map<String, Value> {
         }
     }
     all.extend(settings.flags.map(fields).unwrap_or_default());
+    all.extend(settings.control.map(|control| ("control".to_owned(), json!(control))));
     let identity = ["base_name", "instance"];
     let process = settings.process.map(fields).unwrap_or_default();
     all.extend(process.into_iter().filter(|(key, _)| !identity.contains(&key.as_str())));
@@ -212,7 +215,12 @@ mod tests {
     }
 
     fn settings(project: &Project) -> Settings<'_> {
-        Settings { child: project.tree.children.first(), flags: None, process: project.processes.get("a") }
+        Settings {
+            child: project.tree.children.first(),
+            flags: None,
+            process: project.processes.get("a"),
+            control: project.control.as_ref(),
+        }
     }
 
     fn changes(old: &str, new: &str) -> Vec<(String, Value, Value, When)> {

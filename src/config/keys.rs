@@ -3,7 +3,7 @@
 //! This is the one list: a key is known because it stands here, and a feature that becomes supported changes its entry
 //! from `Later`. A test sees to it that every entry that is not `Later` is really read.
 
-use super::project::{KeeperLoss, KillMode, StderrMode};
+use super::project::{GroupMay, KeeperLoss, KillMode, StderrMode};
 use crate::rules::{AutoShutdown, GiveUp, Restart, Strategy};
 
 /// The keys of one table.
@@ -71,13 +71,16 @@ pub(crate) const ROOT: Keys = Keys {
         key("on_keeper_loss", Read),
         key("supervisor", Read),
         key("child", Read),
-        key("control", Later),
+        key("control", Read),
         key("metrics", Later),
     ],
 };
 
 /// A child file says nothing about the project.
 pub(crate) const ADDITION: Keys = Keys { place: "at the top of a child file", keys: &[key("child", Read)] };
+
+pub(crate) const CONTROL: Keys =
+    Keys { place: "in control", keys: &[key("group", Read), key("allow", Read)] };
 
 pub(crate) const SUPERVISOR: Keys = Keys {
     place: "in [supervisor]",
@@ -231,6 +234,9 @@ pub(crate) const RESTARTS: Words<Restart> = &[
     ("on-failure", Is(Restart::Transient)),
     ("no", Is(Restart::Temporary)),
 ];
+
+pub(crate) const GROUP_MAY: Words<GroupMay> =
+    &[("read", Is(GroupMay::Read)), ("operate", Is(GroupMay::Operate))];
 
 pub(crate) const KEEPER_LOSSES: Words<KeeperLoss> =
     &[("kill", Is(KeeperLoss::Kill)), ("survive", Word::Later)];

@@ -55,7 +55,7 @@ pub use locate::{CONFIG_VARIABLE, DEFAULT_FILE, locate};
 pub use name::is_child_name;
 pub use process::MOST_INSTANCES;
 pub use project::{
-    Account, Inherit, KeeperLoss, KillMode, Limits, Listen, LogFile, Login, Output, ProcessSpec, Project,
-    Ready, ReadyKind, StderrMode,
+    Account, ControlGroup, GroupMay, Inherit, KeeperLoss, KillMode, Limits, Listen, LogFile, Login, Output,
+    ProcessSpec, Project, Ready, ReadyKind, StderrMode,
 };
 pub use root::{Place, place_of};

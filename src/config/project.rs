@@ -20,6 +20,8 @@ pub struct Project {
     pub run_dir: PathBuf,
     /// Output of the children.
     pub log_dir: PathBuf,
+    /// Whose members may use the control socket beside the owner and root.
+    pub control: Option<ControlGroup>,
     /// What happens to the children when the keeper is killed.
     pub on_keeper_loss: KeeperLoss,
     /// The tree as the rules see it. Instances are expanded (`client@1`, `client@2` ...).
@@ -28,6 +30,26 @@ pub struct Project {
     pub processes: BTreeMap<String, ProcessSpec>,
     /// The text it was read from. Further instances are read from it later, whatever the file says by then.
     pub text: String,
+}
+
+/// `control`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlGroup {
+    /// The group.
+    pub gid: u32,
+    /// What its members may do.
+    pub allow: GroupMay,
+}
+
+/// `control.allow`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupMay {
+    /// Look at everything.
+    #[default]
+    Read,
+    /// Start, stop, restart, signal and scale children too.
+    Operate,
 }
 
 /// `on_keeper_loss`.

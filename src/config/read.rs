@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
@@ -14,15 +14,33 @@ use super::safety;
 /// Larger than any config file, small enough to be read by mistake.
 const LARGEST: u64 = 1 << 20;
 
-/// The text of a config file that `uid` may trust.
+/// What a config file is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To do what it says: it must belong to `uid` or to root.
+    Run,
+    /// To find the launcher that runs it: for an ordinary user it may be another user's too.
+    Find,
+}
+
+/// The text of a config file that `uid` may obey.
 pub(crate) fn read(file: &Path, uid: u32) -> Result<String, Diagnostic> {
+    checked(file, uid, Purpose::Run).map(|(text, _)| text)
+}
+
+/// The text of a config file whose launcher `uid` looks for, and the file's owner.
+pub(crate) fn read_to_find(file: &Path, uid: u32) -> Result<(String, u32), Diagnostic> {
+    checked(file, uid, Purpose::Find)
+}
+
+fn checked(file: &Path, uid: u32, purpose: Purpose) -> Result<(String, u32), Diagnostic> {
     let complain = |message: String, hint: &str| Diagnostic {
         file: file.to_path_buf(),
         place: None,
         message,
         hint: hint.to_owned(),
     };
-    let bytes = bytes(file, uid).map_err(|fault| match fault {
+    let (bytes, owner) = bytes(file, uid, purpose).map_err(|fault| match fault {
         Fault::Io(error) if error.kind() == io::ErrorKind::NotFound => {
             complain("there is no such file".into(), "check the path, or write the file")
         }
@@ -34,7 +52,7 @@ pub(crate) fn read(file: &Path, uid: u32) -> Result<String, Diagnostic> {
         Fault::TooLarge => complain("is larger than 1 MiB".into(), "check that this is the config file"),
         Fault::Unsafe(fault) => complain(fault.message, &fault.hint),
     })?;
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let place = line_and_column(error.as_bytes(), error.utf8_error().valid_up_to());
         let message = "this byte is not UTF-8".to_owned();
         Diagnostic {
@@ -43,7 +61,8 @@ pub(crate) fn read(file: &Path, uid: u32) -> Result<String, Diagnostic> {
             message,
             hint: "save the file as UTF-8".into(),
         }
-    })
+    })?;
+    Ok((text, owner))
 }
 
 enum Fault {
@@ -59,7 +78,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-fn bytes(file: &Path, uid: u32) -> Result<Vec<u8>, Fault> {
+fn bytes(file: &Path, uid: u32, purpose: Purpose) -> Result<(Vec<u8>, u32), Fault> {
     // NONBLOCK: a FIFO or a device must not hold up the launcher before fstat has told what it is.
     let flags = O_NOCTTY | O_NONBLOCK;
     let opened = if uid == 0 {
@@ -73,8 +92,10 @@ fn bytes(file: &Path, uid: u32) -> Result<Vec<u8>, Fault> {
     if !metadata.is_file() {
         return Err(Fault::NotAFile);
     }
-    safety::check_file(file, &metadata, uid).map_err(Fault::Unsafe)?;
-    read_at_most(opened, LARGEST)
+    let owner = metadata.uid();
+    let obeyed = if purpose == Purpose::Find && uid != 0 { owner } else { uid };
+    safety::check_file(file, &metadata, obeyed).map_err(Fault::Unsafe)?;
+    Ok((read_at_most(opened, LARGEST)?, owner))
 }
 
 fn read_at_most(file: File, most: u64) -> Result<Vec<u8>, Fault> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::account;
 use super::child;
 use super::claims;
 use super::context::Context;
@@ -16,11 +17,12 @@ use super::keys;
 use super::lint;
 use super::listen;
 use super::name::{name, sanitised};
-use super::project::Project;
-use super::read::read;
+use super::project::{ControlGroup, GroupMay, Project};
+use super::read::read_to_find;
 use super::report::{At, Report};
 use super::table::Table;
 use super::tree::Family;
+use super::value::Value;
 use crate::rules::Tree;
 
 /// provost's own socket in the run directory.
@@ -31,6 +33,8 @@ const CONTROL_SOCKET: &str = "control.sock";
 pub struct Place {
     /// The config file, absolute.
     pub file: PathBuf,
+    /// The user to whom the file belongs.
+    pub owner: u32,
     /// The project's name.
     pub name: String,
     /// Where its sockets are.
@@ -39,14 +43,15 @@ pub struct Place {
     pub log_dir: PathBuf,
 }
 
-/// Name and run directory of a project. Looks at nothing else, so that a running project can still be reached while
+/// Name and directories of a project: of the launcher that this user runs from the file, else of the one that the file's
+/// owner runs, if there is one. Looks at no other key, so that a running project can still be reached while
 /// its file is being changed: not even at whether the tables below these keys are TOML.
 ///
 /// # Errors
 /// The file cannot be read, is not TOML, or these two keys are wrong.
 pub fn place_of(file: &Path, context: &Context) -> Result<Place, Vec<Diagnostic>> {
     let file = absolute(file).map_err(|diagnostic| vec![diagnostic])?;
-    let text = read(&file, context.uid).map_err(|diagnostic| vec![diagnostic])?;
+    let (text, owner) = read_to_find(&file, context.uid).map_err(|diagnostic| vec![diagnostic])?;
     let whole = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = if is_toml(whole) {
         whole
@@ -56,15 +61,31 @@ pub fn place_of(file: &Path, context: &Context) -> Result<Place, Vec<Diagnostic>
     let report = Report::new(&file, text);
     let place = document(&report, text).map(|document| {
         // The other keys are none of our business here.
-        let place = Table::unchecked(&report, At(0), &document, &keys::ROOT);
-        let scope = outer_scope(&file, context);
-        let name = project_name(&place, &file);
-        let run_dir = run_dir(&place, &scope, &name);
-        let log_dir = log_dir(&place, &Scope { run_dir: Some(&run_dir), ..scope }, &name, &run_dir);
-        Place { file: file.clone(), name, run_dir, log_dir }
+        let root = Table::unchecked(&report, At(0), &document, &keys::ROOT);
+        let place_for = |context: &Context| {
+            let scope = outer_scope(&file, context);
+            let name = project_name(&root, &file);
+            let run_dir = run_dir(&root, &scope, &name);
+            let log_dir = log_dir(&root, &Scope { run_dir: Some(&run_dir), ..scope }, &name, &run_dir);
+            Place { file: file.clone(), owner, name, run_dir, log_dir }
+        };
+        let own = place_for(context);
+        if owner == context.uid || has_launcher(&own) {
+            return own;
+        }
+        let owners = place_for(&context.of_user(owner));
+        if has_launcher(&owners) { owners } else { own }
     });
     report.finish()?;
     Ok(place.unwrap_or_else(|| unreachable!("no document without an error")))
+}
+
+/// Whether there is a control socket, or a run directory that this user may not look into.
+fn has_launcher(place: &Place) -> bool {
+    match place.run_dir.join(CONTROL_SOCKET).symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 fn is_toml(text: &str) -> bool {
@@ -125,6 +146,7 @@ pub(crate) fn project<'a>(
     let log_dir = log_dir(&root, &Scope { run_dir: Some(&run_dir), ..outer }, &name, &run_dir);
     let on_keeper_loss = root.get("on_keeper_loss").and_then(|value| value.word(keys::KEEPER_LOSSES));
     let scope = Scope { run_dir: Some(&run_dir), log_dir: Some(&log_dir), ..outer };
+    let control = root.get("control").and_then(|value| control_group(value, &scope));
 
     let flags = match root.get("supervisor") {
         Some(value) => match value.table(&keys::SUPERVISOR, "write [supervisor] as a table of its own") {
@@ -153,11 +175,25 @@ pub(crate) fn project<'a>(
         file: file.to_path_buf(),
         run_dir,
         log_dir,
+        control,
         on_keeper_loss: on_keeper_loss.unwrap_or_default(),
         tree,
         processes: child::into_processes(children),
         text: report.text().to_owned(),
     })
+}
+
+/// `control`: a group and what its members may do.
+fn control_group(value: Value, scope: &Scope) -> Option<ControlGroup> {
+    const HINT: &str = "write { group = \"ops\", allow = \"read\" } (or \"operate\")";
+    let table = value.table(&keys::CONTROL, HINT)?;
+    let Some(group) = table.get("group") else {
+        value.wrong("does not name a group", HINT);
+        return None;
+    };
+    let gid = account::group(group, scope);
+    let allow = table.get("allow").map_or(Some(GroupMay::default()), |word| word.word(keys::GROUP_MAY));
+    Some(ControlGroup { gid: gid?.as_raw(), allow: allow? })
 }
 
 pub(crate) fn outer_scope<'a>(file: &'a Path, context: &'a Context) -> Scope<'a> {

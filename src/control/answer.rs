@@ -1,7 +1,6 @@
 //! One request, from HTTP to the supervisor's loop and back.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::access::Access;
 use super::api::{
     ApiError, Call, ChildJson, DoneJson, ErrorCode, ErrorJson, OutputState, Request, Response, StatusJson,
     TreeJson, VERSION,
@@ -21,6 +21,7 @@ use super::api::{
 use super::body;
 use super::history::{DEFAULT_EXITS, HistoryJson, read_history};
 use super::logs::{DEFAULT_LINES, LogLineJson, LogQuery, pump};
+use super::places::Places;
 use super::ps::ps;
 use super::route::{Refused, Route, decode, route};
 use super::signal::parse_signal;
@@ -40,8 +41,8 @@ pub(super) type HttpResponse = hyper::Response<Either<Full<Bytes>, StreamBody>>;
 #[derive(Clone)]
 pub(super) struct Desk {
     calls: mpsc::Sender<Call>,
-    /// Permits for requests that last: event streams, and verbs that wait for a process to start or stop.
-    lasting: Arc<Semaphore>,
+    access: Access,
+    places: Places,
 }
 
 #[derive(Deserialize)]
@@ -57,8 +58,9 @@ enum SignalWord {
 }
 
 impl Desk {
-    pub(super) fn new(calls: mpsc::Sender<Call>, lasting: usize) -> Desk {
-        Desk { calls, lasting: Arc::new(Semaphore::new(lasting)) }
+    /// For callers who may do what `access` says and share `places`.
+    pub(super) fn new(calls: mpsc::Sender<Call>, access: Access, places: Places) -> Desk {
+        Desk { calls, access, places }
     }
 
     /// Answers; what goes wrong is an answer too. `asked` becomes true once the request has come in whole.
@@ -98,7 +100,12 @@ impl Desk {
     }
 
     async fn ask(&self, request: Request, query: &str) -> Result<HttpResponse, Refused> {
-        let permit = self.permit_for(&request)?;
+        self.access.check(&request)?;
+        let place = self.places.take(&request).map_err(|error| Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error,
+            allow: None,
+        })?;
         let (reply, answer) = oneshot::channel();
         match timeout(ANSWER_WAIT, self.calls.send(Call { request, reply })).await {
             Ok(Ok(())) => {}
@@ -107,9 +114,9 @@ impl Desk {
             }
             Err(_) => return Err(late()),
         }
-        // Without a permit the answer is due at once. With one it may take as long as the process it is about; the
+        // Without a place the answer is due at once. With one it may take as long as the process it is about; the
         // wait ends when the caller goes away, because hyper then drops this future.
-        let answer = match &permit {
+        let answer = match &place {
             None => timeout(ANSWER_WAIT, answer).await.map_err(|_| late())?,
             Some(_) => answer.await,
         };
@@ -127,52 +134,20 @@ impl Desk {
             Response::Plan(plan) => Ok(json(StatusCode::OK, &plan)),
             Response::Reload(reload) => Ok(json(StatusCode::OK, &reload)),
             Response::Done => Ok(json(StatusCode::OK, &DoneJson { version: VERSION })),
-            Response::Events { past, coming } => match permit {
-                Some(permit) => {
-                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(events(past, coming, sink)))))
+            Response::Events { past, coming } => match place {
+                Some(place) => {
+                    Ok(stream(StreamBody::new(place, |sink| tokio::spawn(events(past, coming, sink)))))
                 }
                 None => Err(ApiError::new(ErrorCode::Internal, "events answer another question").into()),
             },
-            Response::Logs(sources) => match permit {
-                Some(permit) => {
+            Response::Logs(sources) => match place {
+                Some(place) => {
                     let query = LogQuery::parse(query)?;
-                    Ok(stream(StreamBody::new(permit, |sink| tokio::spawn(pump(sources, query, sink)))))
+                    Ok(stream(StreamBody::new(place, |sink| tokio::spawn(pump(sources, query, sink)))))
                 }
                 None => Err(ApiError::new(ErrorCode::Internal, "logs answer another question").into()),
             },
             Response::History(log_dir) => Ok(json(StatusCode::OK, &history(log_dir, query).await?)),
-        }
-    }
-
-    /// Requests that last may not take all connections: the others are always answered.
-    fn permit_for(&self, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refused> {
-        match request {
-            Request::Start(_)
-            | Request::Stop(_)
-            | Request::Restart(_)
-            | Request::Upgrade(_)
-            | Request::Add(_)
-            | Request::Remove(_)
-            | Request::Scale(..)
-            | Request::Plan
-            | Request::Reload(_)
-            | Request::Events { .. }
-            | Request::Logs(_) => {
-                let permit = Arc::clone(&self.lasting).try_acquire_owned();
-                permit
-                    .map(Some)
-                    .map_err(|_| unavailable("too many requests are waiting already; try again later"))
-            }
-            Request::Tree
-            | Request::Members
-            | Request::Child(_)
-            | Request::Why(_)
-            | Request::Counts(_)
-            | Request::Signal(..)
-            | Request::Down
-            | Request::History
-            | Request::Health
-            | Request::About => Ok(None),
         }
     }
 }

@@ -12,10 +12,12 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
+use nix::unistd::Uid;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::history::HistoryJson;
 use super::route::encode;
 use super::{AboutJson, ApiError, DoneJson, ErrorJson, PsJson, SOCKET, StatusJson, TreeJson};
 
@@ -35,6 +37,8 @@ const MAX_EVENT: usize = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    /// The user whose launcher may answer, beside our own and root's.
+    owner: u32,
 }
 
 /// Nobody answers on the control socket.
@@ -57,6 +61,21 @@ pub enum ClientError {
     /// The launcher refused the request.
     #[error(transparent)]
     Refused(#[from] ApiError),
+    /// The control socket is another user's.
+    #[error(
+        "you may not use the control socket {}: it is for its owner, for root, and for members of the group that \
+         `control` in the config file names",
+        .0.display()
+    )]
+    NotPermitted(PathBuf),
+    /// Another user than the project's listens on the control socket.
+    #[error("user {uid} listens on {}, who does not own this project; choose another run_dir", socket.display())]
+    Stranger {
+        /// The control socket.
+        socket: PathBuf,
+        /// Who listens on it.
+        uid: u32,
+    },
     /// It did not answer in time.
     #[error("the supervisor did not answer within {} s; look at its log", ANSWER_WAIT.as_secs())]
     Timeout,
@@ -69,12 +88,20 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client for the launcher of this run directory.
+    /// A client for our own user's or root's launcher of this run directory.
     ///
     /// # Errors
-    /// No launcher is running there now.
+    /// No launcher is running there now, or it is not ours to ask.
     pub async fn connect(run_dir: &Path) -> Result<Client, ClientError> {
-        let client = Client { socket: run_dir.join(SOCKET) };
+        Client::connect_to(run_dir, Uid::effective().as_raw()).await
+    }
+
+    /// The same, where `owner` may run it too.
+    ///
+    /// # Errors
+    /// See [`Client::connect`].
+    pub async fn connect_to(run_dir: &Path, owner: u32) -> Result<Client, ClientError> {
+        let client = Client { socket: run_dir.join(SOCKET), owner };
         client.stream().await?;
         Ok(client)
     }
@@ -189,6 +216,24 @@ impl Client {
         self.follow(&format!("/v1/events?since={seq}")).await
     }
 
+    /// `GET /v1/history`: the last `limit` exits, of one child or of all.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn history(&self, name: Option<&str>, limit: usize) -> Result<HistoryJson, ClientError> {
+        let name = name.map(|name| format!("name={}&", encode(name))).unwrap_or_default();
+        self.read(&format!("/v1/history?{name}lines={limit}")).await
+    }
+
+    /// `GET /v1/logs/NAME`: each event is a [`LogLineJson`](super::LogLineJson). `query` as the API has it
+    /// (`follow&lines=10`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn logs(&self, name: &str, query: &str) -> Result<EventReader, ClientError> {
+        self.follow(&format!("/v1/logs/{}?{query}", encode(name))).await
+    }
+
     async fn follow(&self, path: &str) -> Result<EventReader, ClientError> {
         let mut retry = Retry::new();
         loop {
@@ -250,7 +295,14 @@ impl Client {
     }
 
     async fn stream(&self) -> Result<UnixStream, ClientError> {
-        UnixStream::connect(&self.socket).await.map_err(|error| connect_error(&self.socket, &error))
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| connect_error(&self.socket, &error))?;
+        // A socket in a folder below /tmp may be of anyone who made that folder first.
+        let peer = stream.peer_cred().map_err(|error| ClientError::Broken(error.to_string()))?.uid();
+        if ![0, self.owner, Uid::effective().as_raw()].contains(&peer) {
+            return Err(ClientError::Stranger { socket: self.socket.clone(), uid: peer });
+        }
+        Ok(stream)
     }
 }
 
@@ -328,6 +380,7 @@ impl Retry {
 fn connect_error(socket: &Path, error: &io::Error) -> ClientError {
     match error.kind() {
         ErrorKind::NotFound => NoLauncher::Missing(socket.to_owned()).into(),
+        ErrorKind::PermissionDenied => ClientError::NotPermitted(socket.to_owned()),
         ErrorKind::ConnectionRefused => NoLauncher::Stale(socket.to_owned()).into(),
         _ => ClientError::Broken(format!("failed to connect to {}: {error}", socket.display())),
     }

@@ -6,6 +6,7 @@
 //! `logs.rs` and `history.rs` read what is kept in files, `client.rs` is what the verbs use. Nothing here decides what happens to a child, and a slow or hostile client costs
 //! nobody else anything: every buffer, wait and number of connections is bounded.
 
+mod access;
 mod admin;
 mod answer;
 mod api;
@@ -15,12 +16,14 @@ mod deadline;
 mod event;
 mod history;
 mod logs;
+mod places;
 mod ps;
 mod route;
 mod server;
 mod signal;
 mod stream;
 
+pub use access::{Access, GroupAccess};
 pub use admin::{
     Add, Apply, ChangeJson, ChangeKind, CountsJson, Deed, DiagnosticJson, KeyJson, OutcomeJson, PlanJson,
     Reason, ReloadJson, ScaleJson, WhyJson,

@@ -7,8 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
+
+use super::places::Place;
 
 /// Frames made ahead of a client that reads slowly. Whoever makes them waits then.
 const AHEAD: usize = 16;
@@ -16,19 +18,16 @@ const AHEAD: usize = 16;
 /// Ends when whoever makes its frames does, or when the client goes away.
 pub(super) struct StreamBody {
     frames: mpsc::Receiver<Bytes>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl StreamBody {
     /// Of what `make` starts to send. It has to stop when nobody receives any more.
-    pub(super) fn new(
-        permit: OwnedSemaphorePermit,
-        make: impl FnOnce(mpsc::Sender<Bytes>) -> JoinHandle<()>,
-    ) -> StreamBody {
+    pub(super) fn new(place: Place, make: impl FnOnce(mpsc::Sender<Bytes>) -> JoinHandle<()>) -> StreamBody {
         let (sink, frames) = mpsc::channel(AHEAD);
         // It ends by itself; nobody waits for it.
         drop(make(sink));
-        StreamBody { frames, _permit: permit }
+        StreamBody { frames, _place: place }
     }
 }
 

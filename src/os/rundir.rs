@@ -78,6 +78,24 @@ pub fn let_through(folders: &[&Path]) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the members of a group connect to a Unix socket in a directory made by [`create`], beside its owner; without one,
+/// the owner alone.
+///
+/// # Errors
+/// `EINVAL` if that is no socket; `EPERM` if an ordinary user is not in that group. Those of `open(2)` and `fchmod(2)`.
+pub fn share_socket(path: &Path, group: Option<u32>) -> io::Result<()> {
+    let socket = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    if !is(&nix::sys::stat::fstat(&socket)?, SFlag::S_IFSOCK) {
+        return Err(Errno::EINVAL.into());
+    }
+    let gid = group.map_or(nix::unistd::getegid(), nix::unistd::Gid::from_raw);
+    nix::unistd::fchownat(&socket, "", None, Some(gid), AtFlags::AT_EMPTY_PATH)?;
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    // A descriptor of O_PATH cannot be changed itself, only by way of its link in /proc.
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&socket));
+    fs::set_permissions(link, std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
 fn stat(folder: &OwnedFd, name: &std::ffi::OsStr) -> nix::Result<FileStat> {
     fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)
 }

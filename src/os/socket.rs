@@ -116,6 +116,38 @@ pub fn peer(socket: BorrowedFd) -> nix::Result<Peer> {
     Ok(Peer { pid: Pid::from_raw(peer.pid()), uid: Uid::from_raw(peer.uid()) })
 }
 
+/// The supplementary groups of the process that connected, as they were then (`SO_PEERGROUPS`).
+///
+/// # Errors
+/// Not a connected Unix socket, or a kernel before Linux 4.13.
+pub fn peer_groups(socket: BorrowedFd) -> nix::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let room = groups.len() * mem::size_of::<libc::gid_t>();
+        let mut size = libc::socklen_t::try_from(room).map_err(|_| Errno::ERANGE)?;
+        // SAFETY: `groups` has room for `size` bytes, and both pointers are valid for the call.
+        let done = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut size,
+            )
+        };
+        let count = size as usize / mem::size_of::<libc::gid_t>();
+        match Errno::result(done) {
+            Ok(_) => {
+                groups.truncate(count);
+                return Ok(groups);
+            }
+            // The kernel has said how much room it needs; a process has at most 65,536 groups (NGROUPS_MAX).
+            Err(Errno::ERANGE) if count > groups.len() => groups.resize(count, 0),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// Sends one packet with its descriptors; waits while the queue is full. A plain system call on the stack: also for a
 /// process between clone and exec.
 ///

@@ -101,6 +101,7 @@ impl Supervisor {
         let offer = Offer::Project(Box::new(project), Some(then));
         let now = self.tell_time()?;
         self.take(Record::Call(now, ticket, Box::new(call), offer))?;
+        self.admit_group();
         if moves {
             self.history = History::new(&self.world.project.log_dir);
         }
@@ -248,8 +249,11 @@ impl Comparison {
             extras::template_of(view.id, &world.tree, &world.project).cloned()
         };
         let (Some(old), Some(new)) = (template(before), template(after)) else { return };
-        let settings =
-            |child, world| Settings { child: Some(child), flags: None, process: process_of(child, world) };
+        let settings = |child, world| Settings {
+            child: Some(child),
+            process: process_of(child, world),
+            ..Settings::default()
+        };
         let differences = config::differences(settings(&old, before), settings(&new, after));
         if !differences.is_empty() {
             self.changes.push(ChangeJson {
@@ -303,6 +307,7 @@ fn settings<'w>(view: &'w View, world: &'w World) -> Settings<'w> {
         child: world.tree.spec(view.id),
         flags: view.supervisor.as_ref().map(|supervisor| &supervisor.flags),
         process: world.process(view.id),
+        control: world.project.control.as_ref().filter(|_| view.name.is_empty()),
     }
 }
 

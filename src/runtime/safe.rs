@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal as Posix;
 use nix::unistd::Pid;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -28,6 +28,7 @@ use super::exit_of;
 use super::journal::{Journal, JournalError};
 use super::outputs::Outputs;
 use super::report::{Console, Reporter};
+use super::sockets;
 use super::supervisor::RuntimeError;
 use super::takeover::end_all;
 use super::upgrade::Approved;
@@ -205,7 +206,9 @@ impl Safe {
     async fn live(mut self) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
         let (approved, mut programs) = mpsc::channel::<Approved>(1);
-        let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
+        let group = self.world.as_ref().ok().and_then(|world| world.project.control).map(sockets::access);
+        let (_, group) = watch::channel(group);
+        let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls, group));
         let wake = os::watch::readable(self.link.as_fd().try_clone_to_owned()?)?;
         self.link.send(&ToKeeper::Alive)?;
         if self.children.is_empty() && !self.world.as_ref().is_ok_and(|world| world.up) {

@@ -11,7 +11,8 @@ use tokio::task::AbortHandle;
 use super::births;
 use super::holdings::Held;
 use super::supervisor::{RuntimeError, Supervisor};
-use crate::config::{Account, Listen, ProcessSpec};
+use crate::config::{Account, ControlGroup, GroupMay, Listen, ProcessSpec};
+use crate::control::{Access, GroupAccess};
 use crate::keeper::{CONTROL, ToKeeper};
 use crate::rules::NodeId;
 use crate::{control, os};
@@ -32,7 +33,20 @@ impl Supervisor {
             .obtain(CONTROL, || os::rundir::clear(&path).and_then(|()| os::socket::listen(&path, 0o600)))?;
         let listener = UnixListener::from(fd.try_clone()?);
         listener.set_nonblocking(true)?;
+        self.admit_group();
         Ok(tokio::net::UnixListener::from_std(listener)?)
+    }
+
+    /// Lets the group of the key `control` use the control socket, or no group any more. What fails is told and costs
+    /// the group its access, nothing else.
+    pub(super) fn admit_group(&self) {
+        let group = self.world.project.control;
+        let path = self.world.project.run_dir.join(control::SOCKET);
+        let shared = share_control(&path, group);
+        if let Err(error) = &shared {
+            tracing::warn!("cannot open the control socket to the group of `control`: {error}");
+        }
+        self.group.send_replace(group.filter(|_| shared.is_ok()).map(access));
     }
 
     /// The sockets this child is to get, in order.
@@ -165,12 +179,34 @@ fn give(path: &Path, account: &Account) -> io::Result<()> {
     if account.uid == us.as_raw() || !us.is_root() {
         return Ok(());
     }
-    let ours: Vec<&Path> = path.ancestors().skip(1).take(2).collect();
-    // The run directories of all of root's projects stand in one that provost has made as well.
-    let common = Path::new("/run/provost");
-    let common = ours.iter().any(|folder| folder.starts_with(common)).then_some(common);
-    os::rundir::let_through(&ours.into_iter().chain(common).collect::<Vec<_>>())?;
+    let_through(&path.ancestors().skip(1).take(2).collect::<Vec<_>>())?;
     std::os::unix::fs::lchown(path, Some(account.uid), None)
+}
+
+/// Makes the control socket the group's, or the owner's alone.
+pub(super) fn share_control(path: &Path, group: Option<ControlGroup>) -> io::Result<()> {
+    if group.is_some() {
+        let_through(&path.ancestors().skip(1).take(1).collect::<Vec<_>>())?;
+    }
+    os::rundir::share_socket(path, group.map(|group| group.gid))
+}
+
+/// What the control API has to know of the key `control`.
+pub(super) fn access(group: ControlGroup) -> GroupAccess {
+    let allow = match group.allow {
+        GroupMay::Read => Access::Read,
+        GroupMay::Operate => Access::Operate,
+    };
+    GroupAccess { gid: group.gid, allow }
+}
+
+/// Lets other users pass through these folders, and through the folder of all of this user's projects.
+fn let_through(folders: &[&Path]) -> io::Result<()> {
+    let uid = nix::unistd::geteuid();
+    let common = if uid.is_root() { "/run/provost".to_owned() } else { format!("/tmp/provost-{uid}") };
+    let common = Path::new(&common);
+    let common = folders.iter().any(|folder| folder.starts_with(common)).then_some(common);
+    os::rundir::let_through(&folders.iter().copied().chain(common).collect::<Vec<_>>())
 }
 
 /// With another mode it is another socket.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Said;
@@ -28,7 +28,7 @@ use super::series::SeriesId;
 use super::upgrade::Approved;
 use super::world::{Record, World};
 use crate::capture::Tap;
-use crate::control::{self, Call, PsJson, Response};
+use crate::control::{self, Call, GroupAccess, PsJson, Response};
 use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
@@ -100,6 +100,8 @@ pub(super) struct Supervisor {
     pub(super) tickets: u64,
     /// The sockets that were made for a node.
     pub(super) held: Holdings,
+    /// Whom the control API admits beside the owner and root.
+    pub(super) group: watch::Sender<Option<GroupAccess>>,
     /// Where the threads that read the config file put it.
     pub(super) reads: mpsc::Sender<FileRead>,
     /// The process table is owed to the console.
@@ -144,7 +146,8 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
 impl Supervisor {
     async fn live(mut self, inboxes: Inboxes) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
-        let server = tokio::task::spawn_local(control::serve(self.control_socket()?, calls));
+        let server =
+            tokio::task::spawn_local(control::serve(self.control_socket()?, calls, self.group.subscribe()));
         match self.work(inboxes, &mut requests).await {
             Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(self.keeper_gone());

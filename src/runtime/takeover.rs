@@ -80,6 +80,7 @@ impl Supervisor {
             callers: BTreeMap::new(),
             tickets: 0,
             held: Holdings::default(),
+            group: tokio::sync::watch::Sender::new(None),
             reads: desks.reads,
             table_due: false,
         };
