@@ -92,8 +92,9 @@ impl Commit {
     fn write(&mut self, entry: &Entry) -> Result<(), Error> {
         let Some(store) = &mut self.store else { return Ok(()) };
         store.append(entry).map_err(|Full| Error::StoreFull)?;
-        if store.is_due() {
-            self.failed = self.failed.take().or(store.commit().err());
+        // After an error nothing more is written: a group says that all before it are on the disk.
+        if store.is_due() && self.failed.is_none() {
+            self.failed = store.commit().err();
         }
         Ok(())
     }

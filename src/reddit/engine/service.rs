@@ -140,11 +140,18 @@ fn find(node: &Node, from: &Caller, name: &str) -> Option<Address> {
 fn open(keeping: &Keeping) -> Result<(Model, Store), OpenError> {
     let begun = Instant::now();
     let (store, model, contents) = Store::open(&keeping.dir, keeping.durability)?;
-    if contents.torn > 0 {
-        tracing::warn!(
-            "{} bytes of an unfinished group at the end were never acknowledged and are cut off",
-            contents.torn
-        );
+    let (torn, next) = (contents.torn, contents.next);
+    match &contents.aside {
+        Some(aside) => tracing::warn!(
+            "the log is not whole behind entry {next} (did the power fail?): {} entries written after it was last synced \
+             are lost, and {torn} bytes are moved to {}",
+            contents.beyond,
+            aside.display()
+        ),
+        None if torn > 0 => {
+            tracing::warn!("the log ends in {torn} bytes that are no whole entries, behind entry {next}; they are cut off");
+        }
+        None => {}
     }
     let (dir, entries) = (keeping.dir.display(), contents.entries);
     tracing::info!(

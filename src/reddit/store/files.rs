@@ -1,7 +1,6 @@
-//! Names of the files of a store, and directories that are synced.
+//! Names of the files of a store.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
@@ -13,9 +12,10 @@ pub(super) const SNAPSHOT: &str = "snapshot-";
 pub(super) const UNFINISHED: &str = "unfinished";
 
 /// The last byte of the magic of all files: what entries and tables look like.
-pub(super) const FORM: u8 = 2;
+/// No flipped bit makes an older one of it.
+pub(super) const FORM: u8 = 4;
 
-/// Whether these bytes begin with this magic, but for an older form, and with which. One flipped bit does not make this form an older one.
+/// Whether these bytes begin with this magic, but for an older form, and with which.
 pub(super) fn older_form(bytes: &[u8], magic: [u8; 8]) -> Option<u8> {
     let (&found, kind) = bytes.get(..magic.len())?.split_last()?;
     (kind == &magic[..7] && (1..FORM).contains(&found)).then_some(found)
@@ -37,9 +37,4 @@ pub(super) fn list(dir: &Path, kind: &str) -> Result<Vec<u64>, OpenError> {
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// Makes new names and removed ones durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

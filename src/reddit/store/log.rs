@@ -1,19 +1,23 @@
 //! The log that is being written.
 
-use std::fs::{self, DirBuilder, File};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
+use super::disk::{self, Output};
 use super::files::{self, LOG, SNAPSHOT};
 use super::group::Group;
 use super::lock::Lock;
-use super::recovery::{self, Contents, HEADER, Segment};
+use super::recovery::{self, Contents, HEADER};
 use super::{Durability, Full, OpenError, snapshot};
 use crate::reddit::model::{Entry, Model};
 
@@ -29,22 +33,49 @@ pub struct Store {
     dir: PathBuf,
     durability: Durability,
     segment_size: u64,
-    file: File,
+    /// Seeds the sums of groups.
+    nonce: u64,
+    file: Output,
     /// Bytes of the segment that are written.
     written: u64,
     /// Bytes of the segment that the disk has room for.
     reserved: u64,
     /// The number of the next entry to be written.
     next: u64,
+    /// The number of the first entry that the present segment was given since it was opened.
+    begun: u64,
     group: Group,
     /// Bytes of segments since the newest snapshot, the present one not included.
     uncovered: u64,
     snapshots: Option<JoinHandle<()>>,
     /// What became of segments that were given up to the disk in the background.
     lost: Arc<OnceLock<io::Error>>,
+    progress: Arc<Mutex<Progress>>,
     syncs: u64,
     groups: u64,
     _lock: Lock,
+}
+
+/// How far the log is on the disk. Segments are synced in the background, and one may be done before an earlier one.
+#[derive(Debug)]
+struct Progress {
+    /// The entries before this number are.
+    synced: u64,
+    /// And from each of these numbers to that one.
+    ahead: BTreeMap<u64, u64>,
+}
+
+impl Progress {
+    fn add(&mut self, from: u64, to: u64) {
+        self.ahead.insert(from, to);
+        while let Some(to) = self.ahead.remove(&self.synced) {
+            self.synced = to;
+        }
+    }
+}
+
+fn locked(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {
@@ -61,27 +92,33 @@ impl Store {
         durability: Durability,
         segment_size: u64,
     ) -> Result<(Store, Model, Contents), OpenError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io("make", dir))?;
+        make(dir)?;
         let lock = Lock::take(dir)?;
         let mut model = Model::default();
-        let contents = recovery::read(dir, &mut model)?;
-        let (file, written) = match contents.last {
-            Some(segment) => reopen(dir, segment, durability),
-            None => begin(dir, contents.next, durability),
+        let mut contents = recovery::read(dir, &mut model)?;
+        contents.aside = contents.settle(dir)?;
+        let nonce = contents.nonce.unwrap_or_else(|| StdRng::from_os_rng().random());
+        let next = contents.next;
+        let (file, written) = match contents.kept.last() {
+            Some(last) => Output::open(files::path(dir, LOG, last.first)).map(|file| (file, last.length)),
+            None => begin(dir, Durability::Power, next, recovery::header(next, next, nonce)),
         }
         .map_err(OpenError::io("write to", dir))?;
         let store = Store {
             dir: dir.to_owned(),
             durability,
             segment_size,
+            nonce,
             file,
             written,
             reserved: written,
-            next: contents.next,
+            next,
+            begun: next,
             group: Group::default(),
-            uncovered: contents.log_bytes.saturating_sub(written),
+            uncovered: (contents.log_bytes - contents.torn).saturating_sub(written),
             snapshots: None,
             lost: Arc::default(),
+            progress: Arc::new(Mutex::new(Progress { synced: next, ahead: BTreeMap::new() })),
             syncs: 0,
             groups: 0,
             _lock: lock,
@@ -116,7 +153,7 @@ impl Store {
             let wanted = end.next_multiple_of(step);
             let more = (wanted - self.reserved).cast_signed();
             let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            match fallocate(&self.file, flags, self.reserved.cast_signed(), more) {
+            match fallocate(self.file.file(), flags, self.reserved.cast_signed(), more) {
                 Ok(()) => {
                     self.reserved = wanted;
                     return Ok(());
@@ -143,13 +180,14 @@ impl Store {
         if let Some(error) = self.lost.get() {
             return Err(io::Error::new(error.kind(), error.to_string()));
         }
-        let (bytes, count) = self.group.finish(self.next);
-        self.file.write_all_at(bytes, self.written)?;
+        let synced = self.synced();
+        let (bytes, count) = self.group.finish(self.next, synced, self.nonce);
+        self.file.write(self.written, bytes)?;
         self.written += bytes.len() as u64;
         self.next += u64::from(count);
         self.groups += 1;
         if self.durability == Durability::Power {
-            self.file.sync_data()?;
+            self.file.sync()?;
             self.syncs += 1;
         }
         if self.written >= self.segment_size {
@@ -158,24 +196,36 @@ impl Store {
         Ok(())
     }
 
+    /// The entries before this number are on the disk.
+    fn synced(&self) -> u64 {
+        match self.durability {
+            Durability::Power => self.next,
+            Durability::Process => locked(&self.progress).synced,
+        }
+    }
+
     /// Goes on in a new segment, and has the old ones summed up when that is worth it. All that takes the disk its time
     /// happens in a thread: the engine's next turn is not to wait for it.
     fn rotate(&mut self) -> io::Result<()> {
         self.uncovered += self.written;
-        let (file, written) = begin(&self.dir, self.next, self.durability)?;
+        let header = recovery::header(self.next, self.synced(), self.nonce);
+        let (file, written) = begin(&self.dir, self.durability, self.next, header)?;
+        let from = std::mem::replace(&mut self.begun, self.next);
         let old = std::mem::replace(&mut self.file, file);
         (self.written, self.reserved) = (written, written);
         let idle = self.snapshots.as_ref().is_none_or(JoinHandle::is_finished);
         let due = idle && self.uncovered >= self.worth();
-        let (dir, next, lost) = (self.dir.clone(), self.next, Arc::clone(&self.lost));
+        let (dir, next, nonce) = (self.dir.clone(), self.next, self.nonce);
+        let (lost, progress) = (Arc::clone(&self.lost), Arc::clone(&self.progress));
         let work = move || {
-            // What is followed by another segment is whole, even if the power fails.
-            if let Err(error) = old.sync_data().and_then(|()| files::sync_dir(&dir)) {
+            // From now on a power failure takes nothing of it, and the groups that follow say so.
+            if let Err(error) = old.sync().and_then(|()| disk::sync_dir(&dir)) {
                 let _ = lost.set(error);
                 return;
             }
+            locked(&progress).add(from, next);
             if due {
-                match snapshot::compact(&dir, next) {
+                match snapshot::compact(&dir, next, nonce) {
                     Ok(()) => tracing::info!("snapshot of everything before entry {next}"),
                     Err(error) => tracing::error!("no snapshot, the log stays as it is: {error}"),
                 }
@@ -224,26 +274,32 @@ impl Store {
 }
 
 /// A new segment. One whose entries are to be on the disk is there itself before anything is in it.
-fn begin(dir: &Path, first: u64, durability: Durability) -> io::Result<(File, u64)> {
-    let path = files::path(dir, LOG, first);
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all_at(&recovery::header(first), 0)?;
+fn begin(
+    dir: &Path,
+    durability: Durability,
+    first: u64,
+    header: [u8; HEADER],
+) -> io::Result<(Output, u64)> {
+    let file = Output::create(files::path(dir, LOG, first))?;
+    file.write(0, &header)?;
     if durability == Durability::Power {
-        file.sync_data()?;
-        files::sync_dir(dir)?;
+        file.sync()?;
+        disk::sync_dir(dir)?;
     }
     Ok((file, HEADER as u64))
 }
 
-/// The last segment, without what was not finished at its end.
-fn reopen(dir: &Path, segment: Segment, durability: Durability) -> io::Result<(File, u64)> {
-    if segment.length == 0 {
-        return begin(dir, segment.first, durability);
+/// The directory of a store, on the disk under its name.
+fn make(dir: &Path) -> Result<(), OpenError> {
+    let whole = std::path::absolute(dir).map_err(OpenError::io("make", dir))?;
+    let missing = whole.ancestors().take_while(|part| !part.exists()).count().max(1);
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io("make", dir))?;
+    for parent in whole.ancestors().skip(1).take(missing) {
+        match disk::sync_dir(parent) {
+            // Whoever made the store's directory in there can read it, or has seen to it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced.map_err(OpenError::io("sync", parent))?,
+        }
     }
-    let file = File::options().write(true).open(files::path(dir, LOG, segment.first))?;
-    if file.metadata()?.len() > segment.length {
-        file.set_len(segment.length)?;
-        file.sync_data()?;
-    }
-    Ok((file, segment.length))
+    Ok(())
 }

@@ -10,10 +10,12 @@
 //! as one group, and only then the replies of that turn leave. With [`Durability::Process`] an acknowledged entry is in
 //! the kernel by then and survives the end of any process; with [`Durability::Power`] it is on the disk.
 //!
-//! **Opening** reads the newest snapshot and the entries after it. Only the very end of the log can be unfinished,
-//! because groups are written one after the other: a last group that is not whole was never acknowledged and is cut off.
-//! Anything else that cannot be read is damage. Then nothing is opened and the place is named: going on without what was
-//! acknowledged is not an engine's decision. A person may take it: [`Repair`] says what would be lost, and does it.
+//! **Opening** reads the newest snapshot and the entries after it. What was written after the last sync may end anywhere:
+//! the log is cut there, and that is told. Groups say how far the log was synced when they were begun; what cannot be read
+//! before that is damage. Then nothing is opened and the place is named: going on without what was acknowledged is not an
+//! engine's decision. A person may take it: [`Repair`] says what would be lost, and does it. What is kept is synced before
+//! anything of it is acknowledged again. With [`Durability::Process`] a power failure can take what was acknowledged since
+//! the last segment was synced, from its end, and never from the middle.
 //!
 //! **A full disk.** Room is reserved before an entry is accepted, so that a group that was begun can be written. Without
 //! room the entry is refused and nothing has changed; when there is room again it goes on. After any other error nobody
@@ -24,6 +26,8 @@
 
 use std::path::PathBuf;
 
+mod aside;
+mod disk;
 mod files;
 mod group;
 mod lock;
@@ -33,11 +37,14 @@ mod repair;
 mod snapshot;
 
 #[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod tests;
 
+pub use aside::Dropped;
 pub use log::Store;
 pub use recovery::{Contents, Reading, read};
-pub use repair::{Dropped, Repair};
+pub use repair::Repair;
 pub use snapshot::fingerprint;
 
 /// What an acknowledged entry survives.

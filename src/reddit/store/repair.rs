@@ -5,27 +5,16 @@
 //! destroyed.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::aside::{Dropped, set_aside};
 use super::files::{self, LOG, SNAPSHOT};
+use super::group::Behind;
 use super::lock::Lock;
 use super::recovery::{self, Contents, HEADER};
-use super::{OpenError, group, snapshot};
+use super::{OpenError, snapshot};
 use crate::reddit::model::Model;
-
-/// What a repair takes out of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// Which.
-    pub file: PathBuf,
-    /// From this byte to its end; from 0: the whole file.
-    pub from: u64,
-    /// How many.
-    pub bytes: u64,
-}
 
 /// What a repair comes to. Nothing is changed before [`Repair::carry_out`].
 #[derive(Debug)]
@@ -54,12 +43,12 @@ impl Repair {
             dropped: Vec::new(),
             _lock: lock,
         };
-        let (base, mut model) = repair.newest_snapshot()?;
-        let mut contents = Contents::at(base);
+        let (base, nonce, mut model) = repair.newest_snapshot()?;
+        let mut contents = Contents::at(base, nonce);
         match recovery::read_on(dir, u64::MAX, &mut contents, &mut model) {
             Ok(()) => {}
             Err(OpenError::Damaged { file, offset, what }) => {
-                repair.drop_from(&file, offset, contents.next)?;
+                repair.drop_from(&file, offset, &contents)?;
                 repair.damage.get_or_insert(OpenError::Damaged { file, offset, what });
             }
             Err(error) => return Err(error),
@@ -69,10 +58,10 @@ impl Repair {
     }
 
     /// The newest snapshot that can be read; those after it are dropped.
-    fn newest_snapshot(&mut self) -> Result<(u64, Model), OpenError> {
+    fn newest_snapshot(&mut self) -> Result<(u64, Option<u64>, Model), OpenError> {
         for next in files::list(&self.dir, SNAPSHOT)?.into_iter().rev() {
             match snapshot::read(&self.dir, next) {
-                Ok(model) => return Ok((next, model)),
+                Ok((model, nonce)) => return Ok((next, Some(nonce), model)),
                 Err(damage @ OpenError::Damaged { .. }) => {
                     self.drop_part(files::path(&self.dir, SNAPSHOT, next), 0)?;
                     self.damage.get_or_insert(damage);
@@ -80,12 +69,13 @@ impl Repair {
                 Err(error) => return Err(error),
             }
         }
-        Ok((0, Model::default()))
+        Ok((0, None, Model::default()))
     }
 
-    /// Everything behind that place of the log is dropped, where entry `next` should be.
-    fn drop_from(&mut self, file: &Path, offset: u64, next: u64) -> Result<(), OpenError> {
-        let mut end = None;
+    /// Everything behind that place of the log is dropped, where the next entry should be.
+    fn drop_from(&mut self, file: &Path, offset: u64, contents: &Contents) -> Result<(), OpenError> {
+        let next = contents.next;
+        let mut behind = Behind::default();
         for first in files::list(&self.dir, LOG)? {
             let path = files::path(&self.dir, LOG, first);
             let from = match path.as_path() == file {
@@ -97,10 +87,13 @@ impl Repair {
             };
             let bytes = fs::read(&path).map_err(OpenError::io("read", &path))?;
             let rest = bytes.get(from as usize..).unwrap_or_default();
-            end = end.max(group::end_of_whole(rest, next));
+            // Without a header that can be read, the segment itself may still tell the nonce.
+            if let Some(nonce) = contents.nonce.or_else(|| recovery::nonce_in(&bytes)) {
+                behind.look(rest, next, nonce);
+            }
             self.drop_part(path, from)?;
         }
-        self.lost = end.map(|end| end - next);
+        self.lost = behind.end.checked_sub(next).filter(|&lost| lost > 0);
         Ok(())
     }
 
@@ -139,45 +132,7 @@ impl Repair {
     /// # Errors
     /// What the operating system refuses. Then nothing that is kept has changed, and it may be tried again.
     pub fn carry_out(&self) -> Result<PathBuf, OpenError> {
-        let aside = self.aside()?;
-        for Dropped { file, from, .. } in &self.dropped {
-            let name = file.file_name().unwrap_or_default();
-            let to = aside.join(name);
-            if *from == 0 {
-                fs::rename(file, &to).map_err(OpenError::io("move", file))?;
-                continue;
-            }
-            // First copied, then cut: whatever happens in between, it is somewhere.
-            let bytes = fs::read(file).map_err(OpenError::io("read", file))?;
-            let copied =
-                File::options().write(true).create_new(true).mode(0o600).open(&to).and_then(|mut copy| {
-                    copy.write_all(bytes.get(*from as usize..).unwrap_or_default())?;
-                    copy.sync_all()
-                });
-            copied.map_err(OpenError::io("write", &to))?;
-            let cut = File::options().write(true).open(file).and_then(|file| {
-                file.set_len(*from)?;
-                file.sync_all()
-            });
-            cut.map_err(OpenError::io("cut", file))?;
-        }
-        for dir in [&aside, &self.dir] {
-            files::sync_dir(dir).map_err(OpenError::io("sync", dir))?;
-        }
-        Ok(aside)
-    }
-
-    /// A new folder for what is dropped.
-    fn aside(&self) -> Result<PathBuf, OpenError> {
-        let mut number = 1;
-        loop {
-            let path = self.dir.join(format!("dropped-{number}"));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(path),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(OpenError::io("make", path)(error)),
-            }
-        }
+        set_aside(&self.dir, &self.dropped)
     }
 }
 

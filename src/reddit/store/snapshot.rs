@@ -1,16 +1,18 @@
 //! The tables at one moment, as a file.
 //!
 //! ```text
-//! magic 8 | check u64 LE | tables (postcard)
+//! magic 8 | nonce u64 LE | check u64 LE | tables (postcard)
 //! ```
+//!
+//! `check` is the xxh3 of the tables, seeded with the store's nonce.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
+use super::disk::{self, Output};
 use super::files::{self, SNAPSHOT, UNFINISHED};
 use super::recovery::Reading;
 use super::{OpenError, recovery};
@@ -27,7 +29,7 @@ const NICE: i32 = 10;
 const AT_ONCE: usize = 32;
 
 const MAGIC: [u8; 8] = [b'R', b'D', b'T', b'S', b'N', b'A', b'P', files::FORM];
-const HEADER: usize = 16;
+const HEADER: usize = 24;
 
 /// Writes and sums up.
 struct Summed<W> {
@@ -48,17 +50,21 @@ impl<W: Write> Write for Summed<W> {
 }
 
 /// Writes in portions, each on the disk before the next one.
-struct Gentle(File);
+struct Gentle {
+    output: Output,
+    at: u64,
+}
 
 impl Write for Gentle {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.0.write(bytes)?;
-        self.0.sync_data()?;
-        Ok(count)
+        self.output.write(self.at, bytes)?;
+        self.at += bytes.len() as u64;
+        self.output.sync()?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 
@@ -94,25 +100,26 @@ pub fn fingerprint(model: &Model) -> u64 {
 
 /// Makes `model` the newest snapshot, durably, and then removes what it stands for. `next` is the number of the first
 /// entry that is not in it.
-pub(super) fn write(dir: &Path, next: u64, model: &Model) -> io::Result<()> {
+pub(super) fn write(dir: &Path, next: u64, nonce: u64, model: &Model) -> io::Result<()> {
     let unfinished = dir.join(UNFINISHED);
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    let mut file = BufWriter::with_capacity(UNSYNCED, Gentle(file));
-    file.write_all(&[0; HEADER])?;
-    let summed =
-        postcard::to_io(model, Summed { inner: file, sum: Xxh3::new() }).map_err(io::Error::other)?;
+    let file = Gentle { output: Output::create(unfinished.clone())?, at: HEADER as u64 };
+    let file = BufWriter::with_capacity(UNSYNCED, file);
+    let summed = postcard::to_io(model, Summed { inner: file, sum: Xxh3::with_seed(nonce) })
+        .map_err(io::Error::other)?;
     let sum = summed.sum.digest();
-    let Gentle(mut file) = summed.inner.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(&MAGIC)?;
-    file.write_all(&sum.to_le_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, files::path(dir, SNAPSHOT, next))?;
-    files::sync_dir(dir)
+    let Gentle { output, .. } = summed.inner.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..16].copy_from_slice(&nonce.to_le_bytes());
+    header[16..].copy_from_slice(&sum.to_le_bytes());
+    output.write(0, &header)?;
+    output.sync()?;
+    disk::rename(&unfinished, &files::path(dir, SNAPSHOT, next))?;
+    disk::sync_dir(dir)
 }
 
-/// Reads the snapshot that ends before entry `next`.
-pub(super) fn read(dir: &Path, next: u64) -> Result<Model, OpenError> {
+/// Reads the snapshot that ends before entry `next`, and the store's nonce.
+pub(super) fn read(dir: &Path, next: u64) -> Result<(Model, u64), OpenError> {
     let path = files::path(dir, SNAPSHOT, next);
     let bytes = fs::read(&path).map_err(OpenError::io("read", &path))?;
     let damaged = |what: &str| OpenError::Damaged { file: path.clone(), offset: 0, what: what.to_owned() };
@@ -121,15 +128,18 @@ pub(super) fn read(dir: &Path, next: u64) -> Result<Model, OpenError> {
     }
     let tables = bytes.get(HEADER..).filter(|_| bytes.starts_with(&MAGIC));
     let tables = tables.ok_or_else(|| damaged("this is not a snapshot of this version"))?;
-    if bytes[8..HEADER] != xxh3_64(tables).to_le_bytes() {
+    let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+    let nonce = number(8);
+    if number(16) != xxh3_64_with_seed(tables, nonce) {
         return Err(damaged("the snapshot does not have the sum it was written with"));
     }
-    postcard::from_bytes(tables).map_err(|error| damaged(&format!("the tables cannot be read: {error}")))
+    let tables = postcard::from_bytes(tables);
+    tables.map(|model| (model, nonce)).map_err(|error| damaged(&format!("the tables cannot be read: {error}")))
 }
 
 /// Makes a snapshot of everything before entry `next`, which must be the first of a segment, from what is on the disk.
 /// The engine goes on meanwhile: nothing of it is touched. To be called in a thread of its own.
-pub(super) fn compact(dir: &Path, next: u64) -> Result<(), OpenError> {
+pub(super) fn compact(dir: &Path, next: u64, nonce: u64) -> Result<(), OpenError> {
     // On Linux a niceness is a thread's. Without it the work is the same, and in the way.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!("the maker of snapshots works at full priority: {error}");
@@ -137,7 +147,7 @@ pub(super) fn compact(dir: &Path, next: u64) -> Result<(), OpenError> {
     let mut replayed = Replay::default();
     recovery::before(dir, next, &mut replayed)?;
     let Replay { model, .. } = replayed;
-    write(dir, next, &model).map_err(OpenError::io("write a snapshot in", dir))?;
+    write(dir, next, nonce, &model).map_err(OpenError::io("write a snapshot in", dir))?;
     remove_covered(dir, next)
 }
 
@@ -146,7 +156,7 @@ fn remove_covered(dir: &Path, next: u64) -> Result<(), OpenError> {
     for kind in [SNAPSHOT, files::LOG] {
         for old in files::list(dir, kind)?.into_iter().filter(|&old| old < next) {
             let path = files::path(dir, kind, old);
-            fs::remove_file(&path).map_err(OpenError::io("remove", &path))?;
+            disk::remove(&path).map_err(OpenError::io("remove", &path))?;
         }
     }
     Ok(())
