@@ -394,7 +394,8 @@ fn a_restarted_engine_is_the_same_engine_and_says_how_much_it_read() {
 #[test]
 fn a_damaged_store_is_not_served_and_the_place_is_named() {
     let place = place();
-    let mut process = place.keeper(&[]);
+    let power = ["--durability", "power"];
+    let mut process = place.keeper(&power);
     ask(&place.socket, async |engine| {
         let session = log_in(&engine).await;
         first_post(&engine, session).await;
@@ -405,9 +406,9 @@ fn a_damaged_store_is_not_served_and_the_place_is_named() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[50] ^= 4;
     fs::write(&path, &bytes).unwrap();
-    let mut process = place.begin(&mut Command::new(ENGINE), &[]);
+    let mut process = place.begin(&mut Command::new(ENGINE), &power);
     assert_eq!(process.wait().code(), Some(65));
-    let text = format!("{} is damaged at byte 16", path.display());
+    let text = format!("{} is damaged at byte 40", path.display());
     assert_eq!(process.count(&text), 1, "{:?}", process.seen);
     for verb in ["check", "stats"] {
         assert_eq!(place.verb(verb, &[]).status.code(), Some(65));
@@ -427,6 +428,28 @@ fn a_damaged_store_is_not_served_and_the_place_is_named() {
     let _engine = place.keeper(&[]);
     let again = place.verb("repair", &[]);
     assert_eq!(again.status.code(), Some(75), "an engine uses it");
+}
+
+#[test]
+fn a_log_that_was_not_synced_is_cut_where_it_breaks_and_that_is_told() {
+    let place = place();
+    let mut process = place.keeper(&[]);
+    ask(&place.socket, async |engine| {
+        let session = log_in(&engine).await;
+        first_post(&engine, session).await;
+    });
+    process.child.kill().unwrap();
+    process.wait();
+    let path = place.store().join(format!("log-{:020}", 0));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[50] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    assert!(place.must_be_sound().contains("3 records behind the end of the log"));
+    let engine = place.keeper(&[]);
+    assert_eq!(engine.count("3 entries written after it was last synced are lost"), 1, "{:?}", engine.seen);
+    ask(&place.socket, async |engine| assert_eq!(stats(&engine).await.users, 0));
+    let aside = place.store().join("dropped-1").join(path.file_name().unwrap());
+    assert_eq!(fs::read(aside).unwrap(), bytes[40..], "what was written is still there");
 }
 
 #[test]

@@ -149,7 +149,9 @@ fn open(keeping: &Keeping) -> Result<(Model, Store), OpenError> {
             aside.display()
         ),
         None if torn > 0 => {
-            tracing::warn!("the log ends in {torn} bytes that are no whole entries, behind entry {next}; they are cut off");
+            tracing::warn!(
+                "the log ends in {torn} bytes that are no whole entries, behind entry {next}; they are cut off"
+            );
         }
         None => {}
     }

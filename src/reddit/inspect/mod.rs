@@ -27,8 +27,10 @@ pub struct Summary {
     pub position: u64,
     /// Bytes of the log.
     pub log_bytes: u64,
-    /// Bytes of a last group that was not finished and does not count.
+    /// Bytes behind the end of the log, which do not count.
     pub unfinished_bytes: u64,
+    /// Records that were written after the last sync and are behind the end of the log.
+    pub behind_the_end: u64,
     /// Users.
     pub users: usize,
     /// Subreddits.
@@ -70,6 +72,7 @@ impl Summary {
             position: contents.next,
             log_bytes: contents.log_bytes,
             unfinished_bytes: contents.torn,
+            behind_the_end: contents.beyond,
             users: model.users().count(),
             subreddits: model.subreddits().count(),
             posts: model.posts().count(),
@@ -110,6 +113,14 @@ impl fmt::Display for Summary {
             "{} records in all, {} of them after the snapshot ({} bytes, {} unfinished); fingerprint {}",
             self.position, self.entries, self.log_bytes, self.unfinished_bytes, self.fingerprint
         )?;
+        if self.behind_the_end > 0 {
+            write!(
+                f,
+                "\n{} records behind the end of the log were written after its last sync, and what is before them is not \
+                 there (did the power fail?); they do not count",
+                self.behind_the_end
+            )?;
+        }
         if let Some(Account { acknowledged, in_log, unchanged, in_snapshot, unread }) = self.ledgers {
             write!(
                 f,

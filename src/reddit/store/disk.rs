@@ -2,9 +2,9 @@
 //! it is synced. Tests note the changes and make every state that a failure could leave.
 
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 /// One change.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,19 @@ pub(super) enum Change<'a> {
     Remove,
     /// All names of a directory so far are on the disk.
     SyncDir,
+}
+
+impl fmt::Display for Change<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Create => write!(f, "create"),
+            Change::Write(at, bytes) => write!(f, "write {} bytes at {at} of", bytes.len()),
+            Change::SetLength(length) => write!(f, "cut at {length}"),
+            Change::Sync | Change::SyncDir => write!(f, "sync"),
+            Change::Rename(to) => write!(f, "rename to {}", to.display()),
+            Change::Remove => write!(f, "remove"),
+        }
+    }
 }
 
 /// A file that is written.
@@ -80,7 +93,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 fn noted<T>(path: &Path, change: Change<'_>, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let made = make();
     if let Err(error) = &made {
-        tracing::debug!("{change:?} of {}: {error}", path.display());
+        tracing::debug!("{change} {}: {error}", path.display());
     }
     made
 }

@@ -274,12 +274,7 @@ impl Store {
 }
 
 /// A new segment. One whose entries are to be on the disk is there itself before anything is in it.
-fn begin(
-    dir: &Path,
-    durability: Durability,
-    first: u64,
-    header: [u8; HEADER],
-) -> io::Result<(Output, u64)> {
+fn begin(dir: &Path, durability: Durability, first: u64, header: [u8; HEADER]) -> io::Result<(Output, u64)> {
     let file = Output::create(files::path(dir, LOG, first))?;
     file.write(0, &header)?;
     if durability == Durability::Power {

@@ -166,7 +166,8 @@ impl Disk {
     /// With these files on it.
     fn holding(dir: &Path) -> Disk {
         let mut disk = Disk::default();
-        for file in fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).filter(|file| file.is_file()) {
+        for file in fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).filter(|file| file.is_file())
+        {
             disk.nodes.push(Node { durable: fs::read(&file).unwrap(), pending: Vec::new() });
             disk.durable.insert(file, disk.nodes.len() - 1);
         }
@@ -253,7 +254,9 @@ fn apply(bytes: &mut Vec<u8>, made: &Made) {
 /// Some sectors of a write, whether or not the file has become as long.
 fn tear(bytes: &mut Vec<u8>, made: &Made, random: &mut StdRng) {
     let Made::Write(at, written) = made else {
-        return if random.random() { apply(bytes, made) };
+        return if random.random() {
+            apply(bytes, made)
+        };
     };
     match random.random_range(0..3) {
         0 => {}

@@ -24,6 +24,8 @@ pub struct Repair {
     damage: Option<OpenError>,
     kept: u64,
     lost: Option<u64>,
+    /// Records that an engine will set aside, which need no repair.
+    beyond: u64,
     dropped: Vec<Dropped>,
     _lock: Lock,
 }
@@ -40,6 +42,7 @@ impl Repair {
             damage: None,
             kept: 0,
             lost: None,
+            beyond: 0,
             dropped: Vec::new(),
             _lock: lock,
         };
@@ -53,7 +56,7 @@ impl Repair {
             }
             Err(error) => return Err(error),
         }
-        repair.kept = contents.next;
+        (repair.kept, repair.beyond) = (contents.next, contents.beyond);
         Ok(repair)
     }
 
@@ -139,7 +142,15 @@ impl Repair {
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(damage) = &self.damage else {
-            return write!(f, "nothing is damaged: all {} records can be read", self.kept);
+            write!(f, "nothing is damaged: all {} records can be read", self.kept)?;
+            return match self.beyond {
+                0 => Ok(()),
+                beyond => write!(
+                    f,
+                    "; {beyond} more were written after the last sync and are not all there: an engine that starts \
+                     moves them aside"
+                ),
+            };
         };
         match damage {
             OpenError::Damaged { file, offset, what } => {

@@ -134,7 +134,9 @@ pub(super) fn read(dir: &Path, next: u64) -> Result<(Model, u64), OpenError> {
         return Err(damaged("the snapshot does not have the sum it was written with"));
     }
     let tables = postcard::from_bytes(tables);
-    tables.map(|model| (model, nonce)).map_err(|error| damaged(&format!("the tables cannot be read: {error}")))
+    tables
+        .map(|model| (model, nonce))
+        .map_err(|error| damaged(&format!("the tables cannot be read: {error}")))
 }
 
 /// Makes a snapshot of everything before entry `next`, which must be the first of a segment, from what is on the disk.
