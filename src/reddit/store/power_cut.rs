@@ -304,8 +304,11 @@ fn open(dir: &Path, durability: Durability) -> (Store, usize, Contents) {
     (store, first_users(&model), contents)
 }
 
-/// Turns of one to three users, and after how many changes so many were acknowledged.
-fn write(store: &mut Store, noting: &Noting, users: std::ops::Range<usize>) -> Vec<(usize, usize)> {
+/// After how many changes so many users were acknowledged.
+type Told = Vec<(usize, usize)>;
+
+/// Turns of one or two users.
+fn write(store: &mut Store, noting: &Noting, users: std::ops::Range<usize>) -> Told {
     let mut told = Vec::new();
     for number in users {
         store.append(&entry(u32::try_from(number).unwrap() + 1)).unwrap();
@@ -337,8 +340,8 @@ fn acknowledged(told: &[(usize, usize)], at: usize) -> usize {
     told.iter().take_while(|&&(made, _)| made <= at).last().map_or(0, |&(_, users)| users)
 }
 
-/// A store of several segments with snapshots, and what became of it.
-fn life(durability: Durability) -> (TempDir, Vec<(PathBuf, Made)>, Vec<(usize, usize)>) {
+/// A store of several segments with snapshots, what was done to its files, and what was acknowledged.
+fn life(durability: Durability) -> (TempDir, Vec<(PathBuf, Made)>, Told) {
     let dir = tempfile::tempdir().unwrap();
     let noting = Noting::begin(dir.path());
     let (mut store, _, _) = open(dir.path(), durability);
