@@ -40,7 +40,7 @@ pub fn run(args: SuperviseArgs) -> Exit {
         Ok(()) => Exit::Ok,
         Err(error) => {
             tracing::error!(%error, "the supervisor process ends");
-            Exit::Failed
+            if error.is_shortage() { Exit::Of(keeper::SHORTAGE) } else { Exit::Failed }
         }
     }
 }

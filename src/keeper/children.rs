@@ -218,6 +218,11 @@ impl Children {
         self.alive.binary_search(&pid).is_ok()
     }
 
+    /// Whether this process is registered under this key, and not reaped.
+    pub(super) fn is(&self, pid: Pid, key: Key) -> bool {
+        self.of(pid).is_some_and(|child| child.key == key)
+    }
+
     /// Which living child this number is.
     pub(super) fn of(&self, pid: Pid) -> Option<&Child> {
         if !self.is_alive(pid) {

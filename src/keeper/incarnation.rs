@@ -30,8 +30,8 @@ const HALF_GONE: u64 = 1_000 * MILLISECOND;
 const STRUCK: u64 = 200 * MILLISECOND;
 /// How long the process may take to end after it said that the tree has ended.
 const FAREWELL: u64 = 5_000 * MILLISECOND;
-/// Pause after a refusal to send that no event ends (too many descriptors in flight).
-const REFUSED: u64 = 10 * MILLISECOND;
+/// Pause after a refusal to send or to receive that no event ends (too many descriptors in flight, no room for more).
+pub(super) const REFUSED: u64 = 10 * MILLISECOND;
 
 /// What a supervisor process is born with, the same for each.
 pub(super) struct Inheritance {
@@ -85,7 +85,27 @@ pub(super) struct Incarnation {
     snapshot_told: bool,
     stop_told: Stop,
     queue: Queue,
+    inbound: Inbound,
     watch: Watch,
+}
+
+/// Whether the next packet can be received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inbound {
+    Free,
+    /// The packet at the front was handled and could not be removed.
+    Handled,
+    /// The packet at the front could not be taken; it stays there, and all others behind it.
+    RefusedUntil(u64),
+}
+
+/// The next packet of a supervisor process.
+pub(super) enum Next {
+    Packet(socket::Packet),
+    /// All that was sent has been read.
+    Nothing,
+    /// The machine is short of something: there may be packets, to be read later.
+    Later,
 }
 
 impl Incarnation {
@@ -115,8 +135,7 @@ impl Incarnation {
             terms: Terms::default(),
             parent: Parent::Caller,
         };
-        let born = spawn::spawn(&birth)
-            .map_err(|error| io::Error::new(io::Error::from(error.errno).kind(), error))?;
+        let born = spawn::spawn(&birth).map_err(|error| io::Error::from(error.errno))?;
         Ok(Incarnation {
             number,
             born,
@@ -128,12 +147,9 @@ impl Incarnation {
             snapshot_told: false,
             stop_told: Stop::No,
             queue: Queue::Free,
+            inbound: Inbound::Free,
             watch: Watch::new(clock::monotonic_ns()),
         })
-    }
-
-    pub(super) fn pid(&self) -> Pid {
-        self.born.pid
     }
 
     /// Whether it is a living process of this number.
@@ -150,23 +166,62 @@ impl Incarnation {
         let _ = pidfd::signal(self.born.pidfd.as_fd(), Signal::SIGKILL as i32);
     }
 
-    /// The socket to listen on, unless it is at its end, and whether room in its queue is waited for.
-    pub(super) fn listening(&self) -> Option<(BorrowedFd<'_>, bool)> {
-        let open = matches!(self.phase, Phase::Whole | Phase::Dead | Phase::Struck);
-        open.then(|| (self.socket.as_fd(), self.queue == Queue::Full))
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Whole | Phase::Dead | Phase::Struck)
     }
 
-    /// The next packet; `None`: nothing at the moment, or the end.
-    pub(super) fn receive(&mut self, now: u64, buffer: &mut [u8]) -> Option<socket::Packet> {
-        let (socket, _) = self.listening()?;
-        match socket::receive(socket, buffer) {
-            Ok(Received::Packet(packet)) => Some(packet),
-            Ok(Received::Nothing) => None,
-            Ok(Received::Closed) | Err(_) => {
-                self.socket_ended(now);
-                None
-            }
+    /// The socket to listen on, unless it is at its end or not to be read now, and whether room in its queue is waited for.
+    pub(super) fn listening(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        let reads = !matches!(self.inbound, Inbound::RefusedUntil(_));
+        (self.is_open() && reads).then(|| (self.socket.as_fd(), self.queue == Queue::Full))
+    }
+
+    /// Looks at the next packet, with duplicates of its descriptors. It stays in the queue until [`Incarnation::took`]: what
+    /// cannot be handled for lack of resources is not lost.
+    pub(super) fn next(&mut self, now: u64, buffer: &mut [u8]) -> Next {
+        if !self.is_open() {
+            return Next::Nothing;
         }
+        match self.inbound {
+            Inbound::RefusedUntil(at) if now < at => return Next::Later,
+            Inbound::RefusedUntil(_) => self.inbound = Inbound::Free,
+            Inbound::Handled | Inbound::Free => {}
+        }
+        if self.inbound == Inbound::Handled && !self.took() {
+            return self.postpone(now);
+        }
+        match socket::peek(self.socket.as_fd(), buffer) {
+            Ok(Received::Packet(packet)) if packet.short => self.postpone(now),
+            Ok(Received::Packet(packet)) => Next::Packet(packet),
+            Ok(Received::Nothing) => Next::Nothing,
+            Ok(Received::Closed) => {
+                self.socket_ended(now);
+                Next::Nothing
+            }
+            // The end of a socket is no error, so this passes.
+            Err(_) => self.postpone(now),
+        }
+    }
+
+    /// The packet that was looked at is handled: removes it. `false`: this is to be tried again.
+    pub(super) fn took(&mut self) -> bool {
+        let removed = socket::discard(self.socket.as_fd()).is_ok();
+        self.inbound = if removed { Inbound::Free } else { Inbound::Handled };
+        removed
+    }
+
+    /// Leaves the packet that was looked at for later. A supervisor process that cannot be heard is not taken for hung.
+    pub(super) fn postpone(&mut self, now: u64) -> Next {
+        if self.inbound != Inbound::Handled {
+            self.inbound = Inbound::RefusedUntil(now + REFUSED);
+        }
+        self.watch.heard(now);
+        Next::Later
+    }
+
+    /// Whether packets may wait that could not be read.
+    fn is_postponed(&self) -> bool {
+        self.is_open() && self.inbound != Inbound::Free
     }
 
     fn socket_ended(&mut self, now: u64) {
@@ -233,8 +288,12 @@ impl Incarnation {
             Queue::RefusedUntil(at) => Some(at),
             Queue::Free | Queue::Full => None,
         };
+        let receive = match self.inbound {
+            Inbound::RefusedUntil(at) => Some(at),
+            Inbound::Free | Inbound::Handled => None,
+        };
         let look = (self.phase == Phase::Whole && self.deadline.is_none()).then(|| self.watch.due());
-        self.deadline.into_iter().chain(retry).chain(look).min()
+        self.deadline.into_iter().chain(retry).chain(receive).chain(look).min()
     }
 
     /// Whether one half has outlived the other for too long.
@@ -247,6 +306,8 @@ impl Incarnation {
         self.deadline = None;
         match self.phase {
             Phase::Whole | Phase::Mute => self.kill(),
+            // What they sent is still to be read, or a living child would be forgotten.
+            Phase::Dead | Phase::Struck if self.is_postponed() => self.deadline = Some(now + STRUCK),
             Phase::Dead => {
                 // A child stuck between clone and registration. Registered ones have said all they had to say.
                 let _ = descendants::each_child(|pid| {

@@ -10,12 +10,17 @@ use nix::unistd::Pid;
 
 use super::protocol::{FromKeeper, Key, Reach, ToKeeper};
 use super::{LINK_FD, wire};
-use crate::os::process;
+use crate::os::limits::is_shortage;
 use crate::os::socket::{self, Received};
 use crate::os::spawn::Parent;
+use crate::os::{clock, process};
 
 /// The keeper takes packets whenever it is scheduled; a queue that stays full this long means that it is not.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pause before what failed for lack of memory or descriptors is tried again, and for how long that goes on.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+const SHORTAGE: Duration = Duration::from_secs(5);
 
 /// The connection to the keeper.
 #[derive(Debug)]
@@ -51,16 +56,22 @@ impl Link {
     /// The next packet, without waiting; `None`: nothing at the moment. After [`FromKeeper::Gone`] there is nothing more.
     ///
     /// # Errors
-    /// Those of `recvmsg(2)`; `EMFILE`: this process has no room for the descriptors of a packet, which is lost.
+    /// Those of `recvmsg(2)`; `EMFILE`: this process had no room for the descriptors of a packet for 5 s. The packet is still
+    /// there.
     pub fn recv(&self) -> io::Result<Option<FromKeeper>> {
         let mut buffer = [0; wire::PACKET_MAX];
+        let socket = self.socket.as_fd();
         loop {
-            match socket::receive(self.socket.as_fd(), &mut buffer)? {
+            let next = with_patience(|| match socket::peek(socket, &mut buffer)? {
+                // A child whose descriptors were cut off must not look as if it did not exist.
+                Received::Packet(packet) if packet.short => Err(Errno::EMFILE),
+                next => Ok(next),
+            })?;
+            match next {
                 Received::Nothing => return Ok(None),
                 Received::Closed => return Ok(Some(FromKeeper::Gone)),
-                // A child whose descriptors were cut off must not look as if it did not exist.
-                Received::Packet(packet) if packet.truncated => return Err(Errno::EMFILE.into()),
                 Received::Packet(packet) => {
+                    with_patience(|| socket::discard(socket))?;
                     let bytes = buffer.get(..packet.len).unwrap_or_default();
                     if let Some(message) = wire::from_keeper(bytes, packet.fds) {
                         return Ok(Some(message));
@@ -102,7 +113,8 @@ impl Link {
             ToKeeper::Store(_, fd) | ToKeeper::Program(fd) => &[*fd][..],
             _ => &[],
         };
-        Ok(socket::send(self.socket.as_fd(), bytes.as_slice(), along)?)
+        let socket = self.socket.as_fd();
+        Ok(with_patience(|| socket::send(socket, bytes.as_slice(), along))?)
     }
 
     /// How a child is born into the keeper's hands: registered under `key` as begun at `born_ns` (`CLOCK_MONOTONIC`), with at
@@ -131,6 +143,19 @@ impl Link {
     /// The packet by which a registered child says that it will not come to exec, without step and errno.
     pub fn failed(key: Key) -> Vec<u8> {
         wire::failed(key).as_slice().to_vec()
+    }
+}
+
+/// Repeats what fails because the machine is short of something. A full queue is no shortage: it has its own bound.
+fn with_patience<T>(mut attempt: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    let end = Instant::now() + SHORTAGE;
+    loop {
+        match attempt() {
+            Err(errno) if errno != Errno::EAGAIN && is_shortage(errno) && Instant::now() < end => {
+                clock::pause(SHORTAGE_PAUSE.as_nanos() as u64);
+            }
+            answer => return answer,
+        }
     }
 }
 

@@ -61,6 +61,10 @@ pub const PROTOCOL: u8 = wire::VERSION;
 /// The exit code after a third request to stop: the tree did not end in order.
 pub const FORCED: u8 = 1;
 
+/// The exit code of a supervisor process that ended because the machine was short of memory or descriptors (`EX_TEMPFAIL`):
+/// that is no crash, and the next one is started a little later.
+pub const SHORTAGE: u8 = 75;
+
 /// What the keeper needs to know.
 #[derive(Debug)]
 pub struct Plan {

@@ -2,6 +2,8 @@
 
 use nix::sys::signal::Signal;
 
+use super::SHORTAGE;
+
 const SECOND: u64 = 1_000_000_000;
 
 /// This many crashes ...
@@ -30,6 +32,9 @@ impl Revival {
     /// A supervisor process ended. One that was killed (by a person, by the kernel for memory) did not crash: its successor
     /// starts at once.
     pub(super) fn ended(&mut self, now: u64, status: i32) {
+        if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == i32::from(SHORTAGE) {
+            return self.refused(now);
+        }
         self.refusals = 0;
         if !libc::WIFSIGNALED(status) || libc::WTERMSIG(status) != Signal::SIGKILL as i32 {
             self.crashed(now, status);
@@ -120,6 +125,15 @@ mod tests {
     #[test]
     fn being_killed_is_no_crash() {
         assert_eq!(pauses(&[(1, KILLED); 100]), [0; 100]);
+    }
+
+    #[test]
+    fn a_shortage_is_no_crash_and_slows_the_next_start() {
+        let short = i32::from(SHORTAGE) << 8;
+        assert_eq!(pauses(&[(1, short), (2, short), (3, short), (4, short), (5, short)]), [0, 0, 0, 0, 1]);
+        let mut revival = Revival::default();
+        (1..100).for_each(|at| revival.ended(at * SECOND, short));
+        assert_eq!(revival.safe(), None);
     }
 
     #[test]

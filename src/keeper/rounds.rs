@@ -6,13 +6,14 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, write};
+use nix::unistd::{Pid, geteuid, getsid, write};
 
 use super::children::Children;
 use super::door::Door;
-use super::incarnation::{Incarnation, Inheritance, Stop};
+use super::incarnation::{Incarnation, Inheritance, Next, REFUSED, Stop};
 use super::programs::Programs;
 use super::protocol::{Beginning, Reach};
 use super::remains::Remains;
@@ -21,7 +22,7 @@ use super::store::Store;
 use super::wire::{self, Heard};
 use super::{CONTROL, FORCED, Key, Plan};
 use crate::os::signals::{self, Inbox};
-use crate::os::socket::{Fds, Packet};
+use crate::os::socket::{Fds, Packet, Peer};
 use crate::os::{clock, descendants, limits, pidfd, process, wait};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -141,7 +142,11 @@ impl Keeper {
             let Keeper { plan, inheritance, .. } = &*keeper;
             let extra = careful.then_some(&plan.safe);
             let started = Incarnation::start(number, plan, extra, beginning, inheritance);
-            if started.is_err() {
+            let is_short = |error: &io::Error| {
+                error.raw_os_error().is_some_and(|errno| limits::is_shortage(Errno::from_raw(errno)))
+            };
+            // A shortage says nothing about the program.
+            if started.as_ref().is_err_and(|error| !is_short(error)) {
                 keeper.programs.ended(&mut keeper.plan.program, NOT_STARTED);
             }
             keeper.supervisor = Some(started?);
@@ -174,7 +179,10 @@ impl Keeper {
             None => Some(self.revival.not_before()),
             Some(supervisor) => supervisor.deadline().into_iter().chain(self.door.due()).min(),
         };
-        let deadline = deadline.into_iter().chain(self.children.look_again(clock::monotonic_ns())).min();
+        let now = clock::monotonic_ns();
+        // Deaths that are still to be dealt with could not be, for lack of something that comes back.
+        let deaths = self.deaths.then_some(now + REFUSED);
+        let deadline = deadline.into_iter().chain(self.children.look_again(now)).chain(deaths).min();
         let inbox = || PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
         let listening = self.supervisor.as_ref().and_then(Incarnation::listening);
         let socket = listening.map_or_else(inbox, |(socket, full)| {
@@ -184,7 +192,10 @@ impl Keeper {
         let watched = self.store.get(CONTROL).filter(|_| self.door == Door::Watched && listening.is_some());
         let door = watched.map_or_else(inbox, |door| PollFd::new(door, PollFlags::POLLIN));
         let mut polled = [inbox(), socket, door];
-        let _ = poll(&mut polled, timeout(deadline));
+        if poll(&mut polled, timeout(deadline)).is_err_and(|errno| errno != Errno::EINTR) {
+            // Nothing is known: everything is looked at, but not without pause.
+            clock::pause(REFUSED);
+        }
         let found =
             |at: usize, flag| polled.get(at).and_then(PollFd::revents).is_some_and(|it| it.contains(flag));
         let room = found(1, PollFlags::POLLOUT);
@@ -212,31 +223,51 @@ impl Keeper {
         }
     }
 
-    /// Everything that was sent so far.
-    fn hear(&mut self) {
+    /// Everything that was sent so far. `false`: some of it has to wait, since the machine is short of something.
+    fn hear(&mut self) -> bool {
         let mut buffer = [0; wire::PACKET_MAX];
         let now = clock::monotonic_ns();
-        while let Some(packet) = self.supervisor.as_mut().and_then(|it| it.receive(now, &mut buffer)) {
-            self.heed(packet, &buffer);
+        while let Some(supervisor) = &mut self.supervisor {
+            match supervisor.next(now, &mut buffer) {
+                Next::Packet(packet) => {
+                    let heeded = self.heed(packet, &buffer);
+                    let Some(supervisor) = &mut self.supervisor else { break };
+                    match heeded {
+                        Ok(()) => drop(supervisor.took()),
+                        Err(Short) => drop(supervisor.postpone(now)),
+                    }
+                }
+                Next::Nothing => break,
+                Next::Later => return false,
+            }
         }
+        true
     }
 
-    /// Only the supervisor process gives orders; anyone else who holds the socket is a child on its way to exec.
-    fn heed(&mut self, packet: Packet, buffer: &[u8]) {
-        let (Some(sender), Some(supervisor)) = (packet.sender, &mut self.supervisor) else { return };
-        let by_supervisor = sender.pid == supervisor.pid();
+    /// Only the supervisor process gives orders; anyone else who holds the socket should be a child on its way to exec, and
+    /// is believed only what such a child can say. A child that has run its program and still holds the socket is not.
+    fn heed(&mut self, packet: Packet, buffer: &[u8]) -> Result<(), Short> {
+        let (Some(sender), Some(supervisor)) = (packet.sender, &mut self.supervisor) else { return Ok(()) };
+        // A dead one has nothing more to say, and its number may be another's.
+        let by_supervisor = supervisor.is_alive(sender.pid);
         if by_supervisor {
             supervisor.heard(clock::monotonic_ns());
         }
         let heard = buffer.get(..packet.len).and_then(wire::heard);
         match heard {
-            Some(Heard::Register(key, reach, born_ns)) if !by_supervisor && wait::is_child(sender.pid) => {
-                // A descriptor less than the child needs is as bad as none.
-                let pidfd = pidfd::open(sender.pid).ok().filter(|_| !packet.truncated);
+            Some(Heard::Register(key, reach, born_ns)) if !by_supervisor => {
+                if !may_register(&self.children, sender)? {
+                    return Ok(());
+                }
+                let pidfd = unless_short(pidfd::open(sender.pid))?.filter(|_| !packet.truncated);
                 let born_ns = born_ns.unwrap_or_else(clock::monotonic_ns);
                 self.admit(key, reach, sender.pid, born_ns, pidfd, packet.fds);
             }
-            Some(Heard::Failed(key, step, errno)) => self.children.birth_failed(key, sender.pid, step, errno),
+            Some(Heard::Failed(key, step, errno)) if self.children.is(sender.pid, key) => {
+                if unless_short(descendants::never_executed(sender.pid))? == Some(true) {
+                    self.children.birth_failed(key, sender.pid, step, errno);
+                }
+            }
             Some(Heard::Ack(key)) if by_supervisor => self.children.acknowledge(key),
             Some(Heard::Store(name)) if by_supervisor => {
                 if let Some(fd) = packet.fds.into_iter().next() {
@@ -262,6 +293,7 @@ impl Keeper {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// A child that cannot be held is killed before its exec; if it has an entry, its exit is told like any other.
@@ -284,11 +316,19 @@ impl Keeper {
 
     /// Reaps everything that has ended.
     fn bury(&mut self) {
-        if !std::mem::take(&mut self.deaths) {
-            return;
-        }
-        while let Ok(Some(pid)) = wait::ended() {
-            self.hear();
+        while self.deaths {
+            let pid = match wait::ended() {
+                Ok(Some(pid)) => pid,
+                Ok(None) | Err(Errno::ECHILD) => {
+                    self.deaths = false;
+                    return;
+                }
+                Err(_) => return,
+            };
+            // Its registration may be among what cannot be read now.
+            if !self.hear() {
+                return;
+            }
             let registered = self.children.is_alive(pid);
             // It leads a session and its number still is its own, so this reaches no stranger.
             let (rest, left) = self.remains.end(&self.children, pid);
@@ -372,6 +412,27 @@ impl Keeper {
             let _ = poll(&mut [inbox], timeout(Some(clock::monotonic_ns() + SWEEP_PAUSE)));
             while let Ok(Some(_)) = self.inbox.next() {}
         }
+    }
+}
+
+/// Whether the sender can have been born just now: a child of this process that is registered under no key, has the
+/// keeper's own user (it takes another one later) and leads a session.
+fn may_register(children: &Children, sender: Peer) -> Result<bool, Short> {
+    let is_child = wait::is_child(sender.pid).map_err(|_| Short)?;
+    Ok(is_child
+        && sender.uid == geteuid()
+        && !children.is_alive(sender.pid)
+        && getsid(Some(sender.pid)) == Ok(sender.pid))
+}
+
+/// The machine is short of something that is needed for this.
+struct Short;
+
+/// What there is, `None` if it cannot be had.
+fn unless_short<T>(answer: nix::Result<T>) -> Result<Option<T>, Short> {
+    match answer {
+        Err(errno) if limits::is_shortage(errno) => Err(Short),
+        answer => Ok(answer.ok()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{Pid, read};
@@ -68,6 +69,20 @@ pub struct Glance {
     pub name: [u8; 15],
 }
 
+/// Whether a process runs the program that it was forked with (`PF_FORKNOEXEC`); also told of one that is not reaped yet.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn never_executed(pid: Pid) -> nix::Result<bool> {
+    const FORKED_NO_EXEC: u64 = 0x40;
+    let mut buffer = [0; 256];
+    let text = read_stat(pid, &mut buffer)?;
+    let name_end = text.iter().rposition(|byte| *byte == b')').ok_or(Errno::EIO)?;
+    let rest = text.get(name_end + 1..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or(Errno::EIO)?;
+    let flags = rest.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    flags.map(|flags| flags & FORKED_NO_EXEC != 0).ok_or(Errno::EIO)
+}
+
 /// Whether a process was started with this entry (`NAME=value`) in its environment. `false` also if that may not be read.
 pub fn started_with(pid: Pid, entry: &[u8]) -> bool {
     let mut path = Text::default();
@@ -120,11 +135,15 @@ fn parent(pid: Pid) -> Option<Pid> {
 
 /// The beginning of `/proc/PID/stat`.
 fn stat(pid: Pid, buffer: &mut [u8; 256]) -> Option<&[u8]> {
+    read_stat(pid, buffer).ok()
+}
+
+fn read_stat(pid: Pid, buffer: &mut [u8; 256]) -> nix::Result<&[u8]> {
     let mut path = Text::default();
-    write!(path, "/proc/{pid}/stat").ok()?;
-    let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    let len = read(&file, buffer).ok()?;
-    buffer.get(..len)
+    write!(path, "/proc/{pid}/stat").map_err(|_| Errno::ENAMETOOLONG)?;
+    let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let len = read(&file, buffer)?;
+    buffer.get(..len).ok_or(Errno::EIO)
 }
 
 /// Device and inode of an open file, to look for with [`has_open`].

@@ -1,5 +1,6 @@
 //! Resource limits of this process (`getrlimit(2)`).
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,13 @@ impl Rlimit {
     pub fn hard(self) -> nix::Result<u64> {
         getrlimit(self.resource()).map(|(_, hard)| hard)
     }
+}
+
+/// Whether an error says that the machine is short of something that comes back (processes, memory, descriptors): worth
+/// trying again later, and the fault of no program.
+pub fn is_shortage(errno: Errno) -> bool {
+    use Errno::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS};
+    matches!(errno, EAGAIN | ENOMEM | EMFILE | ENFILE | ENOBUFS | ETOOMANYREFS)
 }
 
 /// How many descriptors a process may have.

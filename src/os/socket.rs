@@ -48,6 +48,8 @@ pub struct Packet {
     pub fds: Fds,
     /// Bytes or descriptors were cut off: the buffer or the descriptor table was too small.
     pub truncated: bool,
+    /// Descriptors were cut off for lack of room in the descriptor table.
+    pub short: bool,
 }
 
 /// The descriptors of one packet, in order.
@@ -57,6 +59,10 @@ pub struct Fds {
 }
 
 impl Fds {
+    fn is_full(&self) -> bool {
+        self.slots.iter().all(Option::is_some)
+    }
+
     fn push(&mut self, fd: OwnedFd) {
         if let Some(free) = self.slots.iter_mut().find(|slot| slot.is_none()) {
             *free = Some(fd);
@@ -198,6 +204,25 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
     take(socket, buffer, 0)
 }
 
+/// Removes the next packet, with its descriptors, unread. Never waits.
+///
+/// # Errors
+/// Those of `recv(2)`.
+pub fn discard(socket: BorrowedFd) -> nix::Result<()> {
+    let mut resets = 0;
+    loop {
+        // SAFETY: a buffer of no bytes.
+        let answer = unsafe {
+            libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), 0, libc::MSG_DONTWAIT | libc::MSG_TRUNC)
+        };
+        match Errno::result(answer) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) if resets < RESETS => resets += 1,
+            answer => return answer.map(drop),
+        }
+    }
+}
+
 fn take(socket: BorrowedFd, buffer: &mut [u8], how: i32) -> nix::Result<Received> {
     let mut control = Control::empty();
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -218,11 +243,12 @@ fn take(socket: BorrowedFd, buffer: &mut [u8], how: i32) -> nix::Result<Received
     };
     let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
     let filled: usize = message.msg_controllen as _; // another integer with musl
-    let mut packet = Packet { len, sender: None, fds: Fds::default(), truncated };
+    let mut packet = Packet { len, sender: None, fds: Fds::default(), truncated, short: false };
     control.each(filled, |item| match item {
         Item::Descriptor(number) => packet.fds.push(adopt(number)),
         Item::Sender(peer) => packet.sender = Some(peer),
     });
+    packet.short = message.msg_flags & libc::MSG_CTRUNC != 0 && !packet.fds.is_full();
     if len == 0 && packet.sender.is_none() {
         return Ok(Received::Closed);
     }

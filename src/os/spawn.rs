@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::limits::Rlimit;
+use super::limits::{self, Rlimit};
 use super::wait;
 use newborn::Newborn;
 pub use window::reserve;
@@ -128,7 +128,7 @@ impl BirthError {
     /// The machine is short of something that comes back (processes, memory, descriptors): worth trying again later,
     /// and no fault of the program.
     pub fn is_shortage(&self) -> bool {
-        matches!(self.errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS)
+        limits::is_shortage(self.errno)
     }
 }
 

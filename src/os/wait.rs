@@ -31,9 +31,16 @@ pub fn ended() -> nix::Result<Option<Pid>> {
 }
 
 /// Whether the process is a child of this one, alive or not reaped yet.
-pub fn is_child(pid: Pid) -> bool {
+///
+/// # Errors
+/// The kernel did not say.
+pub fn is_child(pid: Pid) -> nix::Result<bool> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    look(libc::P_PID, pid.as_raw().unsigned_abs(), options).is_ok()
+    match look(libc::P_PID, pid.as_raw().unsigned_abs(), options) {
+        Ok(_) => Ok(true),
+        Err(Errno::ECHILD) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Waits until the child of this pidfd has ended, and reaps it. For a child that is at its end already.
@@ -119,21 +126,21 @@ mod tests {
         let mut child = Command::new("sh").args(["-c", "kill -RTMIN+2 $$"]).spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
         let held = pidfd::open(pid).unwrap();
-        assert!(is_child(pid));
+        assert!(is_child(pid).unwrap());
         assert!(pidfd::wait(std::os::fd::AsFd::as_fd(&held), Duration::from_secs(10)).unwrap());
-        assert!(is_child(pid), "looking reaped it");
+        assert!(is_child(pid).unwrap(), "looking reaped it");
         let end = reap(pid).unwrap().unwrap();
         assert!(libc::WIFSIGNALED(end.status));
         assert_eq!(libc::WTERMSIG(end.status), libc::SIGRTMIN() + 2);
         assert!(end.max_rss_kib > 0);
-        assert!(!is_child(pid));
+        assert!(!is_child(pid).unwrap());
         assert_eq!(reap(pid), Err(Errno::ECHILD));
         assert!(child.wait().is_err(), "it could be taken twice");
     }
 
     #[test]
     fn a_stranger_is_no_child_and_the_living_are_not_reaped() {
-        assert!(!is_child(Pid::from_raw(1)));
+        assert!(!is_child(Pid::from_raw(1)).unwrap());
         let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
         assert_eq!(reap(pid), Ok(None));

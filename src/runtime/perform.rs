@@ -189,12 +189,7 @@ impl Supervisor {
 
 /// Lack of resources passes; everything else is a failed attempt.
 fn severity(errno: Errno) -> StartError {
-    match errno {
-        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS => {
-            StartError::NoResources
-        }
-        _ => StartError::Failed,
-    }
+    if os::limits::is_shortage(errno) { StartError::NoResources } else { StartError::Failed }
 }
 
 fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) {

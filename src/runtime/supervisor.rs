@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, LocalOptions};
@@ -50,6 +51,15 @@ pub enum RuntimeError {
     /// The keeper is gone; what it left behind was killed.
     #[error("the keeper is gone")]
     KeeperGone,
+}
+
+impl RuntimeError {
+    /// Whether the machine was short of something that comes back.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        let RuntimeError::Io(error) = self else { return false };
+        error.raw_os_error().is_some_and(|errno| os::limits::is_shortage(Errno::from_raw(errno)))
+    }
 }
 
 /// A child's process as this supervisor process holds it.

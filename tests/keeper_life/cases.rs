@@ -13,7 +13,7 @@ use crate::launch::{Kernel, Launch, gone_within, is_running, pid};
 
 type Case = fn(Kernel);
 
-pub(crate) const ALL: [(&str, Case); 19] = [
+pub(crate) const ALL: [(&str, Case); 22] = [
     (
         "a_child_belongs_to_the_keeper_and_its_exit_is_told",
         a_child_belongs_to_the_keeper_and_its_exit_is_told,
@@ -38,6 +38,9 @@ pub(crate) const ALL: [(&str, Case); 19] = [
     ("up_is_told_once", up_is_told_once),
     ("a_stuck_birth_does_not_hold_up_the_next_supervisor_process", a_stuck_birth_holds_nobody_up),
     ("nonsense_on_the_socket_changes_nothing", nonsense_on_the_socket_changes_nothing),
+    ("a_child_that_kept_the_socket_is_not_believed", a_child_that_kept_the_socket_is_not_believed),
+    ("a_keeper_without_descriptors_loses_no_birth", a_keeper_without_descriptors_loses_no_birth),
+    ("a_refused_receive_loses_no_birth", a_refused_receive_loses_no_birth),
     ("a_storm_of_kills_loses_and_doubles_nobody", a_storm_of_kills_loses_and_doubles_nobody),
 ];
 
@@ -360,6 +363,103 @@ fn nonsense_on_the_socket_changes_nothing(kernel: Kernel) {
     assert_eq!(launch.expect("end"), "2 1");
     launch.never_heard("child 9");
     launch.never_heard("exited");
+}
+
+/// It says that its birth failed, registers itself under two keys, and tells that the tree has ended.
+fn a_child_that_kept_the_socket_is_not_believed(kernel: Kernel) {
+    let mut launch = Launch::start(kernel);
+    let supervisor = launch.next_supervisor();
+    launch.say("forger 1 1");
+    let forger = pid(&launch.expect("forged"));
+    launch.say("echo heard");
+    launch.expect("echo heard");
+    kill(supervisor, Signal::SIGKILL).unwrap();
+    launch.expect("hello");
+    assert_eq!(launch.expect("child"), format!("1 1 {forger} alive=true outputs=0"));
+    launch.expect("end");
+    kill(forger, Signal::SIGKILL).unwrap();
+    assert_eq!(launch.expect("exited 1 1"), format!("{forger} 9"));
+    let next = launch.spawn("1 2", "exit 4");
+    assert_eq!(launch.expect("exited 1 2"), format!("{next} {}", 4 << 8));
+    launch.never_heard("child 9");
+    launch.say("finish 0");
+    assert_eq!(launch.ended(), Some(0));
+}
+
+/// Lets the keeper have no new descriptor, or again as many as before.
+fn limit_descriptors(keeper: Pid, soft: &str) -> bool {
+    let limit =
+        Command::new("prlimit").arg(format!("--pid={keeper}")).arg(format!("--nofile={soft}")).status();
+    limit.is_ok_and(|status| status.success())
+}
+
+fn a_keeper_without_descriptors_loses_no_birth(kernel: Kernel) {
+    let mut launch = Launch::start(kernel);
+    launch.next_supervisor();
+    if !limit_descriptors(launch.pid(), "3:") {
+        println!("skipped a_keeper_without_descriptors_loses_no_birth: prlimit does not work here");
+        return;
+    }
+    let first = launch.spawn("1 1", FOREVER);
+    let second = launch.spawn("2 1", "exit 5");
+    let end = Instant::now() + Duration::from_secs(20);
+    while is_running(second) {
+        assert!(Instant::now() < end, "{second} does not end");
+        std::thread::yield_now();
+    }
+    // It lives although the keeper cannot hold it yet.
+    assert!(is_running(first));
+    launch.never_heard("exited");
+    assert!(limit_descriptors(launch.pid(), "1024:"));
+    assert_eq!(launch.expect("exited 2 1"), format!("{second} {}", 5 << 8));
+    assert!(is_running(first));
+    kill(first, Signal::SIGKILL).unwrap();
+    assert_eq!(launch.expect("exited 1 1"), format!("{first} 9"));
+}
+
+/// Each of the calls by which the keeper learns of a birth and a death fails a few times.
+fn a_refused_receive_loses_no_birth(kernel: Kernel) {
+    for fault in [
+        "recvmsg:error=ENOMEM",
+        "recvmsg:error=EMFILE",
+        "recvfrom:error=ENOMEM",
+        "waitid:error=EIO",
+        "wait4:error=EIO",
+        "pidfd_open:error=ENOMEM",
+        "poll:error=ENOMEM",
+    ] {
+        println!("{fault}");
+        let mut launch = Launch::start(kernel);
+        launch.next_supervisor();
+        let keeper = launch.pid();
+        let calls = fault.split(':').next().unwrap();
+        let strace = Command::new("strace")
+            .args(["-q", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e"])
+            .args([&format!("inject={fault}:when=1..3"), "-p", &keeper.to_string()])
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        let Ok(mut strace) = strace else {
+            println!("skipped a_refused_receive_loses_no_birth: there is no strace");
+            return;
+        };
+        let status = || fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        while status().contains("TracerPid:\t0\n") {
+            if strace.try_wait().unwrap().is_some() {
+                println!("skipped a_refused_receive_loses_no_birth: strace may not attach here");
+                return;
+            }
+            assert!(Instant::now() < end, "strace does not attach");
+            std::thread::yield_now();
+        }
+        let child = launch.spawn("1 1", FOREVER);
+        let second = launch.spawn("2 1", "exit 6");
+        assert_eq!(launch.expect("exited 2 1"), format!("{second} {}", 6 << 8), "{fault}");
+        kill(child, Signal::SIGKILL).unwrap();
+        assert_eq!(launch.expect("exited 1 1"), format!("{child} 9"), "{fault}");
+        kill(Pid::from_raw(strace.id().cast_signed()), Signal::SIGINT).unwrap();
+        strace.wait().unwrap();
+    }
 }
 
 /// F01: the supervisor process starts children without pause and is killed at random instants. Each child holds a lock of

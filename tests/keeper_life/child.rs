@@ -1,4 +1,4 @@
-//! The storm's child: proves by a lock of its own that it is the only life of its node, lives a moment, and ends.
+//! Children: one of the storm, which proves by a lock of its own that it is the only life of its node, and a forger.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -6,6 +6,9 @@ use std::process::{self, exit};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollTimeout, poll};
+use provost::keeper::{Key, Link, Reach};
+use provost::os::{process::inherited, socket};
+use std::os::fd::AsFd;
 
 /// `folder node run`. What it finds goes to `folder/log`, one line a write.
 pub(crate) fn run(arguments: &[String]) -> ! {
@@ -19,4 +22,21 @@ pub(crate) fn run(arguments: &[String]) -> ! {
     // A life of 0 to 30 ms, different for each.
     let _ = poll(&mut [], PollTimeout::try_from(process::id() % 31).unwrap());
     exit(7)
+}
+
+/// Sends over the socket it was left what only a newborn may say.
+pub(crate) fn forge(arguments: &[String]) -> ! {
+    let socket = inherited(3).unwrap();
+    let own = Key { node: arguments[0].parse().unwrap(), run: arguments[1].parse().unwrap() };
+    let failed = [Link::failed(own), [8i32.to_le_bytes(), 2i32.to_le_bytes()].concat()].concat();
+    let other = Link::registration(Key { node: 9, run: 9 }, Reach::Tree, 0);
+    let again = Link::registration(own, Reach::Tree, 0);
+    let finish = [vec![1, 7], vec![0]].concat();
+    for packet in [failed, other, again, finish] {
+        socket::send(socket.as_fd(), &packet, &[]).unwrap();
+    }
+    println!("forged {}", process::id());
+    loop {
+        std::thread::park();
+    }
 }

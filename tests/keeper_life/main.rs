@@ -29,6 +29,7 @@ fn main() {
         Some("role:keeper") => exit(launch::become_keeper(&arguments[1..])),
         Some("role:supervisor") => supervisor::run(),
         Some("role:storm-supervisor") => supervisor::storm(&arguments[1]),
+        Some("role:forger") => child::forge(&arguments[1..]),
         Some("role:child") => child::run(&arguments[1..]),
         _ => exit(run_cases(&arguments)),
     }

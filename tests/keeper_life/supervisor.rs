@@ -172,6 +172,10 @@ impl Script {
                 let born = bear(self.link(), key(node, run), "/usr/bin/tail", argv, None, None);
                 print(format!("again {}", born.map_or_else(|error| error.pid.unwrap(), |born| born.pid)));
             }
+            ["forger", node, run] => {
+                let key = key(node, run);
+                self.bear_forger(key, node, run);
+            }
             ["stuck"] => print(format!("stuck {}", self.bear_stuck().pid)),
             ["read", node, run] => {
                 let mut text = String::new();
@@ -222,6 +226,30 @@ impl Script {
             parent,
         };
         spawn(&birth).unwrap()
+    }
+}
+
+impl Script {
+    /// A child that keeps the socket behind its exec, and uses it.
+    fn bear_forger(&self, key: Key, node: &str, run: &str) {
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let own = CString::new(env::current_exe().unwrap().to_str().unwrap()).unwrap();
+        let argv = ["forger", "role:forger", node, run].map(|word| CString::new(word).unwrap());
+        let out = stdout();
+        let birth = Birth {
+            program: own,
+            argv: argv.into(),
+            env: vec![c"PATH=/usr/bin:/bin".into()],
+            cwd: c"/".into(),
+            umask: 0o022,
+            stdio: [null.as_fd(), out.as_fd(), null.as_fd()],
+            pass: vec![self.link().as_fd()],
+            listen_pid: false,
+            nofile: None,
+            terms: Terms::default(),
+            parent: self.link().parent(key, Reach::Tree, 0, Vec::new()),
+        };
+        spawn(&birth).unwrap();
     }
 }
 

@@ -103,7 +103,7 @@ fn a_failed_exec_is_known_at_once_and_leaves_no_child() {
         birth.program = CString::new(program).unwrap();
         let error = spawn(&birth).unwrap_err();
         assert_eq!((error.step, error.errno), (Step::Exec, errno), "{program}");
-        assert!(!wait::is_child(error.pid.unwrap()), "{program} is still there");
+        assert!(!wait::is_child(error.pid.unwrap()).unwrap(), "{program} is still there");
         assert!(!error.is_shortage());
     }
 }
