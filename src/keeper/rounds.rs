@@ -263,8 +263,10 @@ impl Keeper {
                 let born_ns = born_ns.unwrap_or_else(clock::monotonic_ns);
                 self.admit(key, reach, sender.pid, born_ns, pidfd, packet.fds);
             }
-            Some(Heard::Failed(key, step, errno)) if self.children.is(sender.pid, key) => {
-                if unless_short(descendants::never_executed(sender.pid))? == Some(true) {
+            Some(Heard::Failed(key, step, errno)) => {
+                let unborn = self.children.is(sender.pid, key)
+                    && unless_short(descendants::never_executed(sender.pid))? == Some(true);
+                if unborn {
                     self.children.birth_failed(key, sender.pid, step, errno);
                 }
             }
