@@ -3,11 +3,12 @@
 mod node_support;
 
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -84,7 +85,18 @@ impl Drop for Peer {
 #[test]
 fn plays_a_role() {
     let Ok(role) = std::env::var(ROLE) else { return };
-    let options = Options { folder: std::env::var(FOLDER).unwrap().into(), ..Options::default() };
+    let folder = PathBuf::from(std::env::var(FOLDER).unwrap());
+    if role == "crowd" {
+        let connect = |_| UnixStream::connect(folder.join("engine.sock")).unwrap();
+        let crowd: Vec<UnixStream> = (0..40).map(connect).collect();
+        println!("ready");
+        let mut told = Vec::new();
+        for mut stream in crowd {
+            let _ = stream.read_to_end(&mut told);
+        }
+        return println!("over");
+    }
+    let options = Options { folder, ..Options::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let node = Node::start_with("engine", options).unwrap();
@@ -422,4 +434,27 @@ fn certificates_are_not_made_in_the_folder_of_another_user() {
         assert_eq!(output.status.code(), Some(1));
     }
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "the authority's two files");
+}
+
+#[test]
+fn a_user_who_is_not_let_in_takes_no_place_from_others() {
+    let Some(user) = stranger() else { return };
+    local(async {
+        let hood = Hood::new();
+        let engine = hood.start_with("engine", |options| options.limits.connections = 4);
+        let above = hood.folder().parent().unwrap().to_owned();
+        for (path, mode) in [(above, 0o711), (hood.folder(), 0o711), (hood.socket("engine"), 0o666)] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let mut command = Peer::command(&hood, "crowd");
+        command.uid(user).gid(user).current_dir("/");
+        let crowd = tokio::task::spawn_blocking(move || Peer::of(command));
+        let mut crowd = crowd.await.unwrap();
+        let clients = ["client@1", "client@2", "client@3", "client@4"].map(|name| hood.hidden(name));
+        for client in &clients {
+            client.connect("engine").await.unwrap();
+        }
+        assert_eq!(engine.nodes().len(), 4);
+        tokio::task::spawn_blocking(move || crowd.hear("over")).await.unwrap();
+    });
 }

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use node_support::{Hood, PATIENCE, local};
@@ -484,6 +485,48 @@ fn garbage_and_half_open_connections_cost_only_themselves() {
         closed.await.unwrap();
         let reply: String = late.call("echo", &"still there?", PATIENCE).await.unwrap();
         assert_eq!(reply, "still there?");
+    });
+}
+
+/// Opens connections from an address, one after the other, that say nothing, until it is told to stop; returns how many.
+fn flood(from: &str, at: SocketAddr, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<usize> {
+    let from = format!("{from}:0").parse().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut open, mut count) = (std::collections::VecDeque::new(), 0);
+            while !stop.load(Ordering::Relaxed) {
+                let socket = tokio::net::TcpSocket::new_v4().unwrap();
+                socket.bind(from).unwrap();
+                if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, socket.connect(at)).await {
+                    open.push_back(stream);
+                    count += 1;
+                }
+                if open.len() > 300 {
+                    open.pop_front();
+                }
+            }
+            count
+        })
+    })
+}
+
+#[test]
+fn empty_connections_of_one_address_cost_another_one_no_handshake() {
+    local(async {
+        let hood = Hood::new();
+        let certs = Authority::new(&["engine", "client@1"]);
+        let (_engine, at) = certs.server(&hood, "engine");
+        let stop = Arc::new(AtomicBool::new(false));
+        let flood = flood("127.0.0.2", at, Arc::clone(&stop));
+        let begun = std::time::Instant::now();
+        for _ in 0..30 {
+            let client = certs.client(&hood, "client@1", "engine", at);
+            client.connect("engine").await.unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        let count = tokio::task::spawn_blocking(|| flood.join().unwrap()).await.unwrap();
+        println!("30 handshakes beside {count} empty connections in {:?}", begun.elapsed());
     });
 }
 

@@ -6,6 +6,7 @@ mod payload;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -465,12 +466,18 @@ fn the_store_is_exported_as_a_database() {
     let file = place.dir.path().join("reddit.db");
     let export = place.verb("export", &["--sqlite", file.to_str().unwrap()]);
     assert!(export.status.success(), "{export:?}");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "for its owner only: messages are in it");
     let database = rusqlite::Connection::open(&file).unwrap();
     let question = "SELECT name, count(*) FROM comments JOIN users ON users.id = author GROUP BY name";
     let row: (String, u32) = database.query_row(question, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(row, ("ada".to_owned(), 10));
     let again = place.verb("export", &["--sqlite", file.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(1), "nothing is overwritten");
+    let (link, elsewhere) = (place.dir.path().join("link.db"), place.dir.path().join("elsewhere.db"));
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    let led = place.verb("export", &["--sqlite", link.to_str().unwrap()]);
+    assert_eq!((led.status.code(), elsewhere.exists()), (Some(1), false), "no link is followed");
 }
 
 #[test]

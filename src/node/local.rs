@@ -3,8 +3,10 @@
 mod keep;
 mod meet;
 mod pace;
+mod places;
 mod shared;
 mod strangers;
+mod waiting;
 
 use std::io;
 use std::net::SocketAddr;

@@ -25,6 +25,9 @@ const SILENCE: Duration = Duration::from_secs(6);
 const ASK_AFTER: u32 = 3;
 const ASK_EVERY: u32 = 1;
 
+/// What a record of a TLS handshake begins with (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 /// How this node speaks over TCP.
 #[derive(Debug)]
 pub(super) enum Manner {
@@ -59,6 +62,14 @@ impl Manner {
             Manner::Certified(_) => true,
             Manner::PlainLoopback => address.ip().is_loopback(),
             Manner::Silent => false,
+        }
+    }
+
+    /// Whether what a node sends can begin with this byte.
+    pub(super) fn begins_with(&self, byte: u8) -> bool {
+        match self {
+            Manner::Certified(_) => byte == TLS_HANDSHAKE,
+            Manner::PlainLoopback | Manner::Silent => true,
         }
     }
 

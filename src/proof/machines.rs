@@ -9,7 +9,7 @@ mod verdict;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -234,7 +234,10 @@ impl Papers {
         let both =
             [&papers.ours, &papers.others].map(|folder| fs::read_to_string(folder.join("authority.pem")));
         let [ours, others] = both;
-        fs::write(papers.others.join("both.pem"), ours? + &others?)?;
+        let both = papers.others.join("both.pem");
+        fs::write(&both, ours? + &others?)?;
+        // A node reads nothing that others can write, whatever the umask is here.
+        fs::set_permissions(&both, fs::Permissions::from_mode(0o600))?;
         Ok(papers)
     }
 

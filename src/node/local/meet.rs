@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::Shared;
 use super::pace::Pace;
+use super::places::Holder;
 use crate::node::error::{ConnectError, Lost};
 use crate::node::frame::{self, FrameError, Kind};
 use crate::node::hello::{Credentials, Refusal};
@@ -139,12 +140,6 @@ impl Shared {
         Ok(self.introduction_from(stream.local_addr()?))
     }
 
-    /// A place among the connections that this node serves, taken until it is dropped.
-    pub(super) fn place(&self) -> Option<Rc<()>> {
-        let taken = Rc::strong_count(&self.places) - 1;
-        (taken < self.options.limits.connections as usize).then(|| Rc::clone(&self.places))
-    }
-
     /// Whether a peer that said a good hello can be let in beside those that are there.
     async fn may_enter(&self, peer: &Introduction) -> Result<(), Refusal> {
         let (me, them) = (&self.me.identity, &peer.identity);
@@ -230,11 +225,7 @@ impl Drop for Dialing<'_> {
 /// Lets others in until the node ends.
 pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
     let mut pace = Pace::default();
-    loop {
-        pace.next().await;
-        if shared.is_stopped() {
-            return;
-        }
+    while !shared.is_stopped() {
         let accepted = tokio::select! {
             biased;
             () = shared.stop.notified() => return,
@@ -254,12 +245,24 @@ pub(super) async fn accept(shared: Rc<Shared>, listener: Rc<Listener>) {
         });
         // Who cannot be told who it is left already.
         let Some(credentials) = credentials else { continue };
+        let uid = credentials.uid;
+        // Whoever is not let in takes no place, and makes nobody wait.
+        if !trust::is_trusted(uid, &shared.options.uids) {
+            let refusal = Refusal::Uid { uid };
+            refuse(&stream, &refusal);
+            shared.complain(format_args!("a connection was refused: {refusal}"));
+            continue;
+        }
         let wire: Rc<dyn Transport> = Rc::new(stream);
         // Connections that have not said hello count too, or they would be without bound.
-        let Some(place) = shared.place() else {
-            refuse(&*wire, &Refusal::Full { limit: shared.options.limits.connections });
-            continue;
+        let place = match shared.places.take(Holder::User(uid)) {
+            Ok(place) => place,
+            Err(limit) => {
+                refuse(&*wire, &Refusal::Full { limit });
+                continue;
+            }
         };
+        pace.next().await;
         let shared = Rc::clone(&shared);
         tokio::task::spawn_local(async move {
             if let Some(link) = greet(&shared, wire, Stranger::Process(credentials), &shared.me).await {
@@ -284,8 +287,10 @@ pub(super) enum Stranger {
 pub(super) fn refuse(wire: &dyn Transport, refusal: &Refusal) {
     let mut bytes = Vec::new();
     if frame::append(&mut bytes, Kind::Refusal, 0, refusal).is_ok() {
-        // The peer may be gone already; then there is nobody to tell.
+        // The peer may be gone already; then there is nobody to tell. What it has sent is taken in: a close with something
+        // unread is a reset, and takes back what was told.
         let _ = wire.try_write(&bytes);
+        let _ = wire.try_read(&mut Vec::with_capacity(introduction::SMALLEST_LIMIT));
     }
 }
 
@@ -303,7 +308,7 @@ pub(super) async fn greet(
         Ok(Some(judged)) => judged,
         Ok(None) => return None,
         Err(_) => {
-            tracing::warn!("a connection said no hello within {HELLO_PATIENCE:?}");
+            shared.complain(format_args!("a connection said no hello within {HELLO_PATIENCE:?}"));
             return None;
         }
     };
@@ -317,7 +322,7 @@ pub(super) async fn greet(
     let (version, messages, peer) = match entered {
         Ok(entered) => entered,
         Err(refusal) => {
-            tracing::warn!("a connection was refused: {refusal}");
+            shared.complain(format_args!("a connection was refused: {refusal}"));
             refuse(&*wire, &refusal);
             return None;
         }

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Add;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
+use super::places::Places;
 use super::{Registered, To};
 use crate::node::error::{CallError, Lost};
 use crate::node::hello::Identity;
@@ -26,6 +28,17 @@ use crate::node::transport::Transport;
 
 /// Names in one notice: short enough for the smallest frame.
 const NAMES: usize = 32;
+
+/// Refused connections that are told of within a second; the others are counted.
+const COMPLAINTS: u32 = 10;
+
+#[derive(Default)]
+struct Complaints {
+    /// When the present second began.
+    begun: Option<Instant>,
+    told: u32,
+    untold: u32,
+}
 
 pub(in super::super) struct Shared {
     pub(in super::super) me: Introduction,
@@ -51,7 +64,8 @@ pub(in super::super) struct Shared {
     /// Where it is reached over TCP.
     pub(super) port: OnceCell<Rc<Port>>,
     /// Each connection that is served holds one.
-    pub(super) places: Rc<()>,
+    pub(super) places: Places,
+    complaints: RefCell<Complaints>,
     stopped: Cell<bool>,
     pub(super) stop: Notify,
 }
@@ -65,6 +79,7 @@ impl Shared {
             frame: options.frame as u32,
             location,
         };
+        let places = Places::new(options.limits.connections, options.uids.len());
         Shared {
             me,
             options,
@@ -82,7 +97,8 @@ impl Shared {
             listener: RefCell::default(),
             manner,
             port: OnceCell::new(),
-            places: Rc::default(),
+            places,
+            complaints: RefCell::default(),
             stopped: Cell::new(false),
             stop: Notify::new(),
         }
@@ -111,6 +127,24 @@ impl Shared {
             link.tell(&Notice::Bye);
             link.send();
             link.end(Lost::Stopped);
+        }
+    }
+
+    /// Tells why somebody was not let in, at most [`COMPLAINTS`] times a second: who floods a node does not fill its log.
+    pub(super) fn complain(&self, why: fmt::Arguments<'_>) {
+        let mut complaints = self.complaints.borrow_mut();
+        let untold = complaints.untold;
+        if complaints.begun.is_none_or(|begun| begun.elapsed() >= Duration::from_secs(1)) {
+            *complaints = Complaints { begun: Some(Instant::now()), ..Complaints::default() };
+            if untold > 0 {
+                tracing::warn!("{untold} more connections were refused");
+            }
+        }
+        if complaints.told < COMPLAINTS {
+            complaints.told += 1;
+            tracing::warn!("{why}");
+        } else {
+            complaints.untold += 1;
         }
     }
 

@@ -1,8 +1,11 @@
 //! The tables as an SQLite database, for whatever tool people like.
 
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use crate::reddit::model::{CommentId, MessageId, Model, PostId, SubredditId, UserId};
 use crate::reddit::store::{self, OpenError};
@@ -36,29 +39,46 @@ pub enum ExportError {
     /// There is such a file already.
     #[error("{0} exists; name another file, or remove it first")]
     Exists(String),
+    /// The file cannot be made.
+    #[error("cannot make the file: {0}")]
+    Create(io::Error),
     /// The database cannot be written.
     #[error("cannot write the database: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Writes what the store in `dir` holds into a new database, and returns how many rows. Secrets stay behind.
+/// Writes what the store in `dir` holds into a new database, for its owner only, and returns how many rows. Secrets stay behind.
 ///
 /// # Errors
 /// [`ExportError`].
 pub fn export(dir: &Path, database: &Path) -> Result<u64, ExportError> {
-    if database.exists() {
+    if database.symlink_metadata().is_ok() {
         return Err(ExportError::Exists(database.display().to_string()));
     }
     let mut model = Model::default();
     store::read(dir, &mut model)?;
-    let mut connection = Connection::open(database)?;
+    // What people wrote to each other is in it. An empty file is an empty database.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(database);
+    made.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ExportError::Exists(database.display().to_string()),
+        _ => ExportError::Create(error),
+    })?;
+    write(&model, database).inspect_err(|_| {
+        // Half a database is of no use, and would be in the way of the next attempt.
+        let _ = fs::remove_file(database);
+    })
+}
+
+fn write(model: &Model, database: &Path) -> Result<u64, ExportError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(database, flags)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
-    let rows = users(&model, &transaction)?
-        + subreddits(&model, &transaction)?
-        + posts(&model, &transaction)?
-        + comments(&model, &transaction)?
-        + messages(&model, &transaction)?;
+    let rows = users(model, &transaction)?
+        + subreddits(model, &transaction)?
+        + posts(model, &transaction)?
+        + comments(model, &transaction)?
+        + messages(model, &transaction)?;
     transaction.commit()?;
     Ok(rows)
 }
