@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::report::{exit_json, left_json};
-use super::supervisor::{RuntimeError, Supervisor};
+use super::supervisor::{RuntimeError, Slice, Supervisor};
 use super::world::{Ending, Record, Verdict};
 use super::{exit_of, history, outputs};
 use crate::capture::{Line, Reader, Source, Start, Tap};
@@ -70,17 +70,22 @@ impl Departures {
 
 impl Supervisor {
     /// Writes the history of ended runs whose decision is known, and acknowledges those that are safe. After the decision is
-    /// performed: a restart does not wait for the history.
-    pub(super) fn settle_departures(&mut self) -> Result<(), RuntimeError> {
+    /// performed: a restart does not wait for the history. Returns whether more could be written than fits into the slice.
+    pub(super) fn settle_departures(&mut self, slice: &Slice) -> Result<bool, RuntimeError> {
         self.write_waiting()?;
         if self.departures.runs.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        let mut more = false;
         let mut recorded = Vec::new();
         let mut exits = Vec::new();
         for (key, Departed { record, .. }) in &self.departures.runs {
             let run = (NodeId(key.node), Run(key.run));
             if let Some(Ending { name, output, verdict: Some(verdict) }) = self.world.ended.get(&run) {
+                if !recorded.is_empty() && slice.is_over() {
+                    more = true;
+                    break;
+                }
                 recorded.push(run);
                 let until_ns = self.next_birth(*key);
                 exits.push(past_exit(
@@ -96,7 +101,8 @@ impl Supervisor {
         if !recorded.is_empty() {
             self.record(recorded, &exits)?;
         }
-        self.acknowledge()
+        self.acknowledge()?;
+        Ok(more)
     }
 
     /// Puts exits into the history, behind those that wait; while that is not possible they wait too, in the world, so that

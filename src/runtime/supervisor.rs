@@ -34,8 +34,9 @@ use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
 
-/// Events handled in a row before the loop looks round: a tree of a thousand children must not be deaf while it boots.
-const TURN: usize = 32;
+/// How long events are handled, or ended runs written down, in a row before the loop looks round: a tree of a thousand
+/// children must not be deaf while it boots, or while all of them end at once.
+const SLICE: Duration = Duration::from_millis(5);
 /// Requests and facts that may wait for the loop; whoever comes later waits to be let in.
 const WAITING: usize = 64;
 
@@ -183,9 +184,10 @@ impl Supervisor {
         self.resume()?;
         loop {
             self.settle()?;
-            self.settle_departures()?;
+            let unsettled = self.settle_departures(&Slice::begin())?;
             self.tell_stalls();
-            if self.finish()? {
+            // Not before the last ends are in the history.
+            if !unsettled && self.finish()? {
                 return Ok(());
             }
             self.read_table(&show);
@@ -201,7 +203,6 @@ impl Supervisor {
                     ready?.clear_ready();
                     self.hear_keeper()?;
                 }
-                () = std::future::ready(()), if !self.queue.is_empty() => tokio::task::yield_now().await,
                 Some(said) = heard.recv() => {
                     if let Some(event) = self.understand(&said) {
                         self.handle(event)?;
@@ -217,6 +218,10 @@ impl Supervisor {
                     return Ok(());
                 }
                 Some(table) = tables.recv() => self.reporter.console.up(&table),
+                // Behind everybody who asks: each of them is followed by another slice of this.
+                () = std::future::ready(()), if !self.queue.is_empty() || unsettled => {
+                    tokio::task::yield_now().await;
+                }
                 () = alarm_after(left) => {
                     let now = self.tell_time()?;
                     if deadline.is_some_and(|deadline| deadline <= now) {
@@ -228,11 +233,14 @@ impl Supervisor {
         }
     }
 
-    /// Handles what is queued, a turn's worth of it.
+    /// Handles what is queued, a slice of it.
     fn settle(&mut self) -> Result<(), RuntimeError> {
-        for _ in 0..TURN {
-            let Some(event) = self.queue.pop_front() else { break };
+        let slice = Slice::begin();
+        while let Some(event) = self.queue.pop_front() {
             self.handle(event)?;
+            if slice.is_over() {
+                break;
+            }
         }
         self.go_on_with_series()
     }
@@ -356,6 +364,19 @@ impl Supervisor {
             let show = show.clone();
             tokio::task::spawn_local(async move { show.send(table.await).await });
         }
+    }
+}
+
+/// A part of long work, between two looks at who wants something.
+pub(super) struct Slice(Instant);
+
+impl Slice {
+    fn begin() -> Slice {
+        Slice(Instant::now() + SLICE)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.0
     }
 }
 

@@ -227,8 +227,16 @@ impl World {
         self.note_ends(&event);
         let mut actions = Vec::new();
         self.tree.step(now, event, &mut actions);
-        for action in &actions {
-            self.remember(now, action, &actions);
+        let mut forgets = false;
+        for (at, action) in actions.iter().enumerate() {
+            // Once for all that are gone, before another takes a name of theirs, and once for what is said of them after that.
+            if matches!(action, Action::Forget(_)) && !std::mem::replace(&mut forgets, true) {
+                self.forget();
+            }
+            self.remember(now, action, &actions[at..]);
+        }
+        if forgets {
+            self.forget();
         }
         actions
     }
@@ -253,8 +261,11 @@ impl World {
         }
     }
 
-    /// Names of the siblings in the round of restarts that this node has caused.
-    fn touched_by(&self, node: NodeId, actions: &[Action]) -> Vec<String> {
+    /// Names of the siblings in the round of restarts that the end of this node has caused.
+    fn touched_by(&self, node: NodeId, decision: Decision, actions: &[Action]) -> Vec<String> {
+        if decision != Decision::Restart {
+            return Vec::new();
+        }
         let set = actions.iter().find_map(|action| match action {
             Action::Note(Note::Restarting { trigger, set, .. }) if *trigger == node => Some(set),
             _ => None,
@@ -270,11 +281,21 @@ impl World {
         ended || self.ended.contains_key(&(node, run)) || self.tree.name(node).is_none()
     }
 
+    /// Some nodes and what was below them are gone.
+    fn forget(&mut self) {
+        let exists = |node: &NodeId| self.tree.name(*node).is_some();
+        self.extras.retain(exists);
+        self.last_exits.retain(|node, _| exists(node));
+        self.rests.retain(|node, _| exists(node));
+        self.outdated.retain(exists);
+    }
+
+    /// `actions` begin with this one.
     fn remember(&mut self, now: Moment, action: &Action, actions: &[Action]) {
         match action {
             Action::Note(Note::Exited { node, run, exit, requested, killed, decision }) => {
                 self.last_exits.insert(*node, (*run, *exit));
-                let touched = self.touched_by(*node, actions);
+                let touched = self.touched_by(*node, *decision, actions);
                 if let Some(ending) = self.ended.get_mut(&(*node, *run)) {
                     let (requested, killed, decision) = (*requested, *killed, *decision);
                     ending.verdict = Some(Verdict { requested, killed, decision, touched });
@@ -284,15 +305,7 @@ impl World {
             Action::Added { node, name, parent } => {
                 self.extras.added(*node, name, *parent, &self.tree, &self.project);
             }
-            // Told once for a node and what was below it.
-            Action::Forget(node) => {
-                self.close(*node);
-                let exists = |node: &NodeId| self.tree.name(*node).is_some();
-                self.extras.retain(exists);
-                self.last_exits.retain(|node, _| exists(node));
-                self.rests.retain(|node, _| exists(node));
-                self.outdated.retain(exists);
-            }
+            Action::Forget(node) => self.close(*node),
             Action::Reply(ticket, answer) => self.answered(now, *ticket, answer),
             Action::Finished(class) => self.finished = Some(*class),
             Action::Start(..) | Action::Signal(..) | Action::Kill(..) => {}
