@@ -18,6 +18,7 @@ fn context() -> Context {
         ]
         .into(),
         uid: 1000,
+        sudo_uid: None,
         beside: Some("/opt/provost".into()),
     }
 }

@@ -23,7 +23,7 @@ const TERM: Signal = Signal(15);
 
 fn user(variables: &[(&str, &str)]) -> Context {
     let env = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
-    Context { env, uid: 1000, beside: None }
+    Context { env, uid: 1000, ..Context::default() }
 }
 
 fn project(text: &str, context: &Context) -> Project {

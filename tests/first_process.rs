@@ -122,6 +122,21 @@ fn run_leaves_nothing_behind_and_its_death_ends_all() {
 }
 
 #[test]
+fn run_leaves_alone_what_its_process_had_before() {
+    let script = "sleep 1000 & echo $!; exec \"$0\" run -- true";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, OWN]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let before: i32 = line.trim().parse().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let living = alive(before);
+    kill(before, libc::SIGKILL);
+    assert!(living);
+}
+
+#[test]
 fn as_the_first_process_run_reaps_and_ends_as_its_command_does() {
     for way in namespaces() {
         // Orphans of orphans become zombies of process 1, unless it reaps them.

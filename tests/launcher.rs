@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{Project, alive, eventually, kill, read, stat, wait_gone};
+use std::fs;
+
+use support::{Project, alive, eventually, kill, read, stat, wait_gone, worker};
 
 /// Three idle workers, the middle one's strategy and budget as given.
 fn three(flags: &str) -> Project {
@@ -183,4 +185,101 @@ fn a_nested_supervisor_gives_up_alone_and_its_parent_restarts_it() {
     launcher.wait_new_pid("y", y);
     launcher.wait_new_pid("x", x);
     assert_eq!(launcher.pid_of("z"), Some(z));
+}
+
+/// What a tidy-up of /tmp or /run removes.
+#[derive(Clone, Copy, Debug)]
+enum Tidied {
+    Everything,
+    RegularFiles,
+    Lock,
+}
+
+fn tidy(project: &Project, tidied: Tidied) {
+    let run_dir = project.path("run");
+    match tidied {
+        Tidied::Everything => fs::remove_dir_all(run_dir).unwrap(),
+        Tidied::Lock => fs::remove_file(run_dir.join("lock")).unwrap(),
+        Tidied::RegularFiles => fs::read_dir(run_dir)
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|entry| entry.file_type().unwrap().is_file())
+            .for_each(|entry| fs::remove_file(entry.path()).unwrap()),
+    }
+}
+
+#[test]
+fn a_second_launcher_is_refused_when_the_run_folder_was_tidied_away() {
+    for tidied in [Tidied::Everything, Tidied::RegularFiles, Tidied::Lock] {
+        let config = [worker("a", ""), worker("b", "")].concat();
+        let by_us = Some(Project::new(&config));
+        for project in by_us.into_iter().chain(Project::new(&config).by_nobody()) {
+            let launcher = project.up();
+            let before = ["a", "b"].map(|name| launcher.pid_of(name));
+            tidy(&launcher.project, tidied);
+            for verb in [&["up"][..], &["up", "-d"]] {
+                let second = launcher.project.run(verb);
+                let told = String::from_utf8_lossy(&second.stderr);
+                assert_eq!(second.status.code(), Some(75), "{tidied:?}: {told}");
+                assert!(told.contains(&format!("another launcher (PID {})", launcher.pid())), "{told}");
+            }
+            eventually("a launcher that answers", || {
+                launcher.project.run(&["ps"]).status.success().then_some(())
+            });
+            assert_eq!(["a", "b"].map(|name| launcher.pid_of(name)), before, "{tidied:?}");
+            launcher.ok(&["down"]);
+        }
+    }
+}
+
+#[test]
+fn a_run_folder_that_is_tidied_away_is_made_again_with_its_sockets() {
+    let ready = "ready = { notify = true }\nlisten = [{ name = \"x\", unix = \"${RUN_DIR}/x.sock\" }]";
+    let say = "import os, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
+               s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET']); time.sleep(1000)";
+    if std::process::Command::new("python3").arg("-V").output().is_err() {
+        return println!("skipped: no python3 to say that it is ready");
+    }
+    let config = format!("[[child]]\nname = \"a\"\ncommand = [\"python3\", \"-c\", {say:?}]\n{ready}\n");
+    let launcher = Project::new(&config).up();
+    let a = launcher.pid_of("a").unwrap();
+    tidy(&launcher.project, Tidied::Everything);
+    launcher.wait_line("x.sock; it is there again after: provost restart a");
+    let told = launcher.wait_line("somebody removed");
+    assert!(told.contains("the control socket, the notification socket of a"), "{told}");
+    assert_eq!(launcher.pid_of("a"), Some(a));
+    launcher.ok(&["restart", "a"]);
+    assert_eq!(launcher.json_of(&["status", "a"])["child"]["phase"], "ready");
+    assert!(launcher.project.path("run/x.sock").exists());
+    // The next supervisor process finds all of it.
+    launcher.replace_supervisor();
+    launcher.ok(&["restart", "a"]);
+}
+
+#[test]
+fn children_from_before_the_launcher_are_not_signalled() {
+    for requests in [1, 3] {
+        let project = Project::new(&worker("a", ""));
+        let script = "sleep 1000 & echo $! > first; setsid sleep 1000 & echo $! > second; \
+                      (sleep 1000 & echo $! > third; exec sleep 0.01) & exec \"$@\"";
+        let up = project.provost(&["up"]);
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", script, "bash"]).arg(up.get_program()).args(up.get_args());
+        shell.current_dir(project.dir.path());
+        let mut launcher = project.start_by(shell);
+        launcher.wait_line("distinct PIDs");
+        let before = ["first", "second", "third"]
+            .map(|name| eventually(name, || read(&launcher.project.path(name)).trim().parse::<i32>().ok()));
+        let below = launcher.below();
+        // The third one ends the tree without its order.
+        for _ in 0..requests {
+            kill(launcher.pid(), libc::SIGTERM);
+        }
+        launcher.wait_exit();
+        let left: Vec<i32> = below.into_iter().filter(|pid| alive(*pid)).collect();
+        let living = before.map(alive);
+        before.iter().for_each(|pid| kill(*pid, libc::SIGKILL));
+        assert_eq!(living, [true; 3], "after {requests} requests");
+        assert!(left.iter().all(|pid| before.contains(pid)), "{left:?} beside {before:?}");
+    }
 }

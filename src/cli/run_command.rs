@@ -19,9 +19,10 @@ use nix::unistd::Pid;
 use super::args::RunArgs;
 use super::exit::Exit;
 use super::up::{environment, here};
+use crate::os::descendants::{self, Inherited};
 use crate::os::signals::Inbox;
 use crate::os::spawn::{Birth, Born, Parent, Step, Terms};
-use crate::os::{descendants, pidfd, process, spawn, wait};
+use crate::os::{pidfd, process, spawn, wait};
 
 /// What is passed on. Not those that stop: stopped together with the command, we leave it to the shell to go on.
 const PASSED_ON: [Signal; 9] = [
@@ -42,12 +43,15 @@ const NOT_FOUND: u8 = 127;
 
 /// How often those who were killed are looked at until all are gone.
 const LOOK_MS: u8 = 10;
+/// As often in a row nobody is found but whom this process had below it before: a list read while others end may miss somebody.
+const CLEAN_LOOKS: u32 = 2;
 
 /// Runs the command to its end.
 pub(super) fn run(args: &RunArgs) -> Exit {
     let name = args.command.first().map(Path::new).unwrap_or(Path::new(""));
+    let inherited = Inherited::find();
     match start(args, name) {
-        Ok((command, inbox)) => match attend(&command, &inbox) {
+        Ok((command, inbox)) => match attend(&command, &inbox, &inherited) {
             Ok(code) => Exit::Of(code),
             Err(error) => failed(&format!("cannot wait for {}: {error}", name.display())),
         },
@@ -118,7 +122,7 @@ fn find(name: &Path) -> Option<PathBuf> {
 }
 
 /// Passes signals on and reaps, until the command has ended and nothing of it is left.
-fn attend(command: &Born, inbox: &Inbox) -> io::Result<u8> {
+fn attend(command: &Born, inbox: &Inbox, inherited: &Inherited) -> io::Result<u8> {
     let code = loop {
         if let Some(code) = reap(command.pid)? {
             break code;
@@ -136,7 +140,7 @@ fn attend(command: &Born, inbox: &Inbox) -> io::Result<u8> {
     };
     // The kernel does it for the first process of a PID namespace.
     if Pid::this().as_raw() != 1 {
-        end_orphans(inbox);
+        end_orphans(inbox, inherited);
     }
     Ok(code)
 }
@@ -153,20 +157,27 @@ fn reap(command: Pid) -> io::Result<Option<u8>> {
     Ok(None)
 }
 
-/// All that is left below us, adopted or not yet, until this process has no child.
-fn end_orphans(inbox: &Inbox) {
+/// All that is left below us, adopted or not yet, until this process has no child but those it had before.
+fn end_orphans(inbox: &Inbox, inherited: &Inherited) {
+    let mut clean = 0;
     while let Ok(ended) = wait::ended() {
-        match ended {
-            Some(pid) => drop(wait::reap(pid)),
-            None => {
-                let _ = descendants::each_child(|pid| {
-                    // Not reaped meanwhile: the number is its own.
-                    let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-                });
-                let _ =
-                    poll(&mut [PollFd::new(inbox.as_fd(), PollFlags::POLLIN)], PollTimeout::from(LOOK_MS));
-                while let Ok(Some(_)) = inbox.take() {}
-            }
+        if let Some(pid) = ended {
+            let _ = wait::reap(pid);
+            continue;
         }
+        let mut only_inherited = !inherited.is_empty();
+        let _ = descendants::each_child(|pid| {
+            if !inherited.contain(pid) {
+                only_inherited = false;
+                // Not reaped meanwhile: the number is its own.
+                let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            }
+        });
+        clean = if only_inherited { clean + 1 } else { 0 };
+        if clean == CLEAN_LOOKS {
+            return;
+        }
+        let _ = poll(&mut [PollFd::new(inbox.as_fd(), PollFlags::POLLIN)], PollTimeout::from(LOOK_MS));
+        while let Ok(Some(_)) = inbox.take() {}
     }
 }

@@ -107,8 +107,8 @@ fn prepare_folders(project: &Project) -> Result<(), Refusal> {
 }
 
 fn lock(project: &Project) -> Result<Lock, Refusal> {
-    let path = project.run_dir.join("lock");
-    Lock::acquire(&path).map_err(|error| match error {
+    let run_dir = project.run_dir.display();
+    let lock = Lock::acquire(&project.run_dir).map_err(|error| match error {
         LockError::Held { pid } => {
             let holder = pid.map(|pid| format!(" (PID {pid})")).unwrap_or_default();
             let name = &project.name;
@@ -116,9 +116,16 @@ fn lock(project: &Project) -> Result<Lock, Refusal> {
             refuse(Exit::AnotherLauncher, format!("another launcher{holder} runs project {name}; {advice}"))
         }
         LockError::Io(error) => {
-            refuse(Exit::BootFailed, format!("cannot lock {}: {error}; is it yours?", path.display()))
+            refuse(Exit::BootFailed, format!("cannot lock {run_dir}/lock: {error}; is it yours?"))
         }
-    })
+    })?;
+    if let Some(uid) = lock.foreign() {
+        eprintln!(
+            "provost: warning: user {uid} holds the name of this project's lock; should {run_dir}/lock be removed, \
+             nothing would keep a second launcher away"
+        );
+    }
+    Ok(lock)
 }
 
 fn write_world(journal: &OwnedFd, project: Project) -> Result<(), Refusal> {

@@ -15,6 +15,7 @@ use super::project::{ProcessSpec, Project};
 use super::read::read;
 use super::report::{At, Report};
 use super::root;
+use super::safety::Trusted;
 use super::table::Table;
 use super::tree::Family;
 use crate::rules::ChildSpec;
@@ -36,7 +37,7 @@ pub struct Addition {
 /// It cannot be read, or not be trusted.
 pub fn read_addition(file: &Path, context: &Context) -> Result<String, Vec<Diagnostic>> {
     let file = root::absolute(file).map_err(|diagnostic| vec![diagnostic])?;
-    read(&file, context.uid).map_err(|diagnostic| vec![diagnostic])
+    read(&file, Trusted::of(context)).map_err(|diagnostic| vec![diagnostic])
 }
 
 /// Reads a `[[child]]`, with those that name it as their parent if it is a supervisor. It means what it would mean in the

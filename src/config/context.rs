@@ -11,6 +11,8 @@ pub struct Context {
     pub env: BTreeMap<OsString, OsString>,
     /// Effective user id: 0 makes the rules about ownership strict and chooses the system's folders.
     pub uid: u32,
+    /// The user who called sudo, whose files root may obey then.
+    pub sudo_uid: Option<u32>,
     /// Folder of the provost binary, where commands without a slash are looked up first.
     pub beside: Option<PathBuf>,
 }
@@ -19,9 +21,12 @@ impl Context {
     /// The surroundings of this process.
     #[must_use]
     pub fn of_process() -> Context {
+        let uid = nix::unistd::geteuid().as_raw();
+        let sudo_uid = || std::env::var("SUDO_UID").ok()?.parse().ok();
         Context {
+            sudo_uid: if uid == 0 { sudo_uid() } else { None },
             env: std::env::vars_os().collect(),
-            uid: nix::unistd::geteuid().as_raw(),
+            uid,
             beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf)),
         }
     }
@@ -39,7 +44,7 @@ impl Context {
         if runtime.is_dir() {
             env.insert("XDG_RUNTIME_DIR".into(), runtime.into());
         }
-        Context { env, uid, beside: self.beside.clone() }
+        Context { env, uid, sudo_uid: None, beside: self.beside.clone() }
     }
 
     /// A variable that is set and not empty.

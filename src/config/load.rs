@@ -9,6 +9,7 @@ use super::project::Project;
 use super::read::read;
 use super::report::Report;
 use super::root;
+use super::safety::Trusted;
 
 /// A config file that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Loaded {
 /// Everything that is wrong with it, in the order of its lines.
 pub fn load(file: &Path, context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
     let file = root::absolute(file).map_err(|diagnostic| vec![diagnostic])?;
-    let text = read(&file, context.uid).map_err(|diagnostic| vec![diagnostic])?;
+    let text = read(&file, Trusted::of(context)).map_err(|diagnostic| vec![diagnostic])?;
     parse(&file, &text, context)
 }
 

@@ -9,7 +9,7 @@ use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 
 use super::diagnostic::Diagnostic;
 use super::report::line_and_column;
-use super::safety;
+use super::safety::{self, Trusted};
 
 /// Larger than any config file, small enough to be read by mistake.
 const LARGEST: u64 = 1 << 20;
@@ -17,30 +17,30 @@ const LARGEST: u64 = 1 << 20;
 /// What a config file is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// To do what it says: it must belong to `uid` or to root.
+    /// To do what it says: its owner must be obeyed.
     Run,
     /// To find the launcher that runs it: for an ordinary user it may be another user's too.
     Find,
 }
 
-/// The text of a config file that `uid` may obey.
-pub(crate) fn read(file: &Path, uid: u32) -> Result<String, Diagnostic> {
-    checked(file, uid, Purpose::Run).map(|(text, _)| text)
+/// The text of a config file that may be obeyed.
+pub(crate) fn read(file: &Path, trusted: Trusted) -> Result<String, Diagnostic> {
+    checked(file, trusted, Purpose::Run).map(|(text, _)| text)
 }
 
-/// The text of a config file whose launcher `uid` looks for, and the file's owner.
-pub(crate) fn read_to_find(file: &Path, uid: u32) -> Result<(String, u32), Diagnostic> {
-    checked(file, uid, Purpose::Find)
+/// The text of a config file whose launcher is looked for, and the file's owner.
+pub(crate) fn read_to_find(file: &Path, trusted: Trusted) -> Result<(String, u32), Diagnostic> {
+    checked(file, trusted, Purpose::Find)
 }
 
-fn checked(file: &Path, uid: u32, purpose: Purpose) -> Result<(String, u32), Diagnostic> {
+fn checked(file: &Path, trusted: Trusted, purpose: Purpose) -> Result<(String, u32), Diagnostic> {
     let complain = |message: String, hint: &str| Diagnostic {
         file: file.to_path_buf(),
         place: None,
         message,
         hint: hint.to_owned(),
     };
-    let (bytes, owner) = bytes(file, uid, purpose).map_err(|fault| match fault {
+    let (bytes, owner) = bytes(file, trusted, purpose).map_err(|fault| match fault {
         Fault::Io(error) if error.kind() == io::ErrorKind::NotFound => {
             complain("there is no such file".into(), "check the path, or write the file")
         }
@@ -78,12 +78,12 @@ impl From<io::Error> for Fault {
     }
 }
 
-fn bytes(file: &Path, uid: u32, purpose: Purpose) -> Result<(Vec<u8>, u32), Fault> {
+fn bytes(file: &Path, trusted: Trusted, purpose: Purpose) -> Result<(Vec<u8>, u32), Fault> {
     // NONBLOCK: a FIFO or a device must not hold up the launcher before fstat has told what it is.
     let flags = O_NOCTTY | O_NONBLOCK;
-    let opened = if uid == 0 {
-        // Nobody but root and sticky folders' owners can move anything on this way, so the walked path stays true.
-        let walked = safety::walk(file, uid)?;
+    let opened = if trusted.is_root() {
+        // Only those who are obeyed and sticky folders' owners can move anything on this way, so the walked path stays true.
+        let walked = safety::walk(file, trusted)?;
         OpenOptions::new().read(true).custom_flags(flags | O_NOFOLLOW).open(walked)?
     } else {
         OpenOptions::new().read(true).custom_flags(flags).open(file)?
@@ -93,7 +93,8 @@ fn bytes(file: &Path, uid: u32, purpose: Purpose) -> Result<(Vec<u8>, u32), Faul
         return Err(Fault::NotAFile);
     }
     let owner = metadata.uid();
-    let obeyed = if purpose == Purpose::Find && uid != 0 { owner } else { uid };
+    let finds = purpose == Purpose::Find && !trusted.is_root();
+    let obeyed = if finds { trusted.and(owner) } else { trusted };
     safety::check_file(file, &metadata, obeyed).map_err(Fault::Unsafe)?;
     Ok((read_at_most(opened, LARGEST)?, owner))
 }

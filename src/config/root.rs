@@ -20,6 +20,7 @@ use super::name::{name, sanitised};
 use super::project::{ControlGroup, GroupMay, Project};
 use super::read::read_to_find;
 use super::report::{At, Report};
+use super::safety::Trusted;
 use super::table::Table;
 use super::tree::Family;
 use super::value::Value;
@@ -51,7 +52,7 @@ pub struct Place {
 /// The file cannot be read, is not TOML, or these two keys are wrong.
 pub fn place_of(file: &Path, context: &Context) -> Result<Place, Vec<Diagnostic>> {
     let file = absolute(file).map_err(|diagnostic| vec![diagnostic])?;
-    let (text, owner) = read_to_find(&file, context.uid).map_err(|diagnostic| vec![diagnostic])?;
+    let (text, owner) = read_to_find(&file, Trusted::of(context)).map_err(|diagnostic| vec![diagnostic])?;
     let whole = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = if is_toml(whole) {
         whole

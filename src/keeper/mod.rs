@@ -92,7 +92,7 @@ pub struct Plan {
 /// Becomes the keeper: starts the supervisor process, and returns the exit code once the tree has ended and nothing is
 /// left of it.
 ///
-/// The caller must have one thread and no other children. Its signal mask, its dispositions of CHLD and PIPE and its limit
+/// The caller must have one thread. Children that it has already are not touched. Its signal mask, its dispositions of CHLD and PIPE and its limit
 /// of open files are changed; children are born with what was before.
 ///
 /// # Errors

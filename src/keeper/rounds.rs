@@ -21,6 +21,7 @@ use super::revival::Revival;
 use super::store::Store;
 use super::wire::{self, Heard};
 use super::{CONTROL, FORCED, Key, Plan};
+use crate::os::descendants::Inherited;
 use crate::os::signals::{self, Inbox};
 use crate::os::socket::{Fds, Packet, Peer};
 use crate::os::{clock, descendants, limits, pidfd, process, wait};
@@ -32,6 +33,8 @@ const SWEEP: u64 = 10_000 * MILLISECOND;
 /// Wait status of a program that could not be executed, as shells have it: exit code 126.
 const NOT_STARTED: i32 = 126 << 8;
 
+/// As often in a row only inherited children are found: a list read while others end may miss somebody.
+const CLEAN_LOOKS: u32 = 2;
 /// Pause between two looks at leftovers that were killed but have not died yet; a death ends it.
 const SWEEP_PAUSE: u64 = 20 * MILLISECOND;
 
@@ -54,6 +57,8 @@ pub(super) struct Keeper {
     incarnations: u32,
     /// Reaped without ever having been registered.
     orphans: u64,
+    /// Children from before this process became the launcher: neither counted nor signalled.
+    inherited: Inherited,
     /// A death may be waiting to be buried.
     deaths: bool,
     stop: Stop,
@@ -71,6 +76,7 @@ struct OomScores {
 impl Keeper {
     /// Sets everything up and starts the first supervisor process.
     pub(super) fn begin(mut plan: Plan) -> io::Result<Keeper> {
+        let inherited = Inherited::find();
         process::adopt_orphans()?;
         let inheritance =
             Inheritance { umask: process::file_mode_mask(), open_files: limits::raise_open_files()? };
@@ -90,6 +96,7 @@ impl Keeper {
             door: Door::default(),
             incarnations: 0,
             orphans: 0,
+            inherited,
             deaths: true,
             stop: Stop::No,
             finish: None,
@@ -334,6 +341,7 @@ impl Keeper {
             let registered = self.children.is_alive(pid);
             // It leads a session and its number still is its own, so this reaches no stranger.
             let (rest, left) = self.remains.end(&self.children, pid);
+            let is_inherited = self.inherited.contain_family_of(pid);
             let Ok(Some(end)) = wait::reap(pid) else { return };
             match &mut self.supervisor {
                 _ if registered => {
@@ -346,6 +354,7 @@ impl Keeper {
                         self.revival.ended(now, end.status);
                     }
                 }
+                _ if is_inherited => {}
                 _ => self.orphans += 1,
             }
         }
@@ -388,9 +397,10 @@ impl Keeper {
     }
 
     /// Kills and reaps every descendant. As a subreaper this process is the parent of every one whose own parent is dead, so
-    /// having no child means that no descendant exists.
+    /// having no child means that no descendant exists; where children were inherited, that only they are found again and again.
     fn sweep(&mut self) {
         let end = clock::monotonic_ns() + SWEEP;
+        let mut clean = 0;
         while clock::monotonic_ns() < end {
             loop {
                 match wait::ended() {
@@ -406,10 +416,18 @@ impl Keeper {
             for child in self.children.living() {
                 let _ = pidfd::signal(child, Signal::SIGKILL as i32);
             }
-            let _ = descendants::each_child(|pid| {
-                // Not reaped meanwhile: the number is its own.
-                let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            let mut only_inherited = !self.inherited.is_empty();
+            let listed = descendants::each_child(|pid| {
+                if !self.inherited.contain_family_of(pid) {
+                    only_inherited = false;
+                    // Not reaped meanwhile: the number is its own.
+                    let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+                }
             });
+            clean = if only_inherited && listed.is_ok() { clean + 1 } else { 0 };
+            if clean == CLEAN_LOOKS {
+                return self.remains.tidy();
+            }
             let inbox = PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
             let _ = poll(&mut [inbox], timeout(Some(clock::monotonic_ns() + SWEEP_PAUSE)));
             while let Ok(Some(_)) = self.inbox.next() {}

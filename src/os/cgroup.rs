@@ -10,9 +10,10 @@
 mod place;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -24,9 +25,10 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, faccessat, unlinkat, write};
 
+use super::folder::{Access, Folder as Held};
 use super::leftovers::Removed;
 use super::listing::{Text, each_entry, each_number_in};
-use super::{fallback, pidfd};
+use super::{digest, fallback, pidfd};
 use place::Hierarchy;
 
 /// What can be limited.
@@ -101,13 +103,13 @@ impl Limit {
     }
 }
 
+/// The file in the run directory that tells where the home is.
+const PLACE: &str = "cgroup";
+
 /// The name of the home of the project whose run directory this is. The same each time, on every version.
 pub fn home_name(run_dir: &Path) -> String {
-    let bytes = run_dir.as_os_str().as_bytes();
-    // FNV-1a, 64 bits: two directories whose last parts are alike are told apart.
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // Two directories whose last parts are alike are told apart.
+    let hash = digest::stable(run_dir.as_os_str().as_bytes());
     let last = run_dir.file_name().unwrap_or_default().to_string_lossy();
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     let last: String = last.chars().map(|letter| if plain(letter) { letter } else { '_' }).take(64).collect();
@@ -194,6 +196,18 @@ impl Home {
     /// Where it is in the tree of version 2.
     pub fn path(&self) -> Option<&Path> {
         self.tree.as_ref().map(|tree| tree.path.as_path())
+    }
+
+    /// Tells a later launcher where it is, in a file in the run directory. Best effort: what is left behind is also known by
+    /// its environment.
+    pub fn remember(&self, run_dir: &Path) {
+        let Ok(folder) = Held::open(run_dir) else { return };
+        let _ = folder.remove(OsStr::new(PLACE));
+        if let Some(path) = self.path()
+            && let Ok(mut file) = folder.file(OsStr::new(PLACE), Access::Write(0o600))
+        {
+            let _ = file.write_all(path.as_os_str().as_bytes());
+        }
     }
 
     /// Whether this can be limited here.
@@ -333,9 +347,13 @@ impl Home {
 }
 
 impl Home {
-    /// The home of this name that an earlier launcher made at another place of the tree, if it is still there. Only a
-    /// folder of this very name in a hierarchy of version 2 is taken for one.
-    pub fn elsewhere(path: &Path, name: &str) -> Option<Home> {
+    /// The home of this name that an earlier launcher of this run directory made at another place of the tree, if it is still
+    /// there. What the file says is believed only of a folder of this very name in a hierarchy of version 2.
+    pub fn remembered(run_dir: &Path, name: &str) -> Option<Home> {
+        let mut text = Vec::new();
+        let file = Held::open(run_dir).ok()?.file(OsStr::new(PLACE), Access::Read).ok()?;
+        file.take(libc::PATH_MAX as u64).read_to_end(&mut text).ok()?;
+        let path = Path::new(OsStr::from_bytes(&text));
         if path.file_name()?.as_bytes() != name.as_bytes() || fallback::forced("cgroup2") {
             return None;
         }

@@ -41,9 +41,60 @@ pub fn each_own_child(mut visit: impl FnMut(Pid)) -> nix::Result<()> {
     }
 }
 
-/// Whether a process has ended and waits to be reaped, its session, and its name in the process table.
+/// Processes below this one that were there before it became a launcher, as in a script that does
+/// `sidecar & exec provost up`: they are not its own.
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<(Pid, u64)>);
+
+impl Inherited {
+    /// Everyone below this process now. The first process of a PID namespace has none: it ends everything.
+    pub fn find() -> Inherited {
+        let own = Pid::this();
+        let mut found = Inherited::default();
+        if own.as_raw() == 1 {
+            return found;
+        }
+        let mut parents = Vec::new();
+        let _ = each_number("/proc", |number| {
+            let pid = Pid::from_raw(number);
+            parents.extend(parent(pid).map(|parent| (parent, pid)));
+            ControlFlow::Continue(())
+        });
+        let mut line = vec![own];
+        while let Some(above) = line.pop() {
+            for (_, pid) in parents.iter().filter(|(parent, _)| *parent == above) {
+                line.push(*pid);
+                found.0.extend(glance(*pid).map(|glance| (*pid, glance.start_ticks)));
+            }
+        }
+        found
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this child of ours, which is not reaped, is one of them. Allocates nothing.
+    pub fn contain(&self, pid: Pid) -> bool {
+        let is_same = |(known, start)| known == pid && glance(pid).is_some_and(|it| it.start_ticks == start);
+        self.0.iter().any(|known| is_same(*known))
+    }
+
+    /// Whether it is one of them or was forked by one. For a launcher all of whose own children have sessions of their own:
+    /// who stands in the launcher's came from one of them. Allocates nothing.
+    pub fn contain_family_of(&self, pid: Pid) -> bool {
+        let in_our_session = || {
+            let own = nix::unistd::getsid(None).ok();
+            own.is_some_and(|own| glance(pid).is_some_and(|glance| glance.session == own))
+        };
+        !self.0.is_empty() && (self.contain(pid) || in_our_session())
+    }
+}
+
+/// Whether a process has ended and waits to be reaped, its session, when it began, and its name in the process table.
 pub fn glance(pid: Pid) -> Option<Glance> {
-    let mut buffer = [0; 256];
+    let mut buffer = [0; STAT];
     let text = stat(pid, &mut buffer)?;
     let name_start = text.iter().position(|byte| *byte == b'(')? + 1;
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
@@ -51,11 +102,12 @@ pub fn glance(pid: Pid) -> Option<Glance> {
     let mut fields = rest.split_ascii_whitespace();
     let is_zombie = matches!(fields.next()?, "Z" | "X");
     let session = fields.nth(2)?.parse().ok().map(Pid::from_raw)?;
+    let start_ticks = fields.nth(15)?.parse().ok()?;
     let mut name = [0; 15];
     for (place, byte) in name.iter_mut().zip(text.get(name_start..name_end)?) {
         *place = *byte;
     }
-    Some(Glance { is_zombie, session, name })
+    Some(Glance { is_zombie, session, start_ticks, name })
 }
 
 /// What [`glance`] sees.
@@ -65,6 +117,8 @@ pub struct Glance {
     pub is_zombie: bool,
     /// Its session.
     pub session: Pid,
+    /// When it began, in ticks since the boot: with its number it names it.
+    pub start_ticks: u64,
     /// Its name, filled up with zeros.
     pub name: [u8; 15],
 }
@@ -75,7 +129,7 @@ pub struct Glance {
 /// `/proc` cannot be read.
 pub fn never_executed(pid: Pid) -> nix::Result<bool> {
     const FORKED_NO_EXEC: u64 = 0x40;
-    let mut buffer = [0; 256];
+    let mut buffer = [0; STAT];
     let text = read_stat(pid, &mut buffer)?;
     let name_end = text.iter().rposition(|byte| *byte == b')').ok_or(Errno::EIO)?;
     let rest = text.get(name_end + 1..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or(Errno::EIO)?;
@@ -126,19 +180,22 @@ pub fn has_open(pid: Pid, file: &FileStat) -> bool {
 
 /// The fourth field of `/proc/PID/stat`; the second, the name, may contain anything up to its last parenthesis.
 fn parent(pid: Pid) -> Option<Pid> {
-    let mut buffer = [0; 256];
+    let mut buffer = [0; STAT];
     let text = stat(pid, &mut buffer)?;
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
 }
 
+/// Enough of `/proc/PID/stat` for its first 22 fields.
+const STAT: usize = 512;
+
 /// The beginning of `/proc/PID/stat`.
-fn stat(pid: Pid, buffer: &mut [u8; 256]) -> Option<&[u8]> {
+fn stat(pid: Pid, buffer: &mut [u8; STAT]) -> Option<&[u8]> {
     read_stat(pid, buffer).ok()
 }
 
-fn read_stat(pid: Pid, buffer: &mut [u8; 256]) -> nix::Result<&[u8]> {
+fn read_stat(pid: Pid, buffer: &mut [u8; STAT]) -> nix::Result<&[u8]> {
     let mut path = Text::default();
     write!(path, "/proc/{pid}/stat").map_err(|_| Errno::ENAMETOOLONG)?;
     let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;

@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod command;
 pub mod descendants;
+pub mod digest;
 mod fallback;
 pub mod folder;
 pub mod leftovers;

@@ -49,7 +49,21 @@ impl Changes {
         Ok(self.inotify.add_watch(path, wanted).map(drop)?)
     }
 
-    /// Returns when a watched file was written to, moved or deleted since the last call.
+    /// Watches the directory that is at `path` now, until it is deleted, for names that go. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// There is no directory, or the user watches too many.
+    pub fn add_folder(&self, path: &Path) -> io::Result<()> {
+        let wanted = AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_DONT_FOLLOW
+            | AddWatchFlags::IN_ONLYDIR;
+        Ok(self.inotify.add_watch(path, wanted).map(drop)?)
+    }
+
+    /// Returns when a watched file was written to, moved or deleted, or a name has gone, since the last call.
     ///
     /// # Errors
     /// Those of `read(2)`; not to be expected.

@@ -345,7 +345,16 @@ pub(super) mod tests {
     const ENGINE: i32 = 10;
 
     fn socket(inode: u64, peer: u64) -> UnixSocket {
-        UnixSocket { inode, listens: false, connected_kind: true, peer: Some(peer), path: None, waiting: 0 }
+        UnixSocket {
+            inode,
+            listens: false,
+            connected_kind: true,
+            peer: Some(peer),
+            path: None,
+            uid: None,
+            file: None,
+            waiting: 0,
+        }
     }
 
     /// One engine, two clients, each with a connection; what follows is put on top.

@@ -111,9 +111,12 @@ impl Context {
     }
 }
 
+/// The folder of the notification sockets, in the run directory.
+pub(super) const NOTIFY: &str = "notify";
+
 /// Path of a child's notification socket.
 pub(super) fn notify_path(project: &Project, name: &str) -> std::path::PathBuf {
-    project.run_dir.join("notify").join(name)
+    project.run_dir.join(NOTIFY).join(name)
 }
 
 fn environment(

@@ -38,6 +38,15 @@ impl Holdings {
         self.0.entry(node).or_default().push(held);
     }
 
+    /// What is not at its path any more; it is held no longer.
+    pub(super) fn missing(&mut self, is_there: impl Fn(&Path) -> bool) -> Vec<(NodeId, Held)> {
+        let mut missing = Vec::new();
+        for (node, held) in &mut self.0 {
+            missing.extend(held.extract_if(.., |held| !is_there(&held.path)).map(|held| (*node, held)));
+        }
+        missing
+    }
+
     /// What nodes that are gone still hold; they hold it no longer.
     pub(super) fn of_gone(&mut self, exists: impl Fn(NodeId) -> bool) -> Vec<Held> {
         let gone: Vec<_> = self.0.keys().copied().filter(|node| !exists(*node)).collect();

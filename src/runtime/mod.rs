@@ -27,6 +27,7 @@ mod perform;
 mod reload;
 mod report;
 mod requests;
+mod restore;
 mod room;
 mod safe;
 mod series;

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::births;
 use super::holdings::Held;
+use super::restore::is_socket;
 use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::{Account, ControlGroup, GroupMay, Listen, ProcessSpec};
 use crate::control::{Access, GroupAccess};
@@ -58,9 +59,12 @@ impl Supervisor {
         let mut sockets = Vec::new();
         for listen in &spec.listen {
             let (stored, path) = (listen_name(listen), &listen.unix);
-            let socket = self
-                .obtain(&stored, || os::socket::listen(path, listen.mode))
-                .map_err(|error| (format!("cannot listen on {}", path.display()), error))?;
+            let failed = |error| (format!("cannot listen on {}", path.display()), error);
+            if !is_socket(path) {
+                // Somebody has removed it: the one that is held has no name any more.
+                self.drop_stored(&stored).map_err(failed)?;
+            }
+            let socket = self.obtain(&stored, || os::socket::listen(path, listen.mode)).map_err(failed)?;
             self.hold(node, stored, path.clone(), None);
             sockets.push(socket);
         }
@@ -217,9 +221,6 @@ fn listen_name(listen: &Listen) -> String {
 /// A name for the keeper's store: short whatever the path, and the same for every supervisor process.
 fn stored_name(kind: &str, path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
-    // FNV-1a: the standard library's hashes are not promised to stay the same between versions.
-    let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = os::digest::stable(path.as_os_str().as_bytes());
     format!("{kind}:{hash:016x}")
 }

@@ -25,6 +25,7 @@ use super::perform::Ended;
 use super::reload::FileRead;
 use super::report::{Console, Reporter};
 use super::requests::{SeriesCaller, Waiting};
+use super::restore::Upkeep;
 use super::series::SeriesId;
 use super::upgrade::Approved;
 use super::world::{Record, World};
@@ -157,9 +158,9 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
 impl Supervisor {
     async fn live(mut self, inboxes: Inboxes) -> Result<(), RuntimeError> {
         let (calls, mut requests) = mpsc::channel::<Call>(WAITING);
-        let server =
-            tokio::task::spawn_local(control::serve(self.control_socket()?, calls, self.group.subscribe()));
-        match self.work(inboxes, &mut requests).await {
+        let mut upkeep = Upkeep::new(calls, self.group.subscribe());
+        upkeep.serve(self.control_socket()?);
+        match self.work(inboxes, &mut requests, &mut upkeep).await {
             Err(RuntimeError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(self.keeper_gone());
             }
@@ -168,7 +169,7 @@ impl Supervisor {
         }
         // The last answers and events are on their way: the server ends when nobody can answer it any more.
         drop((self, requests));
-        let _ = server.await;
+        upkeep.end().await;
         Ok(())
     }
 
@@ -177,6 +178,7 @@ impl Supervisor {
         &mut self,
         inboxes: Inboxes,
         requests: &mut mpsc::Receiver<Call>,
+        upkeep: &mut Upkeep,
     ) -> Result<(), RuntimeError> {
         let Inboxes { mut heard, mut files, mut programs } = inboxes;
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
@@ -212,6 +214,7 @@ impl Supervisor {
                 Some(call) = requests.recv() => self.answer(call)?,
                 Some(read) = files.recv() => self.file_read(read)?,
                 () = alarm.notified() => {}
+                () = upkeep.due() => self.restore(upkeep)?,
                 Some(approved) = programs.recv() => {
                     let _ = approved.reply.send(Ok(Response::Done));
                     self.link.send(&ToKeeper::Program(approved.program.as_fd()))?;

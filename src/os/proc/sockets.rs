@@ -25,6 +25,10 @@ pub struct UnixSocket {
     pub peer: Option<u64>,
     /// The path it was bound to; the accepted end of a connection has its listener's.
     pub path: Option<String>,
+    /// The user who made it; not told before Linux 5.3.
+    pub uid: Option<u32>,
+    /// Device and inode of the file it was bound to, as far as the kernel tells them: the lower 32 bits of the inode.
+    pub file: Option<(u64, u32)>,
     /// Bytes that its holder has not read yet; of one that listens: connections that nobody has accepted.
     pub waiting: u32,
 }
@@ -45,10 +49,17 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
 const MESSAGE: usize = 16;
-const SHOW_NAME_PEER_QUEUE: u32 = 0x1 | 0x4 | 0x10;
+const SHOW: u32 = SHOW_NAME | SHOW_FILE | SHOW_PEER | SHOW_QUEUE | SHOW_USER;
+const SHOW_NAME: u32 = 0x1;
+const SHOW_FILE: u32 = 0x2;
+const SHOW_PEER: u32 = 0x4;
+const SHOW_QUEUE: u32 = 0x10;
+const SHOW_USER: u32 = 0x40;
 const ATTRIBUTE_NAME: u16 = 0;
+const ATTRIBUTE_FILE: u16 = 1;
 const ATTRIBUTE_PEER: u16 = 2;
 const ATTRIBUTE_QUEUE: u16 = 4;
+const ATTRIBUTE_USER: u16 = 7;
 const STATE_LISTEN: u8 = 10;
 
 /// Every Unix socket there is, by inode.
@@ -114,7 +125,7 @@ fn request() -> Vec<u8> {
     bytes.extend([libc::AF_UNIX as u8, 0, 0, 0]);
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend(0u32.to_ne_bytes());
-    bytes.extend(SHOW_NAME_PEER_QUEUE.to_ne_bytes());
+    bytes.extend(SHOW.to_ne_bytes());
     bytes.extend([0; 8]);
     bytes
 }
@@ -135,6 +146,8 @@ fn parse(body: &[u8]) -> Option<UnixSocket> {
         connected_kind: kind == libc::SOCK_STREAM || kind == libc::SOCK_SEQPACKET,
         peer: None,
         path: None,
+        uid: None,
+        file: None,
         waiting: 0,
     };
     let mut rest = &body[MESSAGE..];
@@ -146,6 +159,15 @@ fn parse(body: &[u8]) -> Option<UnixSocket> {
             ATTRIBUTE_PEER if value.len() >= 4 => {
                 socket.peer = Some(u64::from(u32_at(value, 0))).filter(|&inode| inode != 0);
             }
+            ATTRIBUTE_FILE if value.len() >= 8 => {
+                // The kernel's own form of a device number: 12 bits and 20.
+                let device = u64::from(u32_at(value, 4));
+                socket.file = Some((
+                    libc::makedev((device >> 20) as u32, (device & 0xf_ffff) as u32),
+                    u32_at(value, 0),
+                ));
+            }
+            ATTRIBUTE_USER if value.len() >= 4 => socket.uid = Some(u32_at(value, 0)),
             ATTRIBUTE_QUEUE if value.len() >= 4 => socket.waiting = u32_at(value, 0),
             _ => {}
         }
