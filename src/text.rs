@@ -6,6 +6,9 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
 /// One value, in one line. A tab stays.
 #[must_use]
 pub fn escaped(bytes: &[u8]) -> String {
@@ -54,6 +57,31 @@ pub fn printable_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// Columns that it takes on a terminal.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Its end, as much as fits into so many columns.
+#[must_use]
+pub fn end(text: &str, columns: usize) -> &str {
+    let mut from = text.len();
+    for (at, _) in text.grapheme_indices(true).rev() {
+        if width(text.get(at..).unwrap_or_default()) > columns {
+            break;
+        }
+        from = at;
+    }
+    text.get(from..).unwrap_or_default()
+}
+
+/// Spaces up to so many columns.
+#[must_use]
+pub fn padding(text: &str, columns: usize) -> String {
+    " ".repeat(columns.saturating_sub(width(text)))
+}
+
 /// Whether a terminal does something with it instead of showing it.
 fn acts(letter: char) -> bool {
     let bidirectional = matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -81,6 +109,16 @@ mod tests {
             "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6c\\xe2\\x80\\x8f"
         );
         assert_eq!(escaped("👩\u{200d}👧 é".as_bytes()), "👩\u{200d}👧 é");
+    }
+
+    #[test]
+    fn columns_are_those_of_letters_as_they_are_seen() {
+        let texts = ["abc", "größe", "e\u{301}", "日本", "👩\u{200d}👧", "🇩🇪"];
+        assert_eq!(texts.map(width), [3, 5, 1, 4, 2, 2]);
+        assert_eq!(end("日本語", 5), "本語");
+        assert_eq!(end("xe\u{301}", 1), "e\u{301}");
+        assert_eq!(end("x👩\u{200d}👧", 2), "👩\u{200d}👧");
+        assert_eq!((end("abc", 9), end("abc", 0), padding("日", 4).as_str()), ("abc", "", "  "));
     }
 
     #[test]

@@ -152,3 +152,58 @@ fn start_of_a_running_child_and_stop_of_a_stopped_one() {
     launcher.ok(&["stop", "idle"]);
     launcher.ok(&["stop", "idle"]);
 }
+
+/// What a terminal or the order of a line would obey: controls, a C1 control, a bidirectional override, an invalid byte.
+fn acts(byte: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(byte);
+    text.chars().any(|letter| {
+        (letter.is_control() && !matches!(letter, '\n' | '\t')) || ('\u{202a}'..='\u{202e}').contains(&letter)
+    }) || std::str::from_utf8(byte).is_err()
+}
+
+/// A child whose descendant has taken a name that sets the clipboard, and a program whose path turns the line round.
+#[test]
+fn no_name_of_a_process_or_file_acts_on_the_terminal() {
+    let project = Project::new("");
+    let sleeper = project.path("sleep\u{202e}\u{9b}");
+    fs::copy("/bin/sleep", &sleeper).unwrap();
+    let script = "(printf '\\033]52;c;aGk=\\a' > /proc/$BASHPID/comm; echo \"$BASHPID\" > named; while :; do read -t 100 < wait; done) & \
+                  ./sleep$'\\u202e\\u009b' 1000 & printf '\\033]52;c;aGk=\\a\\377\\n'; wait";
+    let made = std::process::Command::new("mkfifo").arg(project.path("wait")).status().unwrap();
+    assert!(made.success());
+    project.configure(&support::scripted("a", script, "env = { LC_ALL = \"C.UTF-8\" }"));
+    let launcher = project.up();
+    support::eventually("both descendants", || {
+        let named = launcher.project.path("named").exists();
+        let below = launcher.below();
+        let exe = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == sleeper);
+        (named && below.iter().any(exe)).then_some(())
+    });
+    fs::write(launcher.project.path("log/a@\u{1b}]52;c;aGk=\u{7}.log"), "x\n").unwrap();
+    let verbs: [&[&str]; 13] = [
+        &["ps"],
+        &["ps", "--json"],
+        &["status", "a"],
+        &["logs"],
+        &["logs", "a"],
+        &["logs", "a", "--json"],
+        &["logs", "no\u{1b}[2Jbody"],
+        &["stop", "a"],
+        &["status", "a"],
+        &["status", "a", "--json"],
+        &["history"],
+        &["history", "a"],
+        &["history", "--json"],
+    ];
+    for verb in verbs {
+        let output = launcher.project.run(verb);
+        let said = [output.stdout, output.stderr].concat();
+        assert!(!acts(&said), "{verb:?}: {:?}", String::from_utf8_lossy(&said));
+        if verb == ["stop", "a"] {
+            assert!(
+                String::from_utf8_lossy(&said).contains("\\x1b]52;c;aGk=\\x07 (PID"),
+                "the test shows nothing"
+            );
+        }
+    }
+}

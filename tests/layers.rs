@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Of `cli`, only the entry points of the launcher's own processes may reach below the control API.
-const CLI_ENTRY_POINTS: &[&str] = &["up.rs", "leftovers.rs", "supervise.rs", "console.rs"];
+const CLI_ENTRY_POINTS: &[&str] = &["up.rs", "leftovers.rs", "enforcement.rs", "supervise.rs", "console.rs"];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -215,5 +215,22 @@ fn no_test_sleeps() {
         let code = code(&file);
         let found = code.lines().find(|line| line.contains(&word) && !line.contains('"'));
         assert!(found.is_none(), "{}: {}", file.display(), found.unwrap());
+    }
+}
+
+/// `cli::print` and `cli::say` make text fit for a terminal; nothing goes round them.
+#[test]
+fn verbs_print_by_one_way() {
+    let ways = ["print!(", "println!(", "eprint!(", "eprintln!(", "stdout().lock()", "stderr().lock()"];
+    for file in rust_files(&root().join("src/cli")) {
+        let code = code(&file);
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let found = ways.iter().find(|way| code.contains(**way));
+        assert!(
+            found.is_none() || file.ends_with("cli/mod.rs"),
+            "{} uses {}",
+            file.display(),
+            found.unwrap()
+        );
     }
 }

@@ -13,6 +13,7 @@ use provost::reddit::hand::{self, ByHand};
 use provost::reddit::inspect::{self, CheckError, Summary};
 use provost::reddit::simulator::report::Verdict;
 use provost::reddit::simulator::{self, Arguments, report};
+use provost::text;
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
@@ -159,7 +160,7 @@ fn tell(told: &Tell) -> ExitCode {
     let mut all = match report::Report::read(&told.files) {
         Ok(all) => all,
         Err(error) => {
-            eprintln!("reddit-client: {error}");
+            eprintln!("reddit-client: {}", text::printable(&error.to_string()));
             return Exit::Failed.into();
         }
     };
@@ -168,7 +169,7 @@ fn tell(told: &Tell) -> ExitCode {
         Some(Ok(summary)) => all.check = Some(holds(&summary)),
         Some(Err(CheckError::Violation(violation))) => all.check = Some(Verdict::against(&violation)),
         Some(Err(error)) => {
-            eprintln!("reddit-client: {error}");
+            eprintln!("reddit-client: {}", text::printable(&error.to_string()));
             return Exit::Storage.into();
         }
     }

@@ -11,6 +11,7 @@ use provost::reddit::engine::{self, Clock, Keeping};
 use provost::reddit::inspect::{self, CheckError, ExportError};
 use provost::reddit::store::{self, Durability, OpenError};
 use provost::reddit::{Exit, Whereabouts};
+use provost::text;
 use serde::Serialize;
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
@@ -255,7 +256,7 @@ fn print(summary: &(impl Serialize + Display), json: bool) -> ExitCode {
 }
 
 fn fail(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
-    eprintln!("reddit-engine: {error}");
+    eprintln!("reddit-engine: {}", text::printable(&error.to_string()));
     exit.into()
 }
 

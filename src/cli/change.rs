@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::args::{Format, NameArgs};
 use super::exit::Exit;
-use super::{Failure, human, print, print_json, refused, status};
+use super::{Failure, human, print, print_json, refused, say, status};
 use crate::control::{Client, ClientError, StatusJson, WhyJson};
 
 /// An answer that takes longer is worth a word about what it waits for.
@@ -48,7 +48,7 @@ async fn patiently<T>(client: &Client, name: &str, answer: impl Future<Output = 
     }
     // The wait goes on without the news if that cannot be had.
     if let Ok(Ok(why)) = timeout(TELL_AFTER, client.why(name)).await {
-        eprintln!("provost: {}", waiting(&why));
+        say(waiting(&why));
     }
     answer.await
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::enforcement;
 use super::exit::Exit;
-use super::print;
+use super::{print, say};
 use crate::config::{self, Context, Diagnostic, Loaded};
 
 /// Reads the config file as `up` would, and says what it found.
@@ -14,13 +14,13 @@ use crate::config::{self, Context, Diagnostic, Loaded};
 pub(super) fn run(file: &Path) -> Result<Exit, Vec<Diagnostic>> {
     let Loaded { project, warnings } = config::load(file, &Context::of_process())?;
     for warning in &warnings {
-        eprintln!("provost: warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
     for sentence in enforcement::doubts(&project, None) {
-        eprintln!("provost: warning: {sentence}");
+        say(format_args!("warning: {sentence}"));
     }
     if let Some(sentence) = enforcement::obstacle(&project) {
-        eprintln!("provost: {sentence}");
+        say(sentence);
         return Ok(Exit::BootFailed);
     }
     let processes = match project.processes.len() {

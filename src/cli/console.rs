@@ -7,6 +7,7 @@ use crate::control::{EventJson, EventKind, PsJson, Replaced};
 use crate::os::terminal;
 use crate::rules::Decision;
 use crate::runtime;
+use crate::text;
 
 /// The terminal (or file, or pipe) that `up` was started on.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ impl Console {
     fn say(&mut self, text: &str) {
         let stdout = std::io::stdout();
         // A closed terminal must not end anything; what it misses is in the logs and in the event stream.
-        match terminal::write_now(stdout.as_fd(), text.as_bytes()) {
+        match terminal::write_now(stdout.as_fd(), text::printable(text).as_bytes()) {
             Ok(true) => {}
             Ok(false) | Err(_) => self.lost += 1,
         }

@@ -2,7 +2,7 @@
 
 use super::args::EventsArgs;
 use super::exit::Exit;
-use super::{Failure, print};
+use super::{Failure, print_json_text, say};
 use crate::control::{Client, ClientError, EventReader, Heard};
 
 pub(super) async fn run(client: &Client, args: &EventsArgs) -> Result<Exit, Failure> {
@@ -18,15 +18,15 @@ pub(super) async fn run(client: &Client, args: &EventsArgs) -> Result<Exit, Fail
             Err(ClientError::NoLauncher(_) | ClientError::Broken(_)) => return Ok(Exit::Ok),
             Err(error) => return Err(error.into()),
         }
-        eprintln!("provost: the supervisor process was replaced; its events begin at 1 again");
+        say(format_args!("the supervisor process was replaced; its events begin at 1 again"));
     }
 }
 
 async fn print_all(events: &mut EventReader) -> Result<(), Failure> {
     while let Some(heard) = events.next().await {
         match heard {
-            Heard::Event(json) => print(&format!("{json}\n"))?,
-            Heard::Missed(count) => eprintln!("provost: {count} events are lost: they were not read in time"),
+            Heard::Event(json) => print_json_text(&json)?,
+            Heard::Missed(count) => say(format_args!("{count} events are lost: they were not read in time")),
         }
     }
     Ok(())

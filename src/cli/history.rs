@@ -6,10 +6,11 @@ use super::args::HistoryArgs;
 use super::exit::Exit;
 use super::screen::Screen;
 use super::table::{Align, Cell, Column, Keep, render};
-use super::{Failure, human, logs, print, print_json, remote_logs};
+use super::{Failure, human, print, print_json, remote_logs};
 use crate::config::{self, Context, Diagnostic};
 use crate::control::{Client, DEFAULT_EXITS, HistoryJson, PastExitJson, VERSION, read_history};
 use crate::rules::Decision;
+use crate::text;
 
 pub(super) fn run(file: &Path, args: &HistoryArgs) -> Result<Exit, Vec<Diagnostic>> {
     let place = config::place_of(file, &Context::of_process())?;
@@ -88,7 +89,7 @@ fn in_full(exit: &PastExitJson) -> String {
     let cpu = human::length(usage.user_ms + usage.system_ms);
     text.push_str(&format!("  used: {cpu} CPU, {} memory at most\n", human::size(usage.max_rss_bytes)));
     for line in &exit.log_tail {
-        text.push_str(&format!("  | {}\n", logs::escaped(line.line.as_bytes())));
+        text.push_str(&format!("  | {}\n", text::escaped(line.line.as_bytes())));
     }
     text
 }

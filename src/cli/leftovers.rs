@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::say;
 use crate::keeper::RUN_DIR_VARIABLE;
 use crate::os::cgroup::{self, Home};
 use crate::os::leftovers::{self, Removed};
@@ -26,7 +27,7 @@ pub(super) fn remove(run_dir: &Path) -> Result<Home, String> {
         .map_err(|error| format!("cannot look for what an earlier launcher left behind: {error}"))?;
     removed = Removed { gone: removed.gone + by_name.gone, left: removed.left + by_name.left };
     if removed.gone > 0 {
-        eprintln!("provost: removed {} that an earlier launcher left behind", processes(removed.gone));
+        say(format_args!("removed {} that an earlier launcher left behind", processes(removed.gone)));
     }
     if removed.left > 0 {
         return Err(format!(

@@ -1,18 +1,18 @@
 //! `provost logs`: reads the files themselves, so it works whether or not a launcher is running.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
 use super::args::LogsArgs;
 use super::exit::Exit;
 use super::screen::{Colour, Screen};
-use super::{Failure, print, remote_logs};
+use super::{Failure, print_styled, remote_logs, say};
 use crate::capture::{Line, Reader, Source, Start};
 use crate::config::{self, Context, Diagnostic, Output, Place};
 use crate::control::{DEFAULT_LINES, LogLineJson};
 use crate::suggest::nearest;
+use crate::text;
 
 /// Text collected before it is printed.
 const PORTION: usize = 64 * 1024;
@@ -29,7 +29,7 @@ pub(super) fn run(file: &Path, args: &LogsArgs) -> Result<Exit, Vec<Diagnostic>>
     let chosen = match choose(&known, &args.names) {
         Ok(chosen) => chosen,
         Err(sentence) => {
-            eprintln!("provost: {sentence}");
+            say(sentence);
             return Ok(Exit::NoSuchChild);
         }
     };
@@ -135,7 +135,7 @@ fn show(sources: &[Source], args: &LogsArgs) -> Result<(), Failure> {
     if !args.follow {
         print_all(&mut reader, sources, &format)?;
         let rest: String = reader.rest().iter().map(|line| format.line(line, sources)).collect();
-        return Ok(print(&rest)?);
+        return Ok(print_styled(&rest)?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -151,11 +151,11 @@ fn print_all(reader: &mut Reader, sources: &[Source], format: &Format) -> io::Re
     while let Some(line) = reader.next_line()? {
         text.push_str(&format.line(&line, sources));
         if text.len() >= PORTION {
-            print(&text)?;
+            print_styled(&text)?;
             text.clear();
         }
     }
-    print(&text)
+    print_styled(&text)
 }
 
 /// How a line looks.
@@ -170,7 +170,11 @@ impl Format {
         if args.output.json {
             return Format::Json;
         }
-        let name_width = sources.iter().map(|source| source.label.chars().count()).max().unwrap_or(0);
+        let name_width = sources
+            .iter()
+            .map(|source| text::width(&text::escaped(source.label.as_bytes())))
+            .max()
+            .unwrap_or(0);
         Format::Text { colour: Screen::of_stdout().colour, name_width }
     }
 
@@ -178,43 +182,22 @@ impl Format {
         match self {
             Format::Json => {
                 let json = serde_json::to_string(&LogLineJson::new(line, sources)).unwrap_or_default();
-                json + "\n"
+                text::printable_json(&json).into_owned() + "\n"
             }
             Format::Text { colour, name_width } => {
                 let label = sources.get(line.source).map_or("", |source| source.label.as_str());
+                let label = text::escaped(label.as_bytes());
+                let gap = text::padding(&label, name_width);
                 let at = humantime::format_rfc3339_millis(line.time());
-                let text = escaped(&line.bytes);
+                let text = text::escaped(&line.bytes);
                 let more = if line.partial { "…" } else { "" };
                 let (begin, end) = match colour {
                     Colour::Never => (String::new(), ""),
                     Colour::Always => (format!("\x1b[{}m", TONES[line.source % TONES.len()]), "\x1b[0m"),
                 };
-                format!("{begin}{at} {label:<name_width$} |{end} {text}{more}\n")
+                format!("{begin}{at} {label}{gap} |{end} {text}{more}\n")
             }
         }
-    }
-}
-
-/// Bytes as text that cannot play with the terminal: control characters but the tab, and what is not UTF-8, as `\x1b`.
-pub(super) fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            if letter.is_control() && letter != '\t' {
-                escape(letter.encode_utf8(&mut [0; 4]).as_bytes(), &mut text);
-            } else {
-                text.push(letter);
-            }
-        }
-        escape(chunk.invalid(), &mut text);
-    }
-    text
-}
-
-fn escape(bytes: &[u8], text: &mut String) {
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\\x{byte:02x}");
     }
 }
 
@@ -258,10 +241,5 @@ mod tests {
         );
         let json = r#"{"name":"web","at":"1970-01-01T00:16:40.001500Z","line":"hello \u001b[31m"#;
         assert!(Format::Json.line(&line, &sources).starts_with(json));
-    }
-
-    #[test]
-    fn nothing_controls_the_terminal() {
-        assert_eq!(escaped("größe \u{9b}2J\r".as_bytes()), "größe \\xc2\\x9b2J\\x0d");
     }
 }

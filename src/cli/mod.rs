@@ -50,6 +50,7 @@ pub use screen::{Colour, Screen};
 
 use crate::config::{self, Context, Diagnostic, Place};
 use crate::control::{ApiError, Client, ClientError, ErrorJson, VERSION};
+use crate::text;
 use args::{Format, Verb};
 
 /// What starts processes instead of asking for them.
@@ -110,7 +111,7 @@ fn block_on(place: &Place, format: Format, asked: impl Future<Output = Result<Ex
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("provost: cannot start: {error}");
+            say(format_args!("cannot start: {error}"));
             return Exit::Failed;
         }
     };
@@ -189,27 +190,38 @@ fn refused(error: &ApiError, format: Format) -> Exit {
             // Whoever closed the pipe does not want to know.
             let _ = print_json(&ErrorJson { version: VERSION, error: error.clone() });
         }
-        Format::Text if error.diagnostics.is_empty() => eprintln!("provost: {error}"),
-        Format::Text => error.diagnostics.iter().for_each(|complaint| eprintln!("provost: {complaint}")),
+        Format::Text if error.diagnostics.is_empty() => say(error),
+        Format::Text => error.diagnostics.iter().for_each(say),
     }
     error.code.into()
 }
 
 fn tell(sentence: &dyn std::fmt::Display, exit: Exit) -> Exit {
-    eprintln!("provost: {sentence}");
+    say(sentence);
     exit
 }
 
 /// Complaints about a config file.
 fn complain(diagnostics: &[Diagnostic]) -> Exit {
     for diagnostic in diagnostics {
-        eprintln!("provost: {diagnostic}");
+        say(diagnostic);
     }
     Exit::BadConfig
 }
 
-/// Prints; unlike `print!`, a closed pipe is an error and no panic.
+/// Says one thing on stderr. Whether it is read changes nothing.
+fn say(sentence: impl std::fmt::Display) {
+    let said = format!("provost: {sentence}\n");
+    let _ = io::stderr().lock().write_all(text::printable(&said).as_bytes());
+}
+
+/// Prints. Nothing in it acts on the terminal, whoever wrote it.
 fn print(text: &str) -> io::Result<()> {
+    print_styled(&text::printable(text))
+}
+
+/// Prints a text with styles of our own, in which every value was made fit for a terminal by itself. Unlike `print!`, a closed pipe is an error and no panic.
+fn print_styled(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
@@ -217,5 +229,10 @@ fn print(text: &str) -> io::Result<()> {
 
 /// Prints JSON, one line.
 fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    print(&format!("{}\n", serde_json::to_string(value)?))
+    print_json_text(&serde_json::to_string(value)?)
+}
+
+/// Prints JSON that is text already.
+fn print_json_text(json: &str) -> io::Result<()> {
+    print_styled(&format!("{}\n", text::printable_json(json)))
 }

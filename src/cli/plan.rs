@@ -2,7 +2,7 @@
 
 use super::args::{Format, JsonArgs, ReloadArgs};
 use super::exit::Exit;
-use super::{Failure, print, print_json, scale};
+use super::{Failure, print, print_json, say, scale};
 use crate::control::{Apply, ChangeJson, ChangeKind, Client, KeyJson, PlanJson};
 
 pub(super) async fn run(client: &Client, args: JsonArgs) -> Result<Exit, Failure> {
@@ -33,7 +33,7 @@ pub(super) async fn reload(client: &Client, args: ReloadArgs) -> Result<Exit, Fa
 
 fn tell(plan: &PlanJson) -> Result<(), Failure> {
     for warning in &plan.warnings {
-        eprintln!("provost: warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
     Ok(print(&text(plan))?)
 }

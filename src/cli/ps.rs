@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::human;
 use super::screen::Screen;
 use super::table::{Align, Cell, Column, Keep, render};
-use super::{Failure, print, print_json};
+use super::{Failure, print_json, print_styled};
 use crate::control::{Client, ProcessJson, PsJson, Role, Totals};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -32,8 +32,8 @@ pub(super) async fn run(client: &Client, args: PsArgs) -> Result<Exit, Failure> 
 fn show(table: &PsJson, args: PsArgs, screen: Screen) -> std::io::Result<()> {
     match screen.height {
         _ if args.output.json => print_json(table),
-        Some(height) if args.watch => print(&redrawn(&text_for(table, &screen), height)),
-        _ => print(&text_for(table, &screen)),
+        Some(height) if args.watch => print_styled(&redrawn(&text_for(table, &screen), height)),
+        _ => print_styled(&text_for(table, &screen)),
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
         sh.exe = Some("/bin/sh".into());
         let mut hidden = process("engine", Role::Descendant, 104, 103);
         (hidden.exe, hidden.pss_bytes, hidden.private_bytes, hidden.fds) = (None, None, None, None);
-        hidden.cmdline = Some("[evil\x1b]".into());
+        hidden.cmdline = Some("[e\x1b]".into());
         let web = ProcessJson {
             name: "web".into(),
             phase: Some(Phase::Stopped),
@@ -212,7 +212,7 @@ NAME         PHASE    PID  PPID  PGID  SID  TTY    STAT  START      UPTIME  THR 
 keeper       -        100     1   100  100  pts/3  S     08:30:05Z   2m13s    1  5.1M  1.0M  0.2%   12    -         -  /usr/bin/keeper
 engine       ready    102   100   102  102  -      S     08:30:05Z   2m13s    1  5.1M  1.0M  0.2%   12    3         2  /usr/bin/engine
   sh         -        103   102   103  103  -      S     08:30:05Z   2m13s    1  5.1M  1.0M  0.2%   12    -         -  /bin/sh
-    [evil?]  -        104   103   104  104  -      S     08:30:05Z   2m13s    1  5.1M     -  0.2%    -    -         -  -
+    [e\\x1b]  -        104   103   104  104  -      S     08:30:05Z   2m13s    1  5.1M     -  0.2%    -    -         -  -
 web          stopped    -     -     -    -  -      -     -               -    -     -     -     -    -    1         0  -
 4 processes, 4 distinct PIDs, 4 sessions; RSS 20M, PSS 3.0M, private 1.5M (PSS and private without 1 that may not be read)
 ";

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::args::LogsArgs;
 use super::exit::Exit;
 use super::logs::{Format, is_meant, lines_of, no_such_log};
-use super::{Failure, print};
+use super::{Failure, print_styled, say};
 use crate::capture::{Line, Source, Start};
 use crate::config::Place;
 use crate::control::{ChildJson, Client, ClientError, EventReader, Heard, LogLineJson};
@@ -27,7 +27,7 @@ pub(super) async fn run(place: &Place, args: &LogsArgs) -> Result<Exit, Failure>
     collect_workers(&client.tree().await?.root, &mut known);
     let unknown = args.names.iter().find(|name| !known.iter().any(|child| is_meant(name, child)));
     if let Some(name) = unknown {
-        eprintln!("provost: {}", no_such_log(name, known.iter().map(String::as_str)));
+        say(no_such_log(name, known.iter().map(String::as_str)));
         return Ok(Exit::NoSuchChild);
     }
     let wanted =
@@ -50,7 +50,7 @@ pub(super) async fn run(place: &Place, args: &LogsArgs) -> Result<Exit, Failure>
     // RFC 3339 in UTC with the same number of digits: the order of the text is that of the time.
     lines.sort_by(|one, other| one.at.cmp(&other.at));
     let text: String = lines.iter().map(|line| shown(line, &format)).collect();
-    print(&text)?;
+    print_styled(&text)?;
     Ok(Exit::Ok)
 }
 
@@ -71,7 +71,7 @@ async fn follow(client: &Client, names: &[String], query: &str, format: &Format)
     }
     drop(sink);
     while let Some(line) = lines.recv().await {
-        print(&shown(&line, format))?;
+        print_styled(&shown(&line, format))?;
     }
     Ok(Exit::Ok)
 }

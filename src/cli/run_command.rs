@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use super::args::RunArgs;
 use super::exit::Exit;
+use super::say;
 use super::up::{environment, here};
 use crate::os::descendants::{self, Inherited};
 use crate::os::signals::Inbox;
@@ -56,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
             Err(error) => failed(&format!("cannot wait for {}: {error}", name.display())),
         },
         Err((Some(code), sentence)) => {
-            eprintln!("provost: {sentence}");
+            say(sentence);
             Exit::Of(code)
         }
         Err((None, sentence)) => failed(&sentence),
@@ -64,7 +65,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
 }
 
 fn failed(sentence: &str) -> Exit {
-    eprintln!("provost: {sentence}");
+    say(sentence);
     Exit::Failed
 }
 

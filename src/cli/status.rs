@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::args::StatusArgs;
 use super::exit::Exit;
+use super::human;
 use super::tree::policy;
 use super::{Failure, print, print_json};
-use super::{human, logs};
 use crate::control::{ChildJson, Client, ShutdownJson, StatusJson, StepJson};
 use crate::rules::Phase;
+use crate::text;
 
 pub(super) async fn run(client: &Client, args: &StatusArgs) -> Result<Exit, Failure> {
     let status = client.child(&args.name).await?;
@@ -53,9 +54,10 @@ fn text(status: &StatusJson) -> String {
     let waits = status.log_stalled.iter().map(|reason| ("output", format!("waits: {reason}")));
     let left = left_behind(status).map(|left| ("left", format!("{left}, killed")));
     let lines = lines.into_iter().chain(left).chain(command).chain(shutdown).chain(waits);
-    let mut text: String = lines.map(|(key, value)| format!("{key:<9}  {value}\n")).collect();
+    let mut text: String =
+        lines.map(|(key, value)| format!("{key:<9}  {}\n", text::escaped(value.as_bytes()))).collect();
     for line in &status.log_tail {
-        text.push_str(&format!("{} {} | {}\n", line.at, line.name, logs::escaped(line.line.as_bytes())));
+        text.push_str(&format!("{} {} | {}\n", line.at, line.name, text::escaped(line.line.as_bytes())));
     }
     text
 }

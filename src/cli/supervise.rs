@@ -1,7 +1,7 @@
 //! `provost supervise` (hidden): the supervisor process, started by the keeper.
 
 use super::console::Console;
-use super::{Exit, SuperviseArgs, warnings};
+use super::{Exit, SuperviseArgs, print, say, warnings};
 use crate::keeper::{self, Link};
 use nix::sys::signal::Signal;
 
@@ -22,7 +22,7 @@ pub fn run(args: SuperviseArgs) -> Exit {
     let (link, journal) = match inherited {
         Ok(inherited) => inherited,
         Err(error) => {
-            eprintln!("provost: this verb is for the keeper's use ({error}); use: provost up");
+            say(format_args!("this verb is for the keeper's use ({error}); use: provost up"));
             return Exit::Usage;
         }
     };
@@ -50,11 +50,11 @@ fn check() -> Exit {
     let journal = process::inherited(keeper::JOURNAL_FD).map_err(|errno| errno.to_string());
     match journal.and_then(|journal| Journal::open(journal).map_err(|error| error.to_string())) {
         Ok(_) => {
-            println!("{}", runtime::greeting());
-            Exit::Ok
+            let told = print(&format!("{}\n", runtime::greeting()));
+            if told.is_ok() { Exit::Ok } else { Exit::Failed }
         }
         Err(error) => {
-            eprintln!("{error}");
+            say(error);
             Exit::Failed
         }
     }

@@ -3,6 +3,7 @@
 use super::human;
 use super::screen::{Colour, Screen};
 use crate::rules::Phase;
+use crate::text;
 
 /// A column. The last one of a table is shortened where the screen ends; of the others, some may be left out.
 #[derive(Clone, Copy, Debug)]
@@ -66,10 +67,10 @@ impl Cell {
 }
 
 impl<T: AsRef<str>> From<T> for Cell {
-    /// Control characters, which a process may put into its name to play with the terminal, become `?`.
+    /// A tab, which is as wide as it likes, is escaped too.
     fn from(text: T) -> Cell {
-        let shown = |letter: char| if letter.is_control() { '?' } else { letter };
-        Cell { text: text.as_ref().chars().map(shown).collect(), tone: Tone::Plain }
+        let text = text::escaped(text.as_ref().as_bytes()).replace('\t', "\\x09");
+        Cell { text, tone: Tone::Plain }
     }
 }
 
@@ -115,8 +116,8 @@ pub(super) fn render(columns: &[Column], rows: &[Vec<Cell>], screen: &Screen) ->
 }
 
 fn natural_width(columns: &[Column], rows: &[Vec<Cell>], at: usize) -> usize {
-    let cells = rows.iter().map(|row| row[at].text.chars().count());
-    cells.max().unwrap_or(0).max(columns[at].title.chars().count())
+    let cells = rows.iter().map(|row| text::width(&row[at].text));
+    cells.max().unwrap_or(0).max(text::width(columns[at].title))
 }
 
 fn last(shown: &[usize], natural: &[usize]) -> usize {
@@ -141,12 +142,12 @@ fn first_to_go(shown: &[usize], columns: &[Column]) -> Option<usize> {
 
 /// Appends a cell; of a text that is too long the end is kept, which tells more of a path.
 fn put(line: &mut String, cell: &Cell, align: Align, width: usize, colour: Colour) {
-    let count = cell.text.chars().count();
-    let text: String = match count.checked_sub(width) {
-        None | Some(0) => cell.text.clone(),
-        Some(excess) => std::iter::once('…').chain(cell.text.chars().skip(excess + 1)).collect(),
+    let shown = if text::width(&cell.text) <= width {
+        cell.text.clone()
+    } else {
+        format!("…{}", text::end(&cell.text, width.saturating_sub(1)))
     };
-    let padding = " ".repeat(width.saturating_sub(count));
+    let padding = text::padding(&shown, width);
     let (before, after) = match align {
         Align::Left => ("", padding.as_str()),
         Align::Right => (padding.as_str(), ""),
@@ -157,7 +158,7 @@ fn put(line: &mut String, cell: &Cell, align: Align, width: usize, colour: Colou
         (Colour::Always, Tone::Passing) => ("\x1b[33m", "\x1b[0m"),
         (Colour::Always, Tone::Bad) => ("\x1b[31m", "\x1b[0m"),
     };
-    line.extend([before, on, &text, off, after]);
+    line.extend([before, on, &shown, off, after]);
 }
 
 #[cfg(test)]
@@ -217,7 +218,17 @@ mod tests {
 
     #[test]
     fn a_process_cannot_play_with_the_terminal() {
-        assert_eq!(Cell::from("a\x1b[2Jb\n\u{9b}"), "a?[2Jb??".into());
+        let cell = Cell::from("a\x1b[2Jb\n\u{202e}\t");
+        assert_eq!(cell.text, "a\\x1b[2Jb\\x0a\\xe2\\x80\\xae\\x09");
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        let rows = [vec!["日本".into(), "x".into()], vec!["web".into(), "/srv/データベース".into()]];
+        let screen = Screen { width: Some(18), ..Screen::default() };
+        let text = render(&[COLUMNS[0], COLUMNS[3]], &rows, &screen).text;
+        assert_eq!(text, "NAME  EXE\n日本  x\nweb   …ータベース\n");
+        assert!(text.lines().all(|line| text::width(line) <= 18));
     }
 
     #[test]

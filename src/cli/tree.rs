@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::human;
 use super::screen::Screen;
 use super::table::{Align, Cell, Column, Keep, render};
-use super::{Failure, print, print_json};
+use super::{Failure, print_json, print_styled};
 use crate::control::{ChildJson, Client, SupervisorJson, TreeJson};
 use crate::rules::{Restart, Strategy};
 
@@ -14,7 +14,7 @@ pub(super) async fn run(client: &Client, args: JsonArgs) -> Result<Exit, Failure
     if args.json {
         print_json(&tree)?;
     } else {
-        print(&text_for(&tree, &Screen::of_stdout()))?;
+        print_styled(&text_for(&tree, &Screen::of_stdout()))?;
     }
     Ok(Exit::Ok)
 }

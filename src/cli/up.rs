@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Exit, UpArgs, enforcement, leftovers};
+use super::{Exit, UpArgs, enforcement, leftovers, print, say};
 use crate::capture::{LOG_DIR_MODE, open_own_for_appending};
 use crate::config::{self, Context, Loaded, Project};
 use crate::keeper::{self, Plan, RUN_DIR_VARIABLE};
@@ -31,7 +31,7 @@ pub fn run(file: Option<&Path>, args: UpArgs) -> Exit {
         Ok(exit) => exit,
         Err(refusal) => {
             for sentence in &refusal.sentences {
-                eprintln!("provost: {sentence}");
+                say(sentence);
             }
             refusal.exit
         }
@@ -73,7 +73,7 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     let run_dir = project.run_dir.clone();
     let cgroups = leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
     for sentence in enforcement::doubts(&project, Some(&cgroups)) {
-        eprintln!("provost: warning: {sentence}");
+        say(format_args!("warning: {sentence}"));
     }
     write_world(&journal, project)?;
     let plan =
@@ -91,7 +91,7 @@ fn load(file: Option<&Path>) -> Result<Project, Refusal> {
     let path = config::locate(file, None).map_err(|diagnostic| refused(vec![diagnostic]))?;
     let Loaded { project, warnings } = config::load(&path, &Context::of_process()).map_err(refused)?;
     for warning in warnings {
-        eprintln!("provost: warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
     Ok(project)
 }
@@ -180,7 +180,9 @@ fn detach(project: &Project) -> Result<Exit, Refusal> {
     let launcher = launch_in_background(project, &log, tell.into()).map_err(&failed)?;
     if told.read(&mut [0]).map_err(&failed)? == 1 {
         let name = &project.name;
-        println!("{name} is up: PID {}, what it says goes to {}", launcher.pid, log.display());
+        let told = format!("{name} is up: PID {}, what it says goes to {}\n", launcher.pid, log.display());
+        // It is up whether this is read or not.
+        let _ = print(&told);
         return Ok(Exit::Ok);
     }
     let code = exit_code(&launcher).map_err(&failed)?;

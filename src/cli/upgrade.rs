@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use super::args::UpgradeArgs;
 use super::exit::Exit;
-use super::{Failure, print};
+use super::{Failure, print, say};
 use crate::control::{AboutJson, Client, ClientError};
 
 /// How often to look whether the new program has taken over.
@@ -29,7 +29,7 @@ pub(super) async fn run(client: &Client, project: &str, args: UpgradeArgs) -> Re
     match timeout(LIMIT, outcome(client, before.incarnation)).await {
         Ok(Ok(AboutJson { upgrade: Some(upgrade), .. })) if upgrade.failure.is_some() => {
             let why = upgrade.failure.unwrap_or_default();
-            eprintln!("provost: {project} runs the program it ran before: {why}");
+            say(format_args!("{project} runs the program it ran before: {why}"));
             Ok(Exit::Failed)
         }
         Ok(Ok(about)) => {
@@ -63,6 +63,6 @@ async fn outcome(client: &Client, before: u32) -> Result<AboutJson, ClientError>
 pub(super) async fn warn_of_safe_mode(client: &Client) {
     // A launcher that cannot be asked will be told about by the verb.
     if let Ok(AboutJson { safe_mode: Some(why), .. }) = client.about().await {
-        eprintln!("provost: {why}; nothing is started");
+        say(format_args!("{why}; nothing is started"));
     }
 }

@@ -13,6 +13,7 @@ use super::report::{At, Report};
 use super::size;
 use super::table::Table;
 use crate::suggest::{listed, nearest};
+use crate::text;
 
 /// A value. Every question about its type either answers or reports an error and answers `None`.
 #[derive(Clone, Copy)]
@@ -311,7 +312,7 @@ impl<'a> Value<'a> {
 /// A piece of the file as one short line without control characters.
 pub(crate) fn shortened(source: &str) -> String {
     let line = source.split_whitespace().collect::<Vec<_>>().join(" ");
-    let safe: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let safe = text::escaped(line.as_bytes());
     if safe.chars().count() <= QUOTE {
         return safe;
     }

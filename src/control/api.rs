@@ -10,6 +10,7 @@ use super::history::PastExitJson;
 use super::logs::LogLineJson;
 use crate::capture::Source;
 use crate::rules::Phase;
+use crate::text;
 
 /// Version of every JSON shape. Fields may be added, never renamed.
 pub const VERSION: u32 = 1;
@@ -382,7 +383,10 @@ pub struct LeftProcessJson {
 
 impl std::fmt::Display for LeftJson {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let named = self.processes.iter().map(|left| format!("{} (PID {})", left.name, left.pid));
+        let named = self
+            .processes
+            .iter()
+            .map(|left| format!("{} (PID {})", text::escaped(left.name.as_bytes()), left.pid));
         let named: Vec<String> = named.collect();
         f.write_str(&named.join(", "))?;
         if self.more > 0 { write!(f, " and {} more", self.more) } else { Ok(()) }

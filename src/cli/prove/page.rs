@@ -4,6 +4,7 @@ use super::super::table::Align;
 use super::plots;
 use super::tables::{Grid, tables};
 use crate::proof::{Claim, Evidence, Proof};
+use crate::text;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -110,13 +111,12 @@ fn capital(text: &str) -> String {
 /// Text that stands in the page as itself, whatever a process put into it.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for letter in text::escaped(text.as_bytes()).chars() {
         match letter {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
-            letter if letter.is_control() => safe.push('?'),
             letter => safe.push(letter),
         }
     }
@@ -149,7 +149,7 @@ mod tests {
         };
         let page = page(&proof);
         assert!(!page.contains("<script") && !page.contains("<x>") && !page.contains('\x1b'), "{page}");
-        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;?"), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;\\x1b"), "{page}");
         assert!(page.contains("Not proven") && page.contains("class=\"fails\""), "{page}");
     }
 }

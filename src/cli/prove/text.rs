@@ -1,9 +1,12 @@
 //! Evidence and verdicts as text, in 80 columns.
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use super::super::screen::Screen;
 use super::super::table::{Cell, render};
 use super::tables::{Grid, tables};
 use crate::proof::{Claim, Proof};
+use crate::text;
 
 /// What every terminal has.
 pub(super) const WIDTH: usize = 80;
@@ -59,13 +62,18 @@ fn table(grid: &Grid, width: usize) -> String {
 fn wrapped(text: &str, indent: &str, width: usize) -> String {
     let room = width.saturating_sub(indent.len()).max(1);
     let mut short = String::new();
-    for (at, word) in text.split(' ').enumerate() {
-        let letters: Vec<char> = word.chars().collect();
-        for (piece, chunk) in letters.chunks(room).enumerate() {
-            if at + piece > 0 {
+    for (at, word) in text::escaped(text.as_bytes()).split(' ').enumerate() {
+        if at > 0 {
+            short.push(' ');
+        }
+        let mut columns = 0;
+        for letter in word.graphemes(true) {
+            columns += text::width(letter);
+            if columns > room {
                 short.push(' ');
+                columns = text::width(letter);
             }
-            short.extend(chunk);
+            short.push_str(letter);
         }
     }
     broken("", &short, indent, width, "")
@@ -73,7 +81,7 @@ fn wrapped(text: &str, indent: &str, width: usize) -> String {
 
 /// A command, continued in the shell's way where it is too long for a line.
 fn continued(command: &str, width: usize) -> String {
-    broken("  $ ", command, "      ", width, " \\")
+    broken("  $ ", &text::escaped(command.as_bytes()), "      ", width, " \\")
 }
 
 fn broken(first: &str, text: &str, indent: &str, width: usize, mark: &str) -> String {
@@ -81,7 +89,7 @@ fn broken(first: &str, text: &str, indent: &str, width: usize, mark: &str) -> St
     let mut line = first.to_owned();
     let mut words = 0;
     for word in text.split(' ') {
-        if words > 0 && line.chars().count() + 1 + word.chars().count() + mark.len() > width {
+        if words > 0 && text::width(&line) + 1 + text::width(word) + mark.len() > width {
             done.push_str(&format!("{line}{mark}\n"));
             (line, words) = (indent.to_owned(), 0);
         }

@@ -15,6 +15,7 @@ use crate::reddit::protocol::subscription_manager::{News, Wants};
 use crate::reddit::protocol::{
     Answer, Envelope, Reply, Request, Session, subscription_manager, user_registry,
 };
+use crate::text;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -251,7 +252,8 @@ impl Contact {
             }
             if !std::mem::replace(&mut told, true) {
                 // Whether this is read changes nothing.
-                let _ = writeln!(io::stderr(), "{failure}; trying again for {:.0} s", left.as_secs_f64());
+                let (why, left) = (failure.to_string(), left.as_secs_f64());
+                let _ = writeln!(io::stderr(), "{}; trying again for {left:.0} s", text::printable(&why));
             }
             std::thread::sleep(backoff.next(&mut self.random).min(left));
         }

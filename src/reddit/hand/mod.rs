@@ -29,6 +29,7 @@ use self::contact::Contact;
 use self::people::People;
 use self::verb::{Common, Errand};
 use super::Exit;
+use crate::text;
 
 /// Does what was typed on the command line and says how it ended.
 #[must_use]
@@ -37,7 +38,7 @@ pub fn run(by_hand: ByHand) -> Exit {
         Ok(()) => Exit::Done,
         Err(failure) => {
             // Nobody may be there to read it; the exit code says it too.
-            let _ = writeln!(io::stderr(), "reddit-client: {failure}");
+            let _ = writeln!(io::stderr(), "reddit-client: {}", text::printable(&failure.to_string()));
             failure.exit()
         }
     }
@@ -62,8 +63,8 @@ fn attempt(ByHand { common, errand }: ByHand) -> Result<(), Failure> {
 }
 
 /// Prints an answer. Whoever stopped reading wants no more of it.
-fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+fn print(answer: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text::printable(answer).as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::File { what: "cannot print".to_owned(), error })
         }

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::show::{Line, VERSION};
 use crate::reddit::protocol::subscription_manager::{Happened, News};
+use crate::text;
 
 /// One piece of news as a line.
 pub(super) fn line(news: &News, as_json: bool) -> String {
     if as_json {
         let mut value = to_json(&news.what);
         value["version"] = VERSION.into();
-        return format!("{value}\n");
+        return format!("{}\n", text::printable_json(&value.to_string()));
     }
     match &news.what {
         Happened::MessageArrived { id, from, subject, excerpt } => {
@@ -55,7 +56,7 @@ mod tests {
         let (from, subject) = ("bob".into(), "hi".into());
         let letter =
             Happened::MessageArrived { id: MessageId(1), from, subject, excerpt: "a\nb\x1b[2J".into() };
-        assert_eq!(told(letter.clone(), false), "bob wrote to you: hi: a b\u{fffd}[2J (t4_1)\n");
+        assert_eq!(told(letter.clone(), false), "bob wrote to you: hi: a b\\x1b[2J (t4_1)\n");
         let value: Value = serde_json::from_str(&told(letter, true)).unwrap();
         assert_eq!((&value["news"], &value["text"]), (&"message".into(), &"a\nb\x1b[2J".into()));
         let (id, post) = (CommentId(2), PostId(1));

@@ -17,6 +17,7 @@ use super::watch::{self, Heard, Watch};
 use super::{news, print, show};
 use crate::reddit::Whereabouts;
 use crate::reddit::protocol::subscription_manager::Wants;
+use crate::text;
 
 /// One line, as on the command line but for the program's name.
 #[derive(Debug, Parser)]
@@ -71,7 +72,7 @@ pub(super) fn run(desk: &mut Desk, engine: Whereabouts, json: bool) -> Result<()
             Ok(()) => {}
             Err(failure) if at_terminal => {
                 // The next prompt comes whether this is read or not.
-                let _ = writeln!(io::stderr(), "{failure}");
+                let _ = writeln!(io::stderr(), "{}", text::printable(&failure.to_string()));
             }
             Err(failure) => return Err(failure),
         }
@@ -122,7 +123,7 @@ impl Terminal {
     /// Shows a line in between.
     fn interrupt(&self, line: &str) -> io::Result<()> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = io::stdout().lock();
+        let (line, mut out) = (text::printable(line), io::stdout().lock());
         match &*waiting {
             Some(prompt) => write!(out, "\n{line}{prompt}"),
             None => write!(out, "{line}"),

@@ -15,6 +15,7 @@ use crate::reddit::protocol::comment_manager::CommentView;
 use crate::reddit::protocol::dm_manager::MessageView;
 use crate::reddit::protocol::subreddit_manager::SubredditView;
 use crate::reddit::protocol::user_registry::UserView;
+use crate::text;
 
 /// Version of the JSON: fields may be added, never renamed.
 pub(super) const VERSION: u32 = 1;
@@ -27,7 +28,7 @@ pub(super) fn show(told: &Told, as_json: bool) -> String {
     if as_json {
         let mut value = to_json(told);
         value["version"] = VERSION.into();
-        return format!("{value}\n");
+        return format!("{}\n", text::printable_json(&value.to_string()));
     }
     let mut out = String::new();
     // Writing to a string does not fail.
@@ -136,11 +137,8 @@ pub(super) struct Line<'a>(pub(super) &'a str);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|letter| match letter {
-            '\t' | '\n' => f.write_char(' '),
-            letter if letter.is_control() => f.write_char(char::REPLACEMENT_CHARACTER),
-            letter => f.write_char(letter),
-        })
+        let line = self.0.replace(['\t', '\n'], " ");
+        f.write_str(&text::escaped(line.as_bytes()))
     }
 }
 
@@ -270,7 +268,7 @@ mod tests {
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {
         let text = show(&Told::Thread { post: a_post(Proof::Unsigned), comments: Vec::new() }, false);
-        let expected = "t3_1  r/rust  u/ada  score 2 (+3 -1)  1 comment  1970-01-01T00:00:00Z\n    bold \u{fffd}[1mtitle\n    one\n\n    \u{fffd}two\n";
+        let expected = "t3_1  r/rust  u/ada  score 2 (+3 -1)  1 comment  1970-01-01T00:00:00Z\n    bold \\x1b[1mtitle\n    one\n\n    \\x07two\n";
         assert_eq!(text, expected);
     }
 

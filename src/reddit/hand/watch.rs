@@ -206,7 +206,7 @@ pub(super) fn run(common: Common, topics: &[Topic]) -> Result<(), Failure> {
         }
         Line::About(text) => {
             // Whether this is read changes nothing.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", crate::text::printable(text));
             Ok(())
         }
     };

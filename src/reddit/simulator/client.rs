@@ -20,6 +20,7 @@ use crate::node::{
 };
 use crate::reddit::protocol::{EngineRequest, Examination, Reply, Request};
 use crate::reddit::{Exit, Remote, Whereabouts};
+use crate::text;
 
 mod summary;
 
@@ -46,7 +47,7 @@ pub async fn run(node: Node, options: Options, mut termination: Termination) -> 
     let crowd = match Crowd::new(&options, Rc::clone(&stop)) {
         Ok(crowd) => Rc::new(crowd),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "{}: {error}", options.name);
+            let _ = writeln!(io::stderr(), "{}: {}", options.name, text::printable(&error.to_string()));
             return Exit::Storage;
         }
     };
@@ -306,8 +307,8 @@ impl Client {
     }
 
     /// A sentence for people, on standard error.
-    fn tell(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{}: {text}", self.options.name);
+    fn tell(&self, sentence: &str) {
+        let _ = writeln!(io::stderr(), "{}: {}", self.options.name, text::printable(sentence));
     }
 }
 
