@@ -1,11 +1,12 @@
-//! What is left when the supervisor process cannot start any more: its children live on, can be seen and be stopped.
+//! What is left when the supervisor process cannot go on: without its journal it begins again from what there is, and when it
+//! cannot start at all its children live on, can be seen and be stopped.
 
 mod support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use support::{Launcher, Project, alive, eventually, kill, read, wait_gone};
+use support::{Launcher, Project, alive, eventually, kill, read, wait_gone, worker};
 
 /// Each tells its end, in a file of all.
 fn project() -> Project {
@@ -46,20 +47,83 @@ fn journal(launcher: &Launcher) -> File {
 
 /// Writes over what the journal says, as a bug or a bad memory chip would, and lets the supervisor process start again.
 fn break_journal(launcher: &Launcher) {
+    with_supervisor_stopped(launcher, || {
+        let journal = journal(launcher);
+        let length = journal.metadata().unwrap().len();
+        journal.write_all_at(&vec![0xa5; usize::try_from(length).unwrap()], 0).unwrap();
+    });
+}
+
+/// Does something while the supervisor process does nothing, then has another one take its place.
+fn with_supervisor_stopped(launcher: &Launcher, act: impl FnOnce()) {
     let supervisor = launcher.pid_of("supervisor").unwrap();
     kill(supervisor, libc::SIGSTOP);
-    let journal = journal(launcher);
-    let length = journal.metadata().unwrap().len();
-    journal.write_all_at(&vec![0xa5; usize::try_from(length).unwrap()], 0).unwrap();
+    act();
     kill(supervisor, libc::SIGKILL);
+    wait_gone(&[supervisor]);
 }
 
 #[test]
-fn with_a_broken_journal_the_children_live_on_and_are_stopped_in_reverse_order() {
+fn without_its_journal_it_adopts_the_living_and_restarts_what_ended_meanwhile() {
+    for damage in ["written over", "cut off"] {
+        let config = "[supervisor]\nintensity = 1\n".to_owned()
+            + &["a", "b", "c", "stopped"].map(|name| worker(name, "")).concat()
+            + "[[child]]\nname = \"below\"\ntype = \"supervisor\"\n"
+            + &worker("deep", "parent = \"below\"");
+        let launcher = Project::new(&config).up();
+        let [a, b, c, deep] = ["a", "b", "c", "deep"].map(|name| launcher.pid_of(name).unwrap());
+        kill(a, libc::SIGKILL);
+        let a = launcher.wait_new_pid("a", a);
+        launcher.ok(&["stop", "stopped"]);
+        with_supervisor_stopped(&launcher, || {
+            let journal = journal(&launcher);
+            match damage {
+                "cut off" => journal.set_len(0).unwrap(),
+                _ => journal.write_all_at(&[0xa5; 64], 0).unwrap(),
+            }
+            kill(b, libc::SIGKILL);
+        });
+        let told = launcher.wait_line("the journal is damaged");
+        assert!(told.contains("no process and stay stopped: stopped"), "{told}");
+        // The restart before is not counted any more.
+        launcher.wait_new_pid("b", b);
+        assert_eq!(["a", "c", "deep"].map(|name| launcher.pid_of(name)), [Some(a), Some(c), Some(deep)]);
+        assert_eq!(launcher.pid_of("stopped"), None);
+        let why = launcher.ok(&["why", "stopped"]);
+        assert!(why.contains("lost its journal"), "{why}");
+        launcher.ok(&["start", "stopped"]);
+        launcher.replace_supervisor();
+        let exits = launcher.json_of(&["history"])["exits"].as_array().unwrap().len();
+        assert_eq!(exits, 3, "a, stopped and b");
+        kill(deep, libc::SIGKILL);
+        launcher.wait_new_pid("deep", deep);
+    }
+}
+
+/// A child that was added while it ran is in no config file; whoever has its number there is somebody else.
+#[test]
+fn without_its_journal_it_ends_what_the_config_file_does_not_know() {
+    let launcher = Project::new(&format!("[supervisor]\nintensity = 9\n{}", worker("a", ""))).up();
+    let before = format!("{}{}", worker("z", ""), worker("a", ""));
+    launcher.project.configure(&format!("[supervisor]\nintensity = 9\n{before}"));
+    launcher.ok(&["reload"]);
+    launcher.ok(&["start", "z"]);
+    let [a, z] = ["a", "z"].map(|name| launcher.pid_of(name).unwrap());
+    break_journal(&launcher);
+    launcher.wait_line("stay stopped: z, a");
+    wait_gone(&[a, z]);
+    launcher.ok(&["start", "z", "a"]);
+}
+
+#[test]
+fn with_a_broken_journal_and_config_the_children_live_on_and_are_stopped_in_reverse_order() {
     for project in [Some(project()), project().by_nobody()].into_iter().flatten() {
         let mut launcher = up(project);
         let names = ["a", "b", "c"];
         let children = names.map(|name| launcher.pid_of(name).unwrap());
+        let config = read(&launcher.project.config());
+        let write = |text: &str| fs::write(launcher.project.config(), text).unwrap();
+        write(&format!("{config}\nbroken"));
         break_journal(&launcher);
         let line = launcher.wait_line("safe mode");
         assert!(line.contains("crashed five times within a minute, last with exit code 1"), "{line}");
@@ -90,7 +154,8 @@ fn with_a_broken_journal_the_children_live_on_and_are_stopped_in_reverse_order()
         assert!(alive(children[0]) && alive(children[2]));
         let output = launcher.project.run(&["upgrade"]);
         assert_eq!(output.status.code(), Some(1));
-        assert!(String::from_utf8(output.stderr).unwrap().contains("the journal is damaged"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("the journal is damaged") && said.contains("mend the file"), "{said}");
 
         // It is as hard to kill as ever.
         let supervisor = launcher.pid_of("supervisor").unwrap();
@@ -105,26 +170,33 @@ fn with_a_broken_journal_the_children_live_on_and_are_stopped_in_reverse_order()
     }
 }
 
-/// The journal can be read, but what was recorded last in it makes every supervisor process crash. Here a stop is asked
-/// for and one child after the other.
 #[test]
-fn a_child_is_stopped_by_name_and_a_working_journal_leads_back() {
+fn a_mended_config_file_and_an_upgrade_lead_out_of_safe_mode_without_a_journal() {
     let launcher = up(project());
     let [a, b, c] = ["a", "b", "c"].map(|name| launcher.pid_of(name).unwrap());
-    let supervisor = launcher.pid_of("supervisor").unwrap();
-    kill(supervisor, libc::SIGSTOP);
-    // One byte of a record after the snapshot; kept to put it right again.
-    let journal = journal(&launcher);
-    let mut at = [0; 8];
-    journal.read_exact_at(&mut at, 8).unwrap();
-    let snapshot = u64::from_le_bytes(at);
-    let mut length = [0; 4];
-    journal.read_exact_at(&mut length, snapshot).unwrap();
-    let record = (snapshot + 8 + u64::from(u32::from_le_bytes(length))).next_multiple_of(8);
-    let mut byte = [0];
-    journal.read_exact_at(&mut byte, record + 8).unwrap();
-    journal.write_all_at(&[!byte[0]], record + 8).unwrap();
-    kill(supervisor, libc::SIGKILL);
+    let config = read(&launcher.project.config());
+    fs::write(launcher.project.config(), format!("{config}\nbroken")).unwrap();
+    break_journal(&launcher);
+    launcher.wait_line("safe mode");
+    kill(b, libc::SIGKILL);
+    launcher.wait_line("ended");
+    fs::write(launcher.project.config(), config).unwrap();
+    let said = launcher.ok(&["upgrade"]);
+    assert!(said.contains("the supervisor process is provost"), "{said}");
+    launcher.wait_new_pid("b", b);
+    assert_eq!([launcher.pid_of("a"), launcher.pid_of("c")], [Some(a), Some(c)]);
+}
+
+/// Here a stop is asked for and one child after the other.
+#[test]
+fn a_child_is_stopped_by_name_and_a_working_program_leads_back() {
+    let launcher = up(project());
+    let [a, b, c] = ["a", "b", "c"].map(|name| launcher.pid_of(name).unwrap());
+    for _ in 0..5 {
+        let supervisor = launcher.pid_of("supervisor").unwrap();
+        kill(supervisor, libc::SIGABRT);
+        wait_gone(&[supervisor]);
+    }
     launcher.wait_line("safe mode");
 
     // Its names are known from the snapshot.
@@ -134,7 +206,6 @@ fn a_child_is_stopped_by_name_and_a_working_journal_leads_back() {
     kill(a, libc::SIGKILL);
     eventually("a is known to have ended", || launcher.pid_of("a").is_none().then_some(()));
 
-    journal.write_all_at(&byte, record + 8).unwrap();
     // A program that reads it and then dies leaves things as they are.
     let dies = launcher.project.path("dies");
     let own = env!("CARGO_BIN_EXE_provost");

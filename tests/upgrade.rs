@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use support::{Launcher, Project, kill, stat};
+use support::{Launcher, Project, alive, kill, stat};
 
 const IDLE: &str = "command = [\"tail\", \"-f\", \"/dev/null\"]\n";
 
@@ -91,6 +91,36 @@ fn a_program_that_fails_the_examination_is_refused_with_the_reason_and_nothing_c
     }
     assert_eq!(launcher.pid_of("supervisor"), Some(supervisor));
     assert_eq!(standing(&launcher), before);
+}
+
+/// It is handed the journal to read it. Here it passes the examination, and spoils what it was given before it dies.
+#[test]
+fn a_program_that_spoils_the_journal_and_dies_spoils_a_copy() {
+    let launcher = idle().up();
+    let before = standing(&launcher);
+    let own = env!("CARGO_BIN_EXE_provost");
+    for (name, act) in [
+        ("cuts", "(: > /proc/self/fd/4) 2>&-"),
+        ("overwrites", "(head -c 9999 /dev/zero 1<>/proc/self/fd/4) 2>&-"),
+    ] {
+        let path = launcher.project.path(name);
+        executable(
+            &path,
+            &format!("#!/bin/sh\n{act}\ncase \"$*\" in *--check*) exec {own} \"$@\";; esac\nexit 1\n"),
+        );
+        let output = launcher.project.run(&["upgrade", "--binary", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let line = launcher.wait_line("the one before is back");
+        assert!(!line.contains("damaged"), "{line}");
+        assert_eq!(standing(&launcher), before);
+        let (a, _) = before[0];
+        assert_eq!(launcher.json("tree")["root"]["children"][0]["run"], 1, "what it knew is known");
+        assert!(alive(a));
+    }
+    let (a, _) = before[0];
+    kill(a, libc::SIGKILL);
+    launcher.wait_new_pid("a", a);
+    launcher.ok(&["upgrade"]);
 }
 
 #[test]

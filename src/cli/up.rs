@@ -70,14 +70,14 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     // In the background it was started as `/proc/self/exe`, which says nothing in `ps`.
     let _ = process::set_name("provost");
     let journal = memfd::create(c"provost-journal").map_err(cannot("make the journal by memfd_create(2)"))?;
-    let run_dir = project.run_dir.clone();
+    let (run_dir, file) = (project.run_dir.clone(), project.file.clone());
     let cgroups = leftovers::remove(&run_dir).map_err(|sentence| refuse(Exit::BootFailed, sentence))?;
     for sentence in enforcement::doubts(&project, Some(&cgroups)) {
         say(format_args!("warning: {sentence}"));
     }
     write_world(&journal, project)?;
-    let plan =
-        plan(journal, lock, &run_dir, cgroups, ready).map_err(cannot("prepare the supervisor process"))?;
+    let plan = plan(journal, lock, &run_dir, &file, cgroups, ready)
+        .map_err(cannot("prepare the supervisor process"))?;
     // What the config file took is not needed any more, and this process stays.
     process::return_free_memory();
     keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))
@@ -141,14 +141,17 @@ fn plan(
     journal: OwnedFd,
     lock: Lock,
     run_dir: &Path,
+    file: &Path,
     cgroups: Home,
     ready: Option<OwnedFd>,
 ) -> io::Result<Plan> {
     let mut env = environment()?;
-    let name = [RUN_DIR_VARIABLE.as_bytes(), b"="].concat();
-    env.retain(|pair| !pair.as_bytes().starts_with(&name));
-    // By this a later launcher finds it if it is left behind.
-    env.push(CString::new([&name, run_dir.as_os_str().as_bytes()].concat())?);
+    // By the first a later launcher finds it if it is left behind; the second it reads if its journal is lost.
+    for (variable, path) in [(RUN_DIR_VARIABLE, run_dir), (config::CONFIG_VARIABLE, file)] {
+        let name = [variable.as_bytes(), b"="].concat();
+        env.retain(|pair| !pair.as_bytes().starts_with(&name));
+        env.push(CString::new([&name, path.as_os_str().as_bytes()].concat())?);
+    }
     Ok(Plan {
         program: process::own_program()?,
         argv: vec![c"provost".into(), c"supervise".into()],

@@ -60,6 +60,12 @@ fn reason(why: &WhyJson) -> String {
                 "its supervisor stopped it and did not come to starting it again; start it with: provost start {name}"
             )
         }
+        Reason::StateLost => {
+            format!(
+                "it had no process when the supervisor process lost its journal, and is not started by itself; start it \
+                 with: provost start {name}"
+            )
+        }
         Reason::Ignored => {
             format!("its condition said no at its last start; try again with: provost start {name}")
         }

@@ -260,6 +260,8 @@ pub enum Reason {
     StoppedByRequest,
     /// Its supervisor stopped it: in a round that did not come to its start again, or because it ended itself.
     StoppedBySupervisor,
+    /// It had no process when the supervisor process lost its journal, and is not started by itself.
+    StateLost,
     /// Its start condition said no.
     Ignored,
     /// Its start failed and was not to be retried.

@@ -36,7 +36,8 @@ use crate::os::lock::Lock;
 /// Where a supervisor process finds the socket to its keeper. See [`Link::inherited`].
 pub const LINK_FD: RawFd = 3;
 
-/// Where a supervisor process finds its journal: a file in memory that the keeper holds and never looks into. For
+/// Where a supervisor process finds its journal: a file in memory that the keeper holds and never looks into; one of a
+/// new program finds a copy until it has taken over. For
 /// `os::process::inherited`.
 pub const JOURNAL_FD: RawFd = 4;
 

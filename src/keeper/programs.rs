@@ -1,16 +1,23 @@
 //! The replacement of the program that the supervisor process runs.
 //!
 //! A new one is on trial until its first supervisor process has taken over and said so. If that one ends before, the
-//! program before it comes back, and the next supervisor process is told why.
+//! program before it comes back, and the next supervisor process is told why. Until then the new one works on a copy of the
+//! journal: whatever it does to it is forgotten with the copy.
 
 use std::mem;
 use std::os::fd::OwnedFd;
 
 use super::protocol::Beginning;
+use crate::os::memfd;
+
+/// Wait status of a program that could not be executed, as shells have it: exit code 126.
+pub(super) const NOT_STARTED: i32 = 126 << 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Programs {
     before: Option<OwnedFd>,
+    /// The journal as it was before the trial.
+    journal: Option<OwnedFd>,
     stage: Stage,
 }
 
@@ -34,10 +41,14 @@ impl Programs {
         self.stage = Stage::Proposed;
     }
 
-    /// A supervisor process is about to be started.
-    pub(super) fn begin(&mut self) -> Beginning {
+    /// A supervisor process is about to be started. On trial it gets a copy of the journal; without one there is no trial.
+    pub(super) fn begin(&mut self, present: &mut OwnedFd, journal: &mut OwnedFd) -> Beginning {
         if self.stage == Stage::Proposed {
             self.stage = Stage::OnTrial;
+            match memfd::copy(&*journal, c"provost-journal") {
+                Ok(copy) => self.journal = Some(mem::replace(journal, copy)),
+                Err(_) => drop(self.ended(present, journal, NOT_STARTED)),
+            }
         }
         match self.stage {
             Stage::Settled | Stage::Proposed => Beginning::Usual,
@@ -56,6 +67,7 @@ impl Programs {
         let passed = self.stage == Stage::OnTrial;
         if passed {
             self.before = None;
+            self.journal = None;
         }
         if self.stage != Stage::Proposed {
             self.stage = Stage::Settled;
@@ -64,13 +76,16 @@ impl Programs {
     }
 
     /// It ended, or could not be started. `true`: because of a change of program, so this is no crash.
-    pub(super) fn ended(&mut self, present: &mut OwnedFd, status: i32) -> bool {
+    pub(super) fn ended(&mut self, present: &mut OwnedFd, journal: &mut OwnedFd, status: i32) -> bool {
         match self.stage {
             Stage::Settled | Stage::RolledBack(_) => false,
             Stage::Proposed => true,
             Stage::OnTrial => {
                 if let Some(before) = self.before.take() {
                     *present = before;
+                }
+                if let Some(before) = self.journal.take() {
+                    *journal = before;
                 }
                 self.stage = Stage::RolledBack(status);
                 true
@@ -89,40 +104,58 @@ mod tests {
         tempfile::tempfile().unwrap().into()
     }
 
-    #[test]
-    fn a_program_that_takes_over_stays() {
-        let (mut present, new) = (program(), program());
-        let number = new.as_raw_fd();
-        let mut programs = Programs::default();
-        assert_eq!(programs.begin(), Beginning::Usual);
-        assert!(!programs.took_over());
-        programs.propose(&mut present, new);
-        assert!(!programs.took_over(), "a word of the old process is no word of the new one");
-        assert!(programs.ended(&mut present, 0), "the old process made room");
-        assert_eq!(programs.begin(), Beginning::Upgraded);
-        assert!(programs.took_over());
-        assert!(!programs.ended(&mut present, 256));
-        assert_eq!(programs.begin(), Beginning::Usual);
-        assert_eq!(present.as_raw_fd(), number);
-        assert!(programs.before.is_none());
+    fn text(journal: &OwnedFd) -> String {
+        let mut bytes = [0; 16];
+        let len = nix::sys::uio::pread(journal, &mut bytes, 0).unwrap();
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    }
+
+    fn write(journal: &OwnedFd, text: &str) {
+        nix::sys::uio::pwrite(journal, text.as_bytes(), 0).unwrap();
     }
 
     #[test]
-    fn a_program_that_ends_on_trial_gives_way_to_the_one_before() {
-        let mut present = program();
+    fn a_program_that_takes_over_stays() {
+        let (mut present, new, mut journal) = (program(), program(), program());
+        write(&journal, "old");
+        let number = new.as_raw_fd();
+        let mut programs = Programs::default();
+        assert_eq!(programs.begin(&mut present, &mut journal), Beginning::Usual);
+        assert!(!programs.took_over());
+        programs.propose(&mut present, new);
+        assert!(!programs.took_over(), "a word of the old process is no word of the new one");
+        assert!(programs.ended(&mut present, &mut journal, 0), "the old process made room");
+        assert_eq!(programs.begin(&mut present, &mut journal), Beginning::Upgraded);
+        write(&journal, "new");
+        assert!(programs.took_over());
+        assert!(!programs.ended(&mut present, &mut journal, 256));
+        assert_eq!(programs.begin(&mut present, &mut journal), Beginning::Usual);
+        assert_eq!(present.as_raw_fd(), number);
+        assert_eq!(text(&journal), "new");
+        assert!(programs.before.is_none() && programs.journal.is_none());
+    }
+
+    #[test]
+    fn a_program_that_ends_on_trial_gives_way_to_the_one_before_and_so_does_its_journal() {
+        let (mut present, mut journal) = (program(), program());
+        write(&journal, "old");
         let number = present.as_raw_fd();
         let mut programs = Programs::default();
         programs.propose(&mut present, program());
         programs.propose(&mut present, program());
-        programs.ended(&mut present, 0);
-        programs.begin();
-        assert!(programs.ended(&mut present, 256), "no crash of the supervisor process");
+        programs.ended(&mut present, &mut journal, 0);
+        programs.begin(&mut present, &mut journal);
+        assert_eq!(text(&journal), "old");
+        write(&journal, "spoilt");
+        assert!(programs.ended(&mut present, &mut journal, 256), "no crash of the supervisor process");
         assert_eq!(present.as_raw_fd(), number);
+        assert_eq!(text(&journal), "old");
         for _ in 0..2 {
-            assert_eq!(programs.begin(), Beginning::RolledBack { status: 256 });
-            assert!(!programs.ended(&mut present, 9), "an end of the old program counts as ever");
+            assert_eq!(programs.begin(&mut present, &mut journal), Beginning::RolledBack { status: 256 });
+            let counts = !programs.ended(&mut present, &mut journal, 9);
+            assert!(counts, "an end of the old program counts as ever");
         }
         assert!(!programs.took_over());
-        assert_eq!(programs.begin(), Beginning::Usual);
+        assert_eq!(programs.begin(&mut present, &mut journal), Beginning::Usual);
     }
 }

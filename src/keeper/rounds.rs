@@ -14,7 +14,7 @@ use nix::unistd::{Pid, geteuid, getsid, write};
 use super::children::Children;
 use super::door::Door;
 use super::incarnation::{Incarnation, Inheritance, Next, REFUSED, Stop};
-use super::programs::Programs;
+use super::programs::{NOT_STARTED, Programs};
 use super::protocol::{Beginning, Reach};
 use super::remains::Remains;
 use super::revival::Revival;
@@ -30,8 +30,6 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// How long leftovers are hunted at the end. Only a process stuck in the kernel outlives this.
 const SWEEP: u64 = 10_000 * MILLISECOND;
-/// Wait status of a program that could not be executed, as shells have it: exit code 126.
-const NOT_STARTED: i32 = 126 << 8;
 
 /// As often in a row only inherited children are found: a list read while others end may miss somebody.
 const CLEAN_LOOKS: u32 = 2;
@@ -139,7 +137,8 @@ impl Keeper {
 
     fn start(&mut self) -> io::Result<()> {
         let number = self.incarnations + 1;
-        let beginning = match (self.programs.begin(), self.revival.safe()) {
+        let Plan { program, journal, .. } = &mut self.plan;
+        let beginning = match (self.programs.begin(program, journal), self.revival.safe()) {
             (Beginning::Usual, Some(status)) => Beginning::Safe { status },
             (beginning, _) => beginning,
         };
@@ -154,7 +153,8 @@ impl Keeper {
             };
             // A shortage says nothing about the program.
             if started.as_ref().is_err_and(|error| !is_short(error)) {
-                keeper.programs.ended(&mut keeper.plan.program, NOT_STARTED);
+                let Plan { program, journal, .. } = &mut keeper.plan;
+                keeper.programs.ended(program, journal, NOT_STARTED);
             }
             keeper.supervisor = Some(started?);
             keeper.incarnations = number;
@@ -350,7 +350,8 @@ impl Keeper {
                 Some(supervisor) if supervisor.is_alive(pid) => {
                     let now = clock::monotonic_ns();
                     supervisor.process_ended(now);
-                    if !self.programs.ended(&mut self.plan.program, end.status) {
+                    let Plan { program, journal, .. } = &mut self.plan;
+                    if !self.programs.ended(program, journal, end.status) {
                         self.revival.ended(now, end.status);
                     }
                 }

@@ -26,6 +26,7 @@ mod layout;
 mod look;
 mod names;
 mod node;
+mod rebuild;
 mod reload;
 mod round;
 mod spec;

@@ -48,6 +48,11 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether what the file holds is of no use; it could be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self, JournalError::Format(_) | JournalError::Damaged(_))
+    }
+
     /// Whether there was no room for what was written.
     pub(super) fn is_full(&self) -> bool {
         let kinds = [io::ErrorKind::FileTooLarge, io::ErrorKind::StorageFull, io::ErrorKind::OutOfMemory];
@@ -63,13 +68,14 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 impl Journal {
-    /// Begins a journal in an empty file with this world.
+    /// Begins a journal with this world in a file, whatever that holds.
     ///
     /// # Errors
     /// The file cannot be written, or not grow as far as it will.
     pub fn create(fd: OwnedFd, world: &World) -> Result<Journal, JournalError> {
         let mut journal =
             Journal { file: File::from(fd), end: HEADER, snapshot_at: HEADER, snapshot_bytes: 0 };
+        journal.file.set_len(0)?;
         journal.file.write_all_at(&MAGIC, 0)?;
         journal.snapshot(world)?;
         // A limit on file size is told now, not when it is reached. Room that is not written to costs nothing.
@@ -175,13 +181,15 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 /// The world of the newest snapshot, where that begins, and where the record after it does.
 fn read_snapshot(file: &File) -> Result<(World, u64, u64), JournalError> {
-    let mut magic = MAGIC;
-    file.read_exact_at(&mut magic, 0)?;
-    if magic != MAGIC {
+    let mut header = [0; HEADER as usize];
+    match file.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(JournalError::Damaged(0)),
+        other => other?,
+    }
+    let [m0, m1, m2, m3, m4, m5, m6, m7, at @ ..] = header;
+    if [m0, m1, m2, m3, m4, m5, m6, m7] != MAGIC {
         return Err(JournalError::Damaged(0));
     }
-    let mut at = [0; 8];
-    file.read_exact_at(&mut at, SNAPSHOT_AT)?;
     let at = u64::from_le_bytes(at);
     let bytes = read_record(file, at)?.ok_or(JournalError::Damaged(SNAPSHOT_AT))?;
     Ok((postcard::from_bytes(&bytes)?, at, next(at, bytes.len())))
@@ -281,6 +289,17 @@ mod tests {
         again.append(&record(0)).unwrap();
         assert!(again.end < end);
         assert!(reopen(&file).unwrap().1.booted);
+    }
+
+    #[test]
+    fn an_empty_or_cut_file_is_unreadable_and_can_be_begun_again() {
+        let (file, journal, world) = begun();
+        for length in [0, 5, 12, HEADER, HEADER + 3, journal.end - 9] {
+            file.set_len(length).unwrap();
+            assert!(reopen(&file).unwrap_err().is_unreadable(), "{length}");
+            Journal::create(file.try_clone().unwrap().into(), &world).unwrap();
+            assert!(reopen(&file).unwrap().1 == world);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! Read on in `world.rs` (what is remembered), `supervisor.rs` (the loop), `perform.rs` (orders), `births.rs` (what a child
 //! is made of), `departures.rs` (what is kept of ended runs), `answer.rs` and `requests.rs` (the control API's requests),
 //! `admin.rs` and `reload.rs` (adding, scaling, reloading; `extras.rs` and `series.rs` are what of it must be remembered),
-//! `report.rs` (what is told), `room.rs` (whether the descriptors suffice). `upgrade.rs` examines a new program, `safe.rs` is what runs instead when all this keeps
+//! `report.rs` (what is told), `room.rs` (whether the descriptors suffice). `rebuild.rs` makes a world again when the journal is lost, `upgrade.rs` examines a new program, `safe.rs` is what runs instead when all this keeps
 //! crashing.
 
 mod admin;
@@ -24,6 +24,7 @@ mod level;
 mod notify;
 mod outputs;
 mod perform;
+mod rebuild;
 mod reload;
 mod report;
 mod requests;

@@ -163,7 +163,13 @@ impl Reporter {
     }
 
     /// A new supervisor process took over this many children.
-    pub(super) fn takeover(&mut self, incarnation: u32, beginning: Beginning, children: usize) {
+    pub(super) fn takeover(
+        &mut self,
+        incarnation: u32,
+        beginning: Beginning,
+        children: usize,
+        lost: Option<&str>,
+    ) {
         let (kind, why) = match beginning {
             Beginning::Usual => (EventKind::Takeover, String::new()),
             Beginning::Upgraded => {
@@ -178,7 +184,8 @@ impl Reporter {
         let mut event = self.blank(kind, "supervisor".into());
         event.run = Some(incarnation);
         event.pid = Some(std::process::id().cast_signed());
-        event.reason = Some(format!("took over {children} running children{why}"));
+        let lost = lost.map(|lost| format!("; {lost}")).unwrap_or_default();
+        event.reason = Some(format!("took over {children} running children{why}{lost}"));
         self.tell(event);
     }
 

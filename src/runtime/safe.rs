@@ -183,7 +183,7 @@ impl Safe {
                     if let Err(error) = &self.world {
                         self.why.push_str(&format!("; {error}"));
                     }
-                    self.reporter.takeover(incarnation, beginning, self.children.len());
+                    self.reporter.takeover(incarnation, beginning, self.children.len(), None);
                     return Ok(());
                 }
                 FromKeeper::Gone => return Err(RuntimeError::KeeperGone),

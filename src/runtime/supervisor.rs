@@ -86,6 +86,8 @@ pub(super) struct Supervisor {
     pub(super) clock: Clock,
     pub(super) incarnation: u32,
     pub(super) beginning: Beginning,
+    /// What was lost with the journal, to be told once.
+    pub(super) lost: Option<String>,
     /// The newest process of each node that has one; until its exit is told.
     pub(super) processes: BTreeMap<NodeId, Process>,
     /// What the keeper's store holds, by name.

@@ -1,4 +1,4 @@
-//! The beginning of every supervisor process: load the world, hear what the keeper holds, make the two agree.
+//! The beginning of every supervisor process: hear what the keeper holds, load the world, make the two agree.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,11 +16,12 @@ use super::clock::Clock;
 use super::departures::Departures;
 use super::history::History;
 use super::holdings::Holdings;
-use super::journal::Journal;
+use super::journal::{Journal, JournalError};
 use super::outputs::Outputs;
+use super::rebuild::{self, Rebuilt, rebuild};
 use super::report::{Console, Reporter};
 use super::supervisor::{Desks, Process, RuntimeError, Supervisor};
-use super::world::{Record, Upgrade};
+use super::world::{Record, Upgrade, World};
 use crate::capture::Tap;
 use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
@@ -33,15 +34,106 @@ const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 /// How long those are waited for that were killed because the keeper is gone.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What the keeper holds.
+pub(super) struct Snapshot {
+    pub(super) children: Vec<HeldChild>,
+    store: BTreeMap<String, Rc<OwnedFd>>,
+    incarnation: u32,
+    beginning: Beginning,
+    keeper_gone: bool,
+}
+
+/// A run that is registered: alive, or its exit follows.
+pub(super) struct HeldChild {
+    pub(super) key: Key,
+    pub(super) pid: Pid,
+    born_ns: Option<u64>,
+    pidfd: OwnedFd,
+    outputs: Vec<OwnedFd>,
+}
+
+impl Snapshot {
+    fn receive(link: &Link) -> io::Result<Snapshot> {
+        let mut snapshot = Snapshot {
+            children: Vec::new(),
+            store: BTreeMap::new(),
+            incarnation: 0,
+            beginning: Beginning::Usual,
+            keeper_gone: false,
+        };
+        loop {
+            match link.recv_within(SNAPSHOT_WAIT)? {
+                FromKeeper::Child { key, pid, born_ns, pidfd, outputs } => {
+                    snapshot.children.push(HeldChild { key, pid, born_ns, pidfd, outputs });
+                }
+                FromKeeper::Stored { name, fd } => {
+                    snapshot.store.insert(name, Rc::new(fd));
+                }
+                FromKeeper::SnapshotEnd { incarnation, beginning, .. } => {
+                    (snapshot.incarnation, snapshot.beginning) = (incarnation, beginning);
+                    return Ok(snapshot);
+                }
+                FromKeeper::Gone => {
+                    snapshot.keeper_gone = true;
+                    return Ok(snapshot);
+                }
+                packet @ (FromKeeper::Exited(_)
+                | FromKeeper::Stop
+                | FromKeeper::StopNow
+                | FromKeeper::Ping) => {
+                    return Err(io::Error::other(format!("{packet:?} inside the keeper's snapshot")));
+                }
+            }
+        }
+    }
+}
+
+/// A world, and what is to be told of it if it had to be made again.
+struct Loaded {
+    journal: Journal,
+    world: World,
+    strangers: Vec<Key>,
+    lost: Option<String>,
+}
+
+/// Replays the journal; makes the world again if that cannot be read.
+fn load(journal: OwnedFd, snapshot: &Snapshot, launch: &str) -> Result<Loaded, JournalError> {
+    let unreadable = match Journal::open(journal.try_clone()?) {
+        Ok((journal, world)) => return Ok(Loaded { journal, world, strangers: Vec::new(), lost: None }),
+        Err(error) if !error.is_unreadable() => return Err(error),
+        Err(error) => error,
+    };
+    let project = match Journal::snapshot_of(journal.try_clone()?) {
+        Ok(world) => Ok(world.project),
+        Err(_) => rebuild::project(),
+    };
+    let rebuilt = project.and_then(|project| rebuild(project, snapshot, launch));
+    let Rebuilt { world, strangers, stopped } = match rebuilt {
+        Ok(rebuilt) => rebuilt,
+        Err(why) => {
+            tracing::error!("the state cannot be made again from the config file: {why}");
+            return Err(unreadable);
+        }
+    };
+    let stopped = match stopped.is_empty() {
+        true => "nobody else was to be found".to_owned(),
+        false => format!("these had no process and stay stopped: {}", stopped.join(", ")),
+    };
+    let lost = format!("{unreadable}, so its state was made again from the config file; {stopped}");
+    Ok(Loaded { journal: Journal::create(journal, &world)?, world, strangers, lost: Some(lost) })
+}
+
 impl Supervisor {
-    /// Loads the world and receives the keeper's snapshot.
+    /// Receives the keeper's snapshot and loads the world.
     pub(super) fn take_over(
         link: Link,
         journal: OwnedFd,
         console: Box<dyn Console>,
         desks: Desks,
     ) -> Result<Supervisor, RuntimeError> {
-        let (journal, world) = Journal::open(journal)?;
+        let snapshot = Snapshot::receive(&link)?;
+        let launch = launch_id(link.keeper());
+        let Loaded { journal, world, strangers, lost } = load(journal, &snapshot, &launch)?;
         let wake = os::watch::readable(link.as_fd().try_clone_to_owned()?)?;
         let mut reporter = Reporter::new(world.project.name.clone(), console);
         reporter.learn_names(&world.tree.view(world.now()));
@@ -55,7 +147,7 @@ impl Supervisor {
             home_name,
         };
         let history = History::new(&world.project.log_dir);
-        let launch = launch_id(link.keeper());
+        let Snapshot { children, store, incarnation, beginning, keeper_gone } = snapshot;
         let mut supervisor = Supervisor {
             link,
             wake,
@@ -64,10 +156,11 @@ impl Supervisor {
             reporter,
             context,
             clock: Clock::default(),
-            incarnation: 0,
-            beginning: Beginning::Usual,
+            incarnation,
+            beginning,
+            lost,
             processes: BTreeMap::new(),
-            store: BTreeMap::new(),
+            store,
             outputs: Outputs::default(),
             departures: Departures::default(),
             history,
@@ -78,42 +171,24 @@ impl Supervisor {
             ignored_notifications: 0,
             replies: BTreeMap::new(),
             callers: BTreeMap::new(),
-            tickets: 0,
+            // Calls of an earlier supervisor process may still be open.
+            tickets: u64::from(incarnation) << 32,
             held: Holdings::default(),
             group: tokio::sync::watch::Sender::new(None),
             reads: desks.reads,
             table_due: false,
         };
-        supervisor.receive_snapshot()?;
-        Ok(supervisor)
-    }
-
-    fn receive_snapshot(&mut self) -> Result<(), RuntimeError> {
-        loop {
-            match self.link.recv_within(SNAPSHOT_WAIT)? {
-                FromKeeper::Child { key, pid, born_ns, pidfd, outputs } => {
-                    let process = Process { run: Run(key.run), pid, born_ns, pidfd, taps: Vec::new() };
-                    self.adopt(NodeId(key.node), process, outputs);
-                }
-                FromKeeper::Stored { name, fd } => {
-                    self.store.insert(name, Rc::new(fd));
-                }
-                FromKeeper::SnapshotEnd { incarnation, beginning, .. } => {
-                    self.incarnation = incarnation;
-                    self.beginning = beginning;
-                    // Calls of an earlier supervisor process may still be open.
-                    self.tickets = u64::from(incarnation) << 32;
-                    return Ok(());
-                }
-                FromKeeper::Gone => return Err(self.keeper_gone()),
-                packet @ (FromKeeper::Exited(_)
-                | FromKeeper::Stop
-                | FromKeeper::StopNow
-                | FromKeeper::Ping) => {
-                    return Err(io::Error::other(format!("{packet:?} inside the keeper's snapshot")).into());
-                }
+        for HeldChild { key, pid, born_ns, pidfd, outputs } in children {
+            if strangers.contains(&key) {
+                // Its end is told by the keeper. An error means that it has ended already.
+                tracing::warn!(pid = pid.as_raw(), "killed a process that the config file does not know");
+                let _ = os::pidfd::signal(pidfd.as_fd(), libc::SIGKILL);
+                continue;
             }
+            let process = Process { run: Run(key.run), pid, born_ns, pidfd, taps: Vec::new() };
+            supervisor.adopt(NodeId(key.node), process, outputs);
         }
+        if keeper_gone { Err(supervisor.keeper_gone()) } else { Ok(supervisor) }
     }
 
     /// Holds a child that an earlier supervisor process started. Its output goes on where it was. An ended run whose output
@@ -158,7 +233,7 @@ impl Supervisor {
     }
 
     fn go_on(&mut self) -> Result<(), RuntimeError> {
-        self.reporter.takeover(self.incarnation, self.beginning, self.processes.len());
+        self.reporter.takeover(self.incarnation, self.beginning, self.processes.len(), self.lost.as_deref());
         if self.world.up {
             // The one that remembered it may not have come to say it.
             self.link.send(&ToKeeper::Up)?;

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,9 +80,9 @@ impl Examination {
         }
         let program = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| cannot("open it", errno.into()))?;
-        // To read only: what is examined must not be able to spoil it.
-        let journal = File::open(format!("/proc/self/fd/{}", journal.as_raw_fd()))
-            .map_err(|error| cannot("open the journal for it", error))?;
+        // What is examined must not be able to spoil it.
+        let journal = os::memfd::sealed_copy(journal, c"provost-journal")
+            .map_err(|error| cannot("copy the journal for it", error))?;
         let (said, write) = os::pipe::output().map_err(|errno| cannot("make a pipe", errno.into()))?;
         let env = context.inherited.iter();
         let birth = Birth {

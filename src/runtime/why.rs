@@ -81,6 +81,7 @@ impl Supervisor {
                 Some(Rest::Stopped) => Reason::StoppedBySupervisor,
                 Some(Rest::Ignored) => Reason::Ignored,
                 Some(Rest::Failed) => Reason::StartFailed,
+                Some(Rest::Lost) => Reason::StateLost,
                 None => Reason::Added,
             },
             Phase::Exited => Reason::Ended,

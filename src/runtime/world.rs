@@ -69,6 +69,8 @@ pub enum Rest {
     Ignored,
     /// Its start failed and was not to be retried.
     Failed,
+    /// It had no process when what was known of it was lost.
+    Lost,
 }
 
 /// What the history needs to know of a run that has ended, beside what the keeper remembers.
@@ -145,6 +147,23 @@ impl World {
             paused: Duration::ZERO,
             unwritten: Vec::new(),
         })
+    }
+
+    /// A world in the middle of its life of which only this is known: see [`Tree::rebuilt`].
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub(super) fn rebuilt(
+        project: Project,
+        now: Moment,
+        alive: &BTreeMap<NodeId, Run>,
+        ended: &BTreeMap<NodeId, Run>,
+    ) -> Result<World, SpecError> {
+        let tree = Tree::rebuilt(project.tree.clone(), now, alive, ended)?;
+        let nodes = nodes(&tree.view(now));
+        let lost = nodes.into_iter().filter(|node| !alive.contains_key(node));
+        let rests = lost.map(|node| (node, Rest::Lost)).collect();
+        Ok(World { tree, rests, booted: true, up: true, ..World::new(project)? })
     }
 
     /// Takes a change in; returns what is to be performed, unless the change is only being repeated.
@@ -249,7 +268,9 @@ impl World {
             if !self.knows_end(fact.node, fact.run) {
                 self.close(fact.node);
                 let output = self.process(fact.node).map_or(Output::Null, |spec| spec.output.clone());
-                self.ended.insert((fact.node, fact.run), Ending { name, output, verdict: None });
+                // The rules have no use for a run that they know nothing of.
+                let verdict = (self.tree.run(fact.node) != Some(fact.run)).then_some(Verdict::NONE);
+                self.ended.insert((fact.node, fact.run), Ending { name, output, verdict });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The control API's requests to a supervisor process that starts nothing.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use tokio::sync::mpsc;
@@ -14,7 +15,8 @@ use crate::os;
 use crate::rules::{NodeId, Phase, Restart, Strategy};
 use crate::runtime::report::exit_json;
 use crate::runtime::supervisor::RuntimeError;
-use crate::runtime::{outputs, upgrade};
+use crate::runtime::world::World;
+use crate::runtime::{Journal, outputs, rebuild, upgrade};
 
 impl Safe {
     pub(super) fn answer(
@@ -44,7 +46,10 @@ impl Safe {
             Request::Health => Ok(Response::Done),
             Request::About => Ok(Response::About(self.about())),
             Request::Upgrade(program) => {
-                upgrade::examine(program, self.journal.try_clone()?, &self.context, reply, approved.clone());
+                match self.journal_to_examine() {
+                    Ok(journal) => upgrade::examine(program, journal, &self.context, reply, approved.clone()),
+                    Err(why) => drop(reply.send(Err(ApiError::new(ErrorCode::BadRequest, why)))),
+                }
                 return Ok(());
             }
             Request::Logs(name) => self.find(&name).map(|node| Response::Logs(self.sources(node))),
@@ -67,6 +72,22 @@ impl Safe {
         Ok(())
     }
 
+    /// What a program must be able to read: the journal, or one that is made from the config file, as it will do itself, if
+    /// that is damaged.
+    fn journal_to_examine(&self) -> Result<File, String> {
+        let cannot = |error: &dyn std::fmt::Display| format!("cannot make a journal to try it with: {error}");
+        if self.world.is_ok() {
+            return self.journal.try_clone().map_err(|error| cannot(&error));
+        }
+        let project =
+            rebuild::project().map_err(|why| format!("{}; {why}; mend the file first", self.why))?;
+        let world = World::new(project).map_err(|error| format!("the tree is not acceptable: {error:?}"))?;
+        let file = File::from(os::memfd::create(c"provost-journal").map_err(|error| cannot(&error))?);
+        let fd = file.try_clone().map_err(|error| cannot(&error))?;
+        Journal::create(fd.into(), &world).map_err(|error| cannot(&error))?;
+        Ok(file)
+    }
+
     fn find(&self, name: &str) -> Result<NodeId, ApiError> {
         let found = self.children.keys().find(|node| self.name(**node) == name);
         found.copied().ok_or_else(|| {
@@ -85,7 +106,9 @@ impl Safe {
     fn refusal(&self) -> ApiError {
         let advice = match &self.world {
             Ok(_) => "put a program there that works: provost upgrade, or end it: provost down",
-            Err(_) => "end it: provost down",
+            Err(_) => {
+                "mend the config file if that is damaged too, then: provost upgrade; or end it: provost down"
+            }
         };
         ApiError::new(ErrorCode::NotPermitted, format!("{}; nothing is started; {advice}", self.why))
     }
