@@ -17,8 +17,9 @@ use nix::sys::signal::Signal;
 use payload::{BOUND, ENGINE, Place, Process, ask, place, stats};
 use provost::node::{CallError, Fault};
 use provost::reddit::Remote;
+use provost::reddit::model::{Field, Flaw};
 use provost::reddit::protocol::{
-    Answer, CommentId, EngineRequest, Envelope, Error, OpId, PostId, Reply, Request, Secret, Session,
+    Answer, Asked, CommentId, EngineRequest, Envelope, Error, OpId, PostId, Reply, Request, Secret, Session,
     SubredditId, comment_manager, post_manager, subreddit_manager, user_registry,
 };
 use tokio::task::{JoinSet, LocalSet};
@@ -325,6 +326,60 @@ fn e07_a_write_whose_reply_was_lost_with_the_engine_is_done_once_and_answered_al
         assert_eq!(created(&first), CommentId(1));
         assert_eq!(engine.call(&comment(session, 1), BOUND).await.unwrap(), first);
         assert_eq!(stats(&engine).await.comments, 1);
+    });
+}
+
+#[test]
+fn a_write_of_a_forgotten_stream_is_too_old_and_never_done_twice() {
+    let place = place();
+    let mut process = place.keeper(&[]);
+    let too_old = Err(Error::BadRequest { field: Field::Operation, flaw: Flaw::TooOld });
+    let since = run(async {
+        let engine = connect(&place.socket).await;
+        let session = log_in(&engine).await;
+        first_post(&engine, session).await;
+        let since = stats(&engine).await.operations;
+        let asked = |number| comment(session, number).request.asked(Asked { op: op(number), since });
+        engine.call(&asked(1), BOUND).await.unwrap().unwrap();
+        payload::crowd_out_streams(&engine).await;
+        for again in [asked(1), asked(2), comment(session, 1)] {
+            assert_eq!(engine.call(&again, BOUND).await.unwrap(), too_old);
+        }
+        assert_eq!(stats(&engine).await.comments, 1);
+        since
+    });
+    process.child.kill().unwrap();
+    process.wait();
+    let _engine = place.keeper(&[]);
+    run(async {
+        let engine = connect(&place.socket).await;
+        let session = log_in(&engine).await;
+        let again = comment(session, 1).request.asked(Asked { op: op(1), since });
+        assert_eq!(engine.call(&again, BOUND).await.unwrap(), too_old, "the next engine knows it too");
+        let since = stats(&engine).await.operations;
+        let new = Asked { op: OpId { stream: 78, number: 1 }, since };
+        engine.call(&comment(session, 1).request.asked(new), BOUND).await.unwrap().unwrap();
+        assert_eq!(stats(&engine).await.comments, 2, "a stream that is begun now is a new one");
+    });
+}
+
+#[test]
+fn who_repeats_another_one_s_registration_gets_no_session() {
+    let place = place();
+    let _engine = place.keeper(&[]);
+    ask(&place.socket, async |engine| {
+        let register = |name: &str, secret| {
+            let register = user_registry::Request::Register {
+                name: name.into(),
+                secret: Secret([secret; 16]),
+                key: None,
+            };
+            Request::UserRegistry(register).once(op(1))
+        };
+        engine.call(&register("ada", 1), BOUND).await.unwrap().unwrap();
+        let reused = Err(Error::BadRequest { field: Field::Operation, flaw: Flaw::Reused });
+        assert_eq!(engine.call(&register("eve", 2), BOUND).await.unwrap(), reused);
+        engine.call(&register("ada", 1), BOUND).await.unwrap().unwrap();
     });
 }
 

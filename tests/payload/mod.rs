@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use provost::node::{self, Node};
-use provost::reddit::protocol::{EngineRequest, Reply, Request, Stats};
+use provost::reddit::protocol::{Asked, EngineRequest, OpId, Reply, Request, Secret, Stats, user_registry};
 use provost::reddit::{Remote, Whereabouts};
 use tempfile::TempDir;
 use tokio::task::LocalSet;
@@ -211,5 +212,27 @@ pub async fn stats(engine: &Remote) -> Stats {
     match engine.call(&Request::Engine(EngineRequest::Stats).into(), BOUND).await.unwrap() {
         Ok(Reply::Engine(stats)) => stats,
         other => panic!("{other:?}"),
+    }
+}
+
+/// Carries out an operation in each of so many other streams that the engine forgets those that were there before.
+pub async fn crowd_out_streams(engine: &Rc<Remote>) {
+    const STREAMS: u64 = 4097;
+    for first in (0..STREAMS).step_by(256) {
+        let mut open = tokio::task::JoinSet::new();
+        for number in first..STREAMS.min(first + 256) {
+            let engine = Rc::clone(engine);
+            open.spawn_local(async move {
+                let name = format!("crowd-{number}").into();
+                let register = user_registry::Request::Register { name, secret: Secret([1; 16]), key: None };
+                let op = OpId { stream: u64::MAX - number, number: 1 };
+                let since = stats(&engine).await.operations;
+                let register = Request::UserRegistry(register).asked(Asked { op, since });
+                engine.call(&register, BOUND).await.unwrap().unwrap();
+            });
+        }
+        while let Some(done) = open.join_next().await {
+            done.unwrap();
+        }
     }
 }

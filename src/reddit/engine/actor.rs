@@ -5,7 +5,7 @@ use super::commit::Commit;
 use super::fronts::{Fronts, Touch};
 use super::sessions::Sessions;
 use super::view;
-use crate::reddit::model::{Command, Effect, Error, Model, OpId};
+use crate::reddit::model::{Asked, Command, Effect, Error, Model};
 use crate::reddit::protocol::{
     Answer, Reply, comment_manager, dm_manager, post_manager, subreddit_manager, user_registry,
 };
@@ -45,7 +45,7 @@ impl Desk<'_> {
         self.commit.model()
     }
 
-    fn answer(&mut self, op: Option<OpId>, step: Step) -> Answer {
+    fn answer(&mut self, op: Option<Asked>, step: Step) -> Answer {
         match step {
             Step::Reply(reply) => Ok(reply),
             Step::Command(command) => {
@@ -86,7 +86,7 @@ impl Desk<'_> {
 /// A behaviour and the requests that wait for it.
 #[derive(Debug)]
 pub(super) struct Actor<B: Behaviour, A> {
-    mailbox: Vec<(A, Option<OpId>, B::Request)>,
+    mailbox: Vec<(A, Option<Asked>, B::Request)>,
 }
 
 impl<B: Behaviour, A> Actor<B, A> {
@@ -95,7 +95,7 @@ impl<B: Behaviour, A> Actor<B, A> {
     }
 
     /// Puts a request at the end of the mailbox.
-    pub(super) fn deliver(&mut self, from: A, op: Option<OpId>, request: B::Request) {
+    pub(super) fn deliver(&mut self, from: A, op: Option<Asked>, request: B::Request) {
         self.mailbox.push((from, op, request));
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::subscriptions::Note;
-use crate::reddit::model::{Command, Decision, Effect, Entry, Error, Model, OpId};
+use crate::reddit::model::{Asked, Command, Decision, Effect, Entry, Error, Field, Flaw, Model};
 use crate::reddit::store::{Full, Store};
 
 /// Owns the model. One command, at most one record, one order of all records.
@@ -46,23 +46,38 @@ impl Commit {
     /// Decides a command and applies what it comes to. Asked again under the same name, it only says what it did.
     pub(super) fn carry_out(
         &mut self,
-        op: Option<OpId>,
+        asked: Option<Asked>,
         command: Command,
         now_ms: u64,
     ) -> Result<Effect, Error> {
-        let done = op.map(|op| self.model.operations().done(op, command.actor())).transpose()?.flatten();
+        let done =
+            asked.map(|asked| self.model.operations().done(asked, command.actor())).transpose()?.flatten();
         if let Some(effect) = done {
+            self.must_be_the_same(&command, effect)?;
             self.repeated += 1;
             return Ok(effect);
         }
         match self.model.decide(command, now_ms)? {
             Decision::Apply(record) => {
-                let entry = Entry { op, record };
+                let entry = Entry { op: asked.map(|asked| asked.op), record };
                 self.write(&entry)?;
                 self.records += 1;
                 Ok(if self.notes.is_some() { self.apply_noted(entry) } else { self.model.apply_entry(entry) })
             }
             Decision::Unchanged(effect) => Ok(effect),
+        }
+    }
+
+    /// A registration has no user yet whose it is. The answer is a session, so who asks again must have the secret.
+    fn must_be_the_same(&self, command: &Command, effect: Effect) -> Result<(), Error> {
+        let reused = Error::BadRequest { field: Field::Operation, flaw: Flaw::Reused };
+        match (command, effect) {
+            (Command::Register { secret, .. }, Effect::UserRegistered(user))
+                if self.model.users().get(user)?.secret != *secret =>
+            {
+                Err(reused)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -253,6 +253,7 @@ impl<A> Engine<A> {
             records: self.commit.records(),
             turns: self.turns,
             repeated: self.commit.repeated(),
+            operations: model.operations().count(),
             position: self.commit.store().map_or(0, Store::next),
             groups,
             syncs,

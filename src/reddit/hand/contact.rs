@@ -10,10 +10,10 @@ use super::failure::Failure;
 use super::people::Person;
 use crate::node::{Backoff, CallError, Fault, Identity, Listen, Options, Ping, blocking};
 use crate::reddit::Whereabouts;
-use crate::reddit::model::{Error, OpId, PublicKey};
+use crate::reddit::model::{Error, Field, Flaw, OpId, PublicKey};
 use crate::reddit::protocol::subscription_manager::{News, Wants};
 use crate::reddit::protocol::{
-    Answer, Envelope, Reply, Request, Session, subscription_manager, user_registry,
+    Answer, Asked, EngineRequest, Envelope, Reply, Request, Session, subscription_manager, user_registry,
 };
 use crate::text;
 
@@ -33,6 +33,10 @@ pub(super) struct Contact {
     /// Names of operations: drawn for this process, and counted.
     stream: u64,
     operations: u32,
+    /// Operations that the engine had carried out when the stream was begun.
+    since: Option<u64>,
+    /// The present engine was asked for that.
+    met: bool,
     speaker: Option<Person>,
     session: Option<Session>,
 }
@@ -44,6 +48,17 @@ pub(super) struct Subscribed {
     pub(super) engine: Identity,
     /// It is not the one that stood before.
     pub(super) anew: bool,
+}
+
+/// The engine has forgotten the stream of an operation.
+const TOO_OLD: Error = Error::BadRequest { field: Field::Operation, flaw: Flaw::TooOld };
+
+/// Something that is to be done once.
+#[derive(Debug, Default)]
+struct Operation {
+    asked: Option<Asked>,
+    /// It was asked for, and no answer came.
+    is_unanswered: bool,
 }
 
 /// What became of one attempt.
@@ -73,7 +88,18 @@ impl Contact {
         let node = blocking::Node::start_with(&format!("{role}@{}", std::process::id()), options)?;
         let mut random = ChaCha8Rng::from_os_rng();
         let stream = random.random();
-        Ok(Contact { node, engine, wait, random, stream, operations: 0, speaker: None, session: None })
+        Ok(Contact {
+            node,
+            engine,
+            wait,
+            random,
+            stream,
+            operations: 0,
+            since: None,
+            met: false,
+            speaker: None,
+            session: None,
+        })
     }
 
     /// The engine's name.
@@ -102,12 +128,12 @@ impl Contact {
 
     /// Makes the one who speaks a user of the engine.
     pub(super) fn register(&mut self, person: Person, key: Option<PublicKey>) -> Result<(), Failure> {
-        let operation = self.operation();
+        let mut operation = Operation::default();
         let key = key.map(Box::new);
         let session = self.persist(|contact| {
             let Person { name, secret } = person.clone();
             let register = user_registry::Request::Register { name, secret, key: key.clone() };
-            contact.ask(&Request::UserRegistry(register).once(operation)).and_then(logged_in)
+            contact.ask_once(&mut operation, Request::UserRegistry(register)).and_then(logged_in)
         })?;
         self.speak_for(person);
         self.session = Some(session);
@@ -122,15 +148,15 @@ impl Contact {
 
     /// Asks for the one who speaks. Whatever it changes happens once, however often it has to be asked.
     pub(super) fn act(&mut self, make: impl Fn(Session) -> Request) -> Result<Reply, Failure> {
-        let operation = self.operation();
+        let mut operation = Operation::default();
         self.persist(|contact| {
             let session = contact.session()?;
-            match contact.ask(&make(session).once(operation)) {
+            match contact.ask_once(&mut operation, make(session)) {
                 // Logged out elsewhere, or this is another engine.
                 Err(Attempt::Over(Failure::Refused(Error::BadSession))) => {
                     contact.session = None;
                     let session = contact.session()?;
-                    contact.ask(&make(session).once(operation))
+                    contact.ask_once(&mut operation, make(session))
                 }
                 answered => answered,
             }
@@ -181,6 +207,7 @@ impl Contact {
     /// The engine is gone, and its sessions with it.
     pub(super) fn lose(&mut self) {
         self.session = None;
+        self.met = false;
     }
 
     /// Waits for the end of the engine, or of the connection.
@@ -188,9 +215,53 @@ impl Contact {
         self.node.monitor_node(self.engine.node())
     }
 
-    fn operation(&mut self) -> OpId {
-        self.operations += 1;
-        OpId { stream: self.stream, number: self.operations }
+    /// Asks for an operation, under the same name every time. When the engine has forgotten the stream: an operation that was
+    /// never asked for gets a name in a new one; of any other it is unknown whether it was done, and that is the answer.
+    fn ask_once(&mut self, operation: &mut Operation, request: Request) -> Result<Reply, Attempt> {
+        let since = self.since()?;
+        let asked = match operation.asked {
+            // An engine that lost what it had carried out counts again.
+            Some(Asked { op, since: then }) => Asked { op, since: then.min(since) },
+            None => {
+                self.operations += 1;
+                Asked { op: OpId { stream: self.stream, number: self.operations }, since }
+            }
+        };
+        operation.asked = Some(asked);
+        match self.ask(&request.clone().asked(asked)) {
+            Err(Attempt::Lost(failure)) => {
+                operation.is_unanswered = true;
+                Err(Attempt::Lost(failure))
+            }
+            Err(Attempt::Over(Failure::Refused(TOO_OLD))) => {
+                self.begin_stream();
+                if operation.is_unanswered {
+                    return Err(Attempt::Over(Failure::Refused(TOO_OLD)));
+                }
+                *operation = Operation { asked: None, is_unanswered: true };
+                self.ask_once(operation, request)
+            }
+            answered => answered,
+        }
+    }
+
+    /// Names of operations to come belong to another stream.
+    fn begin_stream(&mut self) {
+        (self.stream, self.operations) = (self.random.random(), 0);
+        (self.since, self.met) = (None, false);
+    }
+
+    /// Operations that had been carried out when the stream was begun, as this engine counts them.
+    fn since(&mut self) -> Result<u64, Attempt> {
+        if let (Some(since), true) = (self.since, self.met) {
+            return Ok(since);
+        }
+        let Reply::Engine(stats) = self.ask(&Request::Engine(EngineRequest::Stats).into())? else {
+            return Err(Attempt::Over(other_answer()));
+        };
+        let since = self.since.map_or(stats.operations, |since| since.min(stats.operations));
+        (self.since, self.met) = (Some(since), true);
+        Ok(since)
     }
 
     fn session(&mut self) -> Result<Session, Attempt> {
@@ -236,7 +307,7 @@ impl Contact {
                 Err(Attempt::Over(failure)) => return Err(failure),
                 Err(Attempt::Absent(failure)) => failure,
                 Err(Attempt::Lost(failure)) => {
-                    self.session = None;
+                    self.lose();
                     if !std::mem::replace(&mut lost, true) {
                         until = until.max(Instant::now() + RETURN);
                     }
@@ -289,3 +360,6 @@ fn logged_in(reply: Reply) -> Result<Session, Attempt> {
 pub(super) fn other_answer() -> Failure {
     Failure::Incompatible("it answered something else than was asked".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

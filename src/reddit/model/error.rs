@@ -187,7 +187,9 @@ pub enum Flaw {
     #[error("is another user's")]
     Reused,
     /// So old that nobody knows any more whether it was done.
-    #[error("is older than what is remembered")]
+    #[error(
+        "is older than what is remembered: it may have been done, so look before you ask for it under another one"
+    )]
     TooOld,
     /// Not of the kinds that are known.
     #[error(

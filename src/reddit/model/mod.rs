@@ -41,7 +41,7 @@ pub use id::{CommentId, MessageId, PostId, SubredditId, UserId};
 pub use key::{Algorithm, Claim, PublicKey, Signature, Signed};
 pub use limits::{LEVELS_DEFAULT, LISTING_DEFAULT, LISTING_MAX, THREAD_DEFAULT, THREAD_MAX};
 pub use message::{Folder, Message, Messages};
-pub use operation::{OpId, Operations, WINDOW};
+pub use operation::{Asked, OpId, Operations, WINDOW};
 pub use post::{Origin, Post, Posts};
 pub use rank::{CommentSort, Rank, Sort, Window};
 pub use record::{Effect, Entry, Record};

@@ -12,7 +12,8 @@ use super::record::Effect;
 /// (from the oldest unanswered to the newest) can always ask again.
 pub const WINDOW: usize = 1024;
 
-/// Streams that are remembered; beyond it the one that was silent longest is forgotten.
+/// Streams that are remembered; beyond it the one that was silent longest is forgotten, and who asks for an operation of it
+/// again is told that it is too old.
 const STREAMS: usize = 4096;
 
 /// The name of one operation: chosen by whoever asks, the same when asked again, whatever connection or engine.
@@ -22,6 +23,16 @@ pub struct OpId {
     pub stream: u64,
     /// Its place in the stream.
     pub number: u32,
+}
+
+/// An operation as it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its name.
+    pub op: OpId,
+    /// Operations that had been carried out when its stream was begun, or fewer: what tells a new stream from a forgotten one.
+    /// With 0 it is a new one as long as none was forgotten.
+    pub since: u64,
 }
 
 /// What was done under one name.
@@ -58,6 +69,8 @@ impl Window {
 pub struct Operations {
     streams: BTreeMap<u64, Window>,
     uses: u64,
+    /// Of all forgotten streams the last use.
+    forgotten: u64,
 }
 
 impl Operations {
@@ -65,15 +78,25 @@ impl Operations {
     ///
     /// # Errors
     /// When it is older than what is remembered, or another user's.
-    pub fn done(&self, op: OpId, by: Option<UserId>) -> Result<Option<Effect>, Error> {
-        let Some(window) = self.streams.get(&op.stream) else { return Ok(None) };
+    pub fn done(&self, asked: Asked, by: Option<UserId>) -> Result<Option<Effect>, Error> {
+        let Asked { op, since } = asked;
         let wrong = |flaw| Err(Error::BadRequest { field: Field::Operation, flaw });
+        let Some(window) = self.streams.get(&op.stream) else {
+            // A stream that was begun after the last use of every forgotten one is none of them.
+            return if since < self.forgotten { wrong(Flaw::TooOld) } else { Ok(None) };
+        };
         match window.find(op.number).ok().map(|place| window.done[place].1) {
             Some(done) if done.by == by => Ok(Some(done.effect)),
             Some(_) => wrong(Flaw::Reused),
             None if window.forgotten.is_some_and(|last| op.number <= last) => wrong(Flaw::TooOld),
             None => Ok(None),
         }
+    }
+
+    /// Operations that were carried out so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.uses
     }
 
     /// Everything that is remembered: who did it, and what it did.
@@ -93,7 +116,9 @@ impl Operations {
         if !self.streams.contains_key(&op.stream) && self.is_full() {
             let silent =
                 self.streams.iter().min_by_key(|(_, window)| window.last_use).map(|(&stream, _)| stream);
-            silent.and_then(|stream| self.streams.remove(&stream));
+            if let Some(window) = silent.and_then(|stream| self.streams.remove(&stream)) {
+                self.forgotten = self.forgotten.max(window.last_use);
+            }
         }
         let window = self.streams.entry(op.stream).or_default();
         window.last_use = self.uses;
@@ -119,6 +144,10 @@ mod tests {
         OpId { stream: 7, number }
     }
 
+    fn asked(op: OpId) -> Asked {
+        Asked { op, since: 0 }
+    }
+
     #[test]
     fn results_are_found_again_until_the_window_has_moved_past_them() {
         let mut operations = Operations::default();
@@ -126,26 +155,48 @@ mod tests {
         for number in 0..WINDOW as u32 {
             operations.remember(op(number), ada, EFFECT);
         }
-        assert_eq!(operations.done(op(0), ada), Ok(Some(EFFECT)));
-        assert_eq!(operations.done(op(5000), ada), Ok(None), "new");
+        assert_eq!(operations.done(asked(op(0)), ada), Ok(Some(EFFECT)));
+        assert_eq!(operations.done(asked(op(5000)), ada), Ok(None), "new");
         operations.remember(op(5000), ada, EFFECT);
-        assert!(operations.done(op(0), ada).is_err(), "forgotten: must not happen again");
-        assert_eq!(operations.done(op(1), ada), Ok(Some(EFFECT)));
-        assert_eq!(operations.done(op(1024), ada), Ok(None), "a straggler that was never done");
-        assert!(operations.done(op(1), Some(UserId(2))).is_err(), "somebody else's");
+        assert!(operations.done(asked(op(0)), ada).is_err(), "forgotten: must not happen again");
+        assert_eq!(operations.done(asked(op(1)), ada), Ok(Some(EFFECT)));
+        assert_eq!(operations.done(asked(op(1024)), ada), Ok(None), "a straggler that was never done");
+        assert!(operations.done(asked(op(1)), Some(UserId(2))).is_err(), "somebody else's");
     }
 
     #[test]
-    fn the_stream_that_was_silent_longest_is_forgotten() {
+    fn an_operation_of_a_forgotten_stream_is_too_old_and_one_of_a_new_stream_is_new() {
         let mut operations = Operations::default();
-        let first = OpId { stream: 0, number: 1 };
+        let first = |stream| OpId { stream, number: 1 };
         for stream in 0..STREAMS as u64 {
-            operations.remember(OpId { stream, number: 1 }, None, EFFECT);
+            assert_eq!(operations.done(asked(first(stream)), None), Ok(None));
+            operations.remember(first(stream), None, EFFECT);
         }
         operations.remember(OpId { stream: 0, number: 2 }, None, EFFECT);
-        operations.remember(OpId { stream: u64::MAX, number: 1 }, None, EFFECT);
-        assert_eq!(operations.done(first, None), Ok(Some(EFFECT)));
-        assert_eq!(operations.done(OpId { stream: 1, number: 1 }, None), Ok(None));
+        assert_eq!(operations.done(asked(first(u64::MAX)), None), Ok(None), "nothing is forgotten yet");
+        let begun = operations.count();
+        operations.remember(first(u64::MAX), None, EFFECT);
+        assert_eq!(operations.done(asked(first(0)), None), Ok(Some(EFFECT)));
+        let too_old = Err(Error::BadRequest { field: Field::Operation, flaw: Flaw::TooOld });
+        for since in 0..=1 {
+            assert_eq!(
+                operations.done(Asked { op: first(1), since }, None),
+                too_old,
+                "begun before its first use"
+            );
+        }
+        let new = Asked { op: first(u64::MAX - 1), since: begun };
+        assert_eq!(operations.done(new, None), Ok(None));
+        assert_eq!(operations.streams.len(), STREAMS);
+        // However many come, whatever was done is never new again.
+        for stream in 1..=3 * STREAMS as u64 {
+            let op = first(1 << 32 | stream);
+            let since = operations.count();
+            assert_eq!(operations.done(Asked { op, since }, None), Ok(None));
+            operations.remember(op, None, EFFECT);
+            let earlier = Asked { op: first(1 << 32 | stream.div_ceil(2)), since: begun };
+            assert_ne!(operations.done(earlier, None), Ok(None));
+        }
         assert_eq!(operations.streams.len(), STREAMS);
     }
 }

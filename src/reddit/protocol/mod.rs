@@ -6,7 +6,9 @@
 //!
 //! Requests of a user carry the [`Session`] that `user_registry` gave. Every request travels in an [`Envelope`]; one that
 //! changes something has a name there ([`OpId`]), and when the answer does not come it is asked again under the same
-//! name, at whatever engine: it is carried out once, and the answer is the first one.
+//! name, at whatever engine: it is carried out once, and the answer is the first one. An engine remembers a bounded number of
+//! streams of operations. What it no longer knows it refuses as too old: it may have been done, and only who asked can find out.
+//! A client tells when a stream was begun ([`Stats::operations`]), so that a new stream is not taken for a forgotten one.
 
 use std::fmt;
 
@@ -27,12 +29,12 @@ pub use packed::{Packed, Shown};
 
 pub use super::model::check::Examination;
 pub use super::model::{
-    CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, PublicKey, Secret,
-    Signature, Sort, SubredditId, Tally, Text, UserId, Window,
+    Asked, CommentId, CommentSort, Direction, Error, Folder, MessageId, OpId, Origin, PostId, PublicKey,
+    Secret, Signature, Sort, SubredditId, Tally, Text, UserId, Window,
 };
 
 /// Sides with different versions refuse each other.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// Bytes of a text that a list shows at most.
 pub const EXCERPT: usize = 100;
@@ -41,7 +43,7 @@ pub const EXCERPT: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// Its name, if it is one that must not happen twice.
-    pub op: Option<OpId>,
+    pub op: Option<Asked>,
     /// What is asked.
     pub request: Request,
 }
@@ -53,10 +55,16 @@ impl From<Request> for Envelope {
 }
 
 impl Request {
-    /// This request under the name of an operation.
+    /// This request under the name of an operation, of a stream that may have been begun at any time.
     #[must_use]
     pub fn once(self, op: OpId) -> Envelope {
-        Envelope { op: Some(op), request: self }
+        self.asked(Asked { op, since: 0 })
+    }
+
+    /// This request as that operation.
+    #[must_use]
+    pub fn asked(self, asked: Asked) -> Envelope {
+        Envelope { op: Some(asked), request: self }
     }
 }
 
@@ -144,6 +152,9 @@ pub struct Stats {
     pub turns: u64,
     /// Operations that were asked for again and had been carried out.
     pub repeated: u64,
+    /// Operations that were carried out since the tables were made: what a client gives as
+    /// [`Asked::since`](crate::reddit::model::Asked) of the stream that it begins.
+    pub operations: u64,
     /// Records in its store since that was made; 0 without a store.
     pub position: u64,
     /// Groups of records written into its store since it started.

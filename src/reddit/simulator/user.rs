@@ -5,7 +5,9 @@ use tokio::time::Instant;
 use super::kind::Kind;
 use super::plan::{Intent, Target};
 use super::population::Topics;
-use crate::reddit::protocol::{CommentId, Direction, MessageId, OpId, PostId, Secret, Session, Text, UserId};
+use crate::reddit::protocol::{
+    Asked, CommentId, Direction, MessageId, PostId, Secret, Session, Text, UserId,
+};
 
 /// One user of the crowd.
 #[derive(Clone, Debug)]
@@ -36,7 +38,7 @@ pub(super) struct User {
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     /// The name of a write; reading needs none.
-    pub(super) op: Option<OpId>,
+    pub(super) op: Option<Asked>,
     pub(super) action: Action,
     /// When it should have begun.
     pub(super) due: Instant,

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::group::Group;
 use super::*;
-use crate::reddit::model::{Entry, Model, OpId, Record, Secret};
+use crate::reddit::model::{Asked, Entry, Model, OpId, Record, Secret};
 
 /// The entry with this number: a registration, so that it is seen by name whether it is there.
 pub(super) fn entry(number: u32) -> Entry {
@@ -72,7 +72,10 @@ fn what_was_committed_is_there_again_and_what_was_only_appended_is_not() {
     let (_, model, contents) = open(&dir).unwrap();
     assert_eq!((model.users().count(), contents.next), (5, 5));
     let op = OpId { stream: 1, number: 5 };
-    assert!(model.operations().done(op, None).unwrap().is_some(), "the names of operations are kept too");
+    assert!(
+        model.operations().done(Asked { op, since: 0 }, None).unwrap().is_some(),
+        "the names of operations are kept too"
+    );
 }
 
 #[test]

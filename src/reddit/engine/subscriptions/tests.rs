@@ -3,8 +3,7 @@
 use super::*;
 use crate::reddit::engine::tests::{NOW, ask, create, post, register, turn};
 use crate::reddit::protocol::{
-    CommentId, Envelope, OpId, Request as AnyRequest, comment_manager, dm_manager, subreddit_manager,
-    user_registry,
+    CommentId, OpId, Request as AnyRequest, comment_manager, dm_manager, subreddit_manager, user_registry,
 };
 
 /// An engine, those who subscribed there, and what they were told: where, whom, and what.
@@ -141,7 +140,7 @@ fn nothing_is_told_before_it_is_settled_and_nothing_twice() {
     site.subscribes(ada, 1, Wants::ALL).unwrap();
     let op = OpId { stream: 1, number: 1 };
     let send = |site: &mut Site| {
-        let envelope = Envelope { op: Some(op), request: letter(bob, ada.user) };
+        let envelope = letter(bob, ada.user).once(op);
         site.engine.turn([(1, envelope)], NOW, |_, answer| assert!(answer.is_ok()));
     };
     send(&mut site);

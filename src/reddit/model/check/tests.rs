@@ -1,8 +1,8 @@
 //! Each invariant, broken on purpose, is found.
 
 use super::super::{
-    CommentId, Direction, Effect, Entry, MessageId, Model, OpId, Operations, Origin, PostId, PublicKey, Rank,
-    Record, Secret, Signed, Sort, SubredditId, UserId, WINDOW,
+    Asked, CommentId, Direction, Effect, Entry, MessageId, Model, OpId, Operations, Origin, PostId,
+    PublicKey, Rank, Record, Secret, Signed, Sort, SubredditId, UserId, WINDOW,
 };
 use super::{Checker, Counted, Examination, Violation, kept, orders};
 use crate::reddit::Signer;
@@ -227,7 +227,7 @@ fn i15_an_operation_that_is_asked_for_again_is_answered_with_its_first_result() 
     let op = |number| OpId { stream: 1, number };
     let effect = Effect::PostCreated(PostId(7));
     assert_eq!(found(&|operations| operations.remember(op(5), Some(ADA), effect)), "I15", "another result");
-    let done = checker.model.operations.done(op(5), Some(ADA)).unwrap().unwrap();
+    let done = checker.model.operations.done(Asked { op: op(5), since: 0 }, Some(ADA)).unwrap().unwrap();
     assert_eq!(found(&|operations| operations.remember(op(5), Some(BOB), done)), "I15", "another's");
     assert_eq!(found(&|operations| operations.remember(op(99), Some(ADA), done)), "I15", "never carried out");
     assert_eq!(found(&|operations| *operations = Operations::default()), "I15", "forgotten");

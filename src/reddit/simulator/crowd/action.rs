@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use tokio::time::Instant;
 
 use super::{Crowd, PATIENCE, name_of};
 use crate::node::CallError;
 use crate::reddit::Remote;
-use crate::reddit::model::Error;
-use crate::reddit::protocol::{Answer, Envelope, Reply, Request, user_registry};
+use crate::reddit::model::{Error, Field, Flaw};
+use crate::reddit::protocol::{Answer, EngineRequest, Envelope, Reply, Request, user_registry};
 use crate::reddit::simulator::kind::Kind;
 use crate::reddit::simulator::user::{Action, Open};
+
+/// The engine has forgotten the stream of an operation.
+const TOO_OLD: Error = Error::BadRequest { field: Field::Operation, flaw: Flaw::TooOld };
 
 /// How an action ended.
 pub(super) enum End {
@@ -60,14 +65,30 @@ impl Crowd {
             return Ok(End::LoggedOut);
         }
         let end = self.conclude(index, &open, answer);
+        if let (End::Refused(TOO_OLD), Some(asked)) = (&end, open.op) {
+            // Told as an error, and not asked for under another name: it may have been done.
+            let operations = self.operations(engine).await?;
+            self.names.begin(asked.op, ChaCha8Rng::from_os_rng().next_u64(), operations);
+        }
         self.verify(engine).await?;
         Ok(end)
+    }
+
+    /// Operations that the engine has carried out.
+    pub(super) async fn operations(&self, engine: &Remote) -> Result<u64, CallError> {
+        match engine.call(&Request::Engine(EngineRequest::Stats).into(), PATIENCE).await? {
+            Ok(Reply::Engine(stats)) => Ok(stats.operations),
+            answer => {
+                self.unexpected("stats", &answer);
+                Ok(0)
+            }
+        }
     }
 
     /// Nobody will ask for it again.
     pub(super) fn abandon(&self, index: usize) {
         if let Some(open) = self.users.borrow_mut()[index].open.take() {
-            open.op.into_iter().for_each(|op| self.names.close(op));
+            open.op.into_iter().for_each(|asked| self.names.close(asked.op));
         }
     }
 
@@ -89,7 +110,7 @@ impl Crowd {
             return End::Odd;
         };
         let kept = match (open.op, effect) {
-            (Some(op), Some(effect)) => self.write_down(index, op, &open.action, effect),
+            (Some(asked), Some(effect)) => self.write_down(index, asked.op, &open.action, effect),
             _ => Ok(()),
         };
         if let Err(error) = kept {

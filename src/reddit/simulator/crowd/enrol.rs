@@ -34,6 +34,7 @@ impl Crowd {
         self: &Rc<Crowd>,
         engine: &Rc<Remote>,
     ) -> Result<Option<Enrolled>, CallError> {
+        self.meet(self.operations(engine).await?);
         let known_by = self.known_by.borrow().clone();
         if let Some((life, first)) = known_by {
             if life == *engine.identity() {
@@ -58,6 +59,14 @@ impl Crowd {
         for_each(&self.all_away(), self, engine, Crowd::log_out).await?;
         *self.known_by.borrow_mut() = Some((engine.identity().clone(), first));
         Ok(Some(Enrolled { users, subreddits, memberships }))
+    }
+
+    /// This engine has carried out so many operations: nothing that is asked of it belongs to a stream that is younger.
+    fn meet(&self, operations: u64) {
+        self.names.meet(operations);
+        for asked in self.users.borrow_mut().iter_mut().filter_map(|user| user.open.as_mut()?.op.as_mut()) {
+            asked.since = asked.since.min(operations);
+        }
     }
 
     /// Who the first user is at this engine.
@@ -95,7 +104,7 @@ impl Crowd {
             user.busy = false;
             if let Some(open) = user.open.take() {
                 self.report.borrow_mut().lost_in_flight += 1;
-                open.op.into_iter().for_each(|op| self.names.close(op));
+                open.op.into_iter().for_each(|asked| self.names.close(asked.op));
             }
         }
         let places = &mut *self.places.borrow_mut();
