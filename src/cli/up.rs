@@ -120,10 +120,10 @@ fn lock(project: &Project) -> Result<Lock, Refusal> {
         }
     })?;
     if let Some(uid) = lock.foreign() {
-        eprintln!(
-            "provost: warning: user {uid} holds the name of this project's lock; should {run_dir}/lock be removed, \
+        say(format_args!(
+            "warning: user {uid} holds the name of this project's lock; should {run_dir}/lock be removed, \
              nothing would keep a second launcher away"
-        );
+        ));
     }
     Ok(lock)
 }
