@@ -2,11 +2,14 @@
 //!
 //! Two sides, the same probe program on both, by turns: provost, and a bare loop of vfork, exec and wait (what
 //! `std::process::Command` does when it is asked for nothing more). A start counts until the last probe's `main` has
-//! begun, a stop until the last process is reaped.
+//! begun, a stop until the last process is reaped. While all are killed and come back, the control API is asked every 5 ms;
+//! an answer is late from the moment at which it should have been asked for.
 
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -18,6 +21,8 @@ use support::{Launcher, monotonic_ns, quantile};
 const COUNTS: [usize; 2] = [100, 1_000];
 const ROUNDS: usize = 5;
 const SOCKET: &str = "PROBE_SOCKET";
+/// Pause between two questions to the control API.
+const ASK_EVERY: u64 = 5_000_000;
 
 fn main() {
     let now = monotonic_ns();
@@ -44,9 +49,10 @@ fn measure(count: usize) {
     let mut all: [Vec<Times>; 2] = Default::default();
     // The log files of the first round serve the others: how fast a file system makes files is not the question.
     let folder = tempfile::tempdir().expect("temporary folder");
+    let mut answers = Vec::new();
     for _ in 0..ROUNDS {
         all[0].push(bare(count));
-        all[1].push(ours(count, folder.path()));
+        all[1].push(ours(count, folder.path(), &mut answers));
     }
     println!("{count} children, median of {ROUNDS} rounds\n");
     println!("{:<22}{:>12}{:>18}{:>12}", "", "started", "killed and back", "stopped");
@@ -61,7 +67,9 @@ fn measure(count: usize) {
     }
     let [started, back, stopped] =
         [0, 1, 2].map(|what| format!("{:.2}x", median(&all[1], what) / median(&all[0], what)));
-    println!("{:<22}{started:>12}{back:>18}{stopped:>12}\n", "provost / bare");
+    println!("{:<22}{started:>12}{back:>18}{stopped:>12}", "provost / bare");
+    let [half, most, all] = [0.5, 0.99, 1.0].map(|part| ms(quantile(&answers, part) as f64 / 1e6));
+    println!("control API while all are killed: p50 {half}, p99 {most}, max {all}\n");
 }
 
 /// Where the probes of one side speak.
@@ -130,7 +138,26 @@ fn bare(count: usize) -> Times {
     [started, back, monotonic_ns() - begun]
 }
 
-fn ours(count: usize, folder: &Path) -> Times {
+/// Asks the control API until `done`; how long each answer took, in nanoseconds.
+fn ask(socket: &Path, done: &AtomicBool) -> Vec<u64> {
+    let mut answers = Vec::new();
+    let mut due = monotonic_ns();
+    while !done.load(Ordering::Relaxed) {
+        while let Some(early) = due.checked_sub(monotonic_ns()).filter(|early| *early > 0) {
+            std::thread::park_timeout(Duration::from_nanos(early));
+        }
+        let mut stream = UnixStream::connect(socket).expect("the control socket");
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let mut answer = String::new();
+        stream.write_all(request).and_then(|()| stream.read_to_string(&mut answer)).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answers.push(monotonic_ns() - due);
+        due += ASK_EVERY;
+    }
+    answers
+}
+
+fn ours(count: usize, folder: &Path, answers: &mut Vec<u64>) -> Times {
     let ear = Ear::new();
     let own = std::env::current_exe().expect("own program");
     let config = format!(
@@ -142,10 +169,16 @@ fn ours(count: usize, folder: &Path) -> Times {
     let mut launcher = Launcher::start(folder, &config);
     let (pids, last) = ear.hear(count);
     let started = last - begun;
-    let begun = monotonic_ns();
-    pids.into_iter().for_each(|pid| kill(pid, Signal::SIGKILL).expect("the probe lives"));
-    let (_, last) = ear.hear(count);
-    let back = last - begun;
+    let (socket, done) = (folder.join("run/control.sock"), AtomicBool::new(false));
+    let back = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&socket, &done));
+        let begun = monotonic_ns();
+        pids.into_iter().for_each(|pid| kill(pid, Signal::SIGKILL).expect("the probe lives"));
+        let (_, last) = ear.hear(count);
+        done.store(true, Ordering::Relaxed);
+        answers.extend(asked.join().expect("it asks"));
+        last - begun
+    });
     let begun = monotonic_ns();
     launcher.stop();
     [started, back, monotonic_ns() - begun]
