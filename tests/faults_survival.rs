@@ -15,7 +15,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
-use support::{Launcher, NOBODY, Project, alive, descendants, eventually, kill, read, stat, wait_gone};
+use support::{
+    Launcher, NOBODY, Project, alive, descendants, eventually, kill, read, scripted, stat, wait_gone, worker,
+};
 
 const IDLE: &str = "command = [\"tail\", \"-f\", \"/dev/null\"]\n";
 
@@ -622,4 +624,66 @@ fn what_cannot_be_killed_is_named_and_its_siblings_are_served() {
     eventually("a is stopped", || (phase(&launcher, "a") == "stopped").then_some(()));
     launcher.ok(&["start", "a"]);
     assert_ne!(launcher.pid_of("a"), Some(a));
+}
+
+/// Played by this executable: tells that the child it belongs to is ready, and ends.
+#[test]
+fn role_of_a_helper_that_says_one_word() {
+    let (Ok(own), Ok(_)) = (std::env::var("NOTIFY_SOCKET"), std::env::var("NOTIFY_HELPER")) else { return };
+    UnixDatagram::unbound().unwrap().send_to(b"READY=1\n", own).unwrap();
+}
+
+/// A child whose script runs the helper as `$TELL` once the file `go` exists, and puts `done` there afterwards.
+fn told_by_a_helper(script: &str, more: &str) -> Project {
+    let own = std::env::current_exe().unwrap();
+    let tell = format!("{} --exact role_of_a_helper_that_says_one_word >/dev/null", own.display());
+    let script = format!("until [ -e go ]; do sleep 0.01; done; TELL='{tell}'; {script}");
+    let more = format!(
+        "ready = {{ notify = true, timeout = \"5min\" }}\nenv = {{ NOTIFY_HELPER = \"1\" }}\ncwd = \".\"\n{more}"
+    );
+    Project::new(&(scripted("told", &script, &more) + &worker("after", "")))
+}
+
+/// The word is said, and who said it has ended, while the supervisor process cannot look.
+fn say_it_unseen(launcher: &Launcher) {
+    let starting = || {
+        let output = launcher.project.run(&["tree", "--json"]);
+        (output.status.success() && phase(launcher, "told") == "starting").then_some(())
+    };
+    eventually("it starts", starting);
+    let supervisor = last(launcher);
+    kill(supervisor, libc::SIGSTOP);
+    fs::write(launcher.project.path("go"), "").unwrap();
+    eventually("the word is said", || launcher.project.path("done").exists().then_some(()));
+    kill(supervisor, libc::SIGCONT);
+}
+
+#[test]
+fn readiness_told_by_a_helper_that_has_ended_counts() {
+    // In the child's own session and in one of its own.
+    for tell in ["$TELL", "setsid --wait $TELL"] {
+        let launcher = told_by_a_helper(&format!("{tell}; : > done; exec sleep 1000"), "").start();
+        say_it_unseen(&launcher);
+        launcher.wait_line("distinct PIDs");
+        assert_eq!((phase(&launcher, "told"), phase(&launcher, "after")), ("ready".into(), "running".into()));
+    }
+}
+
+#[test]
+fn readiness_told_by_a_child_that_ends_at_once_comes_before_its_end() {
+    let launcher = told_by_a_helper("$TELL; : > done", "restart = \"transient\"").start();
+    say_it_unseen(&launcher);
+    launcher.wait_line("distinct PIDs");
+    eventually("it has ended", || (phase(&launcher, "told") == "exited").then_some(()));
+    assert!(launcher.pid_of("after").is_some());
+}
+
+#[test]
+fn readiness_told_in_another_session_counts() {
+    let script = "setsid sh -c \"$TELL; : > done; exec sleep 1000\" & exec sleep 1000";
+    let launcher = told_by_a_helper(script, "").start();
+    eventually("it is on its way", || launcher.project.run(&["ps"]).status.success().then_some(()));
+    fs::write(launcher.project.path("go"), "").unwrap();
+    launcher.wait_line("distinct PIDs");
+    assert_eq!(phase(&launcher, "told"), "ready");
 }

@@ -44,6 +44,8 @@ pub struct Packet {
     pub len: usize,
     /// Who sent it, by the kernel's word. Needs [`pass_credentials`].
     pub sender: Option<Peer>,
+    /// The sender's process, which may have ended. Needs [`pass_process`].
+    pub process: Option<OwnedFd>,
     /// The descriptors that came along, all CLOEXEC.
     pub fds: Fds,
     /// Bytes or descriptors were cut off: the buffer or the descriptor table was too small.
@@ -102,6 +104,27 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 /// Those of `setsockopt(2)`.
 pub fn pass_credentials(socket: BorrowedFd) -> nix::Result<()> {
     socket::setsockopt(&socket, PassCred, &true)
+}
+
+/// From now on every packet that arrives carries its sender's process as a pidfd (`SO_PASSPIDFD`, Linux 6.5), so that a
+/// number used again is not taken for the sender.
+///
+/// # Errors
+/// `ENOPROTOOPT`: the kernel is older.
+pub fn pass_process(socket: BorrowedFd) -> nix::Result<()> {
+    const SO_PASSPIDFD: i32 = 76; // in neither nix nor libc
+    let on: i32 = 1;
+    // SAFETY: the option is one int, which lives across the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSPIDFD,
+            (&raw const on).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    Errno::result(done).map(drop)
 }
 
 /// No send on this socket waits longer than this; it fails with `EAGAIN`.
@@ -243,10 +266,12 @@ fn take(socket: BorrowedFd, buffer: &mut [u8], how: i32) -> nix::Result<Received
     };
     let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
     let filled: usize = message.msg_controllen as _; // another integer with musl
-    let mut packet = Packet { len, sender: None, fds: Fds::default(), truncated, short: false };
+    let mut packet =
+        Packet { len, sender: None, process: None, fds: Fds::default(), truncated, short: false };
     control.each(filled, |item| match item {
         Item::Descriptor(number) => packet.fds.push(adopt(number)),
         Item::Sender(peer) => packet.sender = Some(peer),
+        Item::Process(number) => packet.process = Some(adopt(number)),
     });
     packet.short = message.msg_flags & libc::MSG_CTRUNC != 0 && !packet.fds.is_full();
     if len == 0 && packet.sender.is_none() {

@@ -47,6 +47,20 @@ impl Holdings {
         missing
     }
 
+    /// The notification socket of this node, by its name in the store.
+    pub(super) fn heard(&self, node: NodeId) -> Option<&str> {
+        let heard = self.0.get(&node)?.iter().find(|held| held.ear.is_some())?;
+        Some(&heard.stored)
+    }
+
+    /// From now on this task hears the socket; the one before ends.
+    pub(super) fn hear(&mut self, node: NodeId, stored: &str, ear: AbortHandle) {
+        let held = self.0.get_mut(&node).and_then(|held| held.iter_mut().find(|held| held.stored == stored));
+        if let Some(before) = held.and_then(|held| held.ear.replace(ear)) {
+            before.abort();
+        }
+    }
+
     /// What nodes that are gone still hold; they hold it no longer.
     pub(super) fn of_gone(&mut self, exists: impl Fn(NodeId) -> bool) -> Vec<Held> {
         let gone: Vec<_> = self.0.keys().copied().filter(|node| !exists(*node)).collect();

@@ -107,7 +107,7 @@ impl Supervisor {
             .map_err(|error| resources("cannot close its old sockets", &error))?;
         let listen = self.listen_sockets(node, spec).map_err(|(what, error)| resources(&what, &error))?;
         if spec.ready.is_some() {
-            self.notify_socket(node, &name, spec.account.as_ref())
+            self.notify_socket(node, run, &name, spec.account.as_ref())
                 .map_err(|(what, error)| resources(&what, &error))?;
         }
         let logs = self.outputs.open(node, spec).map_err(|(path, error)| {

@@ -134,7 +134,8 @@ impl Supervisor {
         };
         ear.abort();
         let account = self.world.process(node).and_then(|spec| spec.account.clone());
-        match self.notify_socket(node, &name, account.as_ref()) {
+        let run = self.run_heard(node);
+        match self.notify_socket(node, run, &name, account.as_ref()) {
             Ok(()) => again.push(format!("the notification socket of {name}")),
             Err((what, error)) => tracing::error!("{what}: {error}"),
         }

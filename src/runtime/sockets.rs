@@ -10,12 +10,13 @@ use tokio::task::AbortHandle;
 
 use super::births;
 use super::holdings::Held;
+use super::notify;
 use super::restore::is_socket;
 use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::{Account, ControlGroup, GroupMay, Listen, ProcessSpec};
 use crate::control::{Access, GroupAccess};
 use crate::keeper::{CONTROL, ToKeeper};
-use crate::rules::NodeId;
+use crate::rules::{NodeId, Run};
 use crate::{control, os};
 
 enum Kind {
@@ -71,19 +72,24 @@ impl Supervisor {
         Ok(sockets)
     }
 
-    /// Makes sure that the child's notification socket exists and is heard.
+    /// Makes sure that the child's notification socket exists, empty, and is heard for this run.
     pub(super) fn notify_socket(
         &mut self,
         node: NodeId,
+        run: Run,
         name: &str,
         account: Option<&Account>,
     ) -> Result<(), Failed> {
         let path = births::notify_path(&self.world.project, name);
         let stored = stored_name("notify", &path);
+        let failed = |error| (format!("cannot make its notification socket {}", path.display()), error);
         if self.held.has(node, &stored) {
+            let Some(socket) = self.store.get(&stored).map(Rc::clone) else { return Ok(()) };
+            notify::empty(socket.as_fd());
+            let ear = self.hear_notifications(node, run, socket).map_err(failed)?;
+            self.held.hear(node, &stored, ear);
             return Ok(());
         }
-        let failed = |error| (format!("cannot make its notification socket {}", path.display()), error);
         if let Some(folder) = path.parent() {
             os::rundir::create(folder).map_err(failed)?;
         }
@@ -92,7 +98,8 @@ impl Supervisor {
         if let Some(account) = account {
             give(&path, account).map_err(failed)?;
         }
-        let ear = self.hear_notifications(node, socket).map_err(failed)?;
+        notify::empty(socket.as_fd());
+        let ear = self.hear_notifications(node, run, socket).map_err(failed)?;
         self.hold(node, stored, path, Some(ear));
         Ok(())
     }
@@ -112,7 +119,10 @@ impl Supervisor {
             let Some(socket) = self.store.get(&stored).map(Rc::clone) else { continue };
             let ear = match kind {
                 Kind::Listen => None,
-                Kind::Notify => Some(self.hear_notifications(node, socket)?),
+                Kind::Notify => {
+                    let run = self.run_heard(node);
+                    Some(self.hear_notifications(node, run, socket)?)
+                }
             };
             self.hold(node, stored, path, ear);
         }

@@ -33,7 +33,7 @@ use crate::capture::Tap;
 use crate::control::{self, Call, GroupAccess, PsJson, Response};
 use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
-use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
+use crate::rules::{Action, Event, Moment, NodeId, Run, Ticket};
 
 /// How long events are handled, or ended runs written down, in a row before the loop looks round: a tree of a thousand
 /// children must not be deaf while it boots, or while all of them end at once.
@@ -302,11 +302,14 @@ impl Supervisor {
         while let Some(packet) = self.link.recv()? {
             owes_word = true;
             match packet {
-                FromKeeper::Exited(record) => match self.exited(&record) {
-                    Some(Ended::Run(exit)) => exits.push(exit),
-                    Some(Ended::Birth(failure)) => self.handle(failure)?,
-                    None => {}
-                },
+                FromKeeper::Exited(record) => {
+                    self.hear_last_words(NodeId(record.key.node), Run(record.key.run))?;
+                    match self.exited(&record) {
+                        Some(Ended::Run(exit)) => exits.push(exit),
+                        Some(Ended::Birth(failure)) => self.handle(failure)?,
+                        None => {}
+                    }
+                }
                 FromKeeper::Stop => self.queue.push_back(Event::Stop),
                 FromKeeper::StopNow => self.queue.push_back(Event::StopNow),
                 FromKeeper::Ping => {}
@@ -315,7 +318,9 @@ impl Supervisor {
             }
         }
         if !exits.is_empty() {
-            self.before_exits(&exits)?;
+            for exit in &exits {
+                self.before_exit(exit.node, exit.run)?;
+            }
             self.handle(Event::Exited(exits))?;
         }
         if owes_word {
@@ -324,12 +329,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Facts about these runs that are still queued come first: a run that is told to have ended must have begun.
-    fn before_exits(&mut self, exits: &[ExitFact]) -> Result<(), RuntimeError> {
-        let concerns = |event: &Event| match event {
-            Event::Spawned(node, run) => exits.iter().any(|exit| (exit.node, exit.run) == (*node, *run)),
-            _ => false,
-        };
+    /// Facts about a run that are still queued come first: a run that is told to have ended must have begun.
+    pub(super) fn before_exit(&mut self, node: NodeId, run: Run) -> Result<(), RuntimeError> {
+        let concerns =
+            |event: &Event| matches!(event, Event::Spawned(of, begun) if (*of, *begun) == (node, run));
         while let Some(at) = self.queue.iter().position(concerns) {
             if let Some(event) = self.queue.remove(at) {
                 self.handle(event)?;

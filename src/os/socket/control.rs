@@ -15,13 +15,17 @@ const HEADER: usize = WORD + 2 * size_of::<c_int>();
 const INT: usize = size_of::<c_int>();
 /// pid, uid, gid.
 const CREDENTIALS: usize = 3 * INT;
-/// Room for both kinds at their largest.
-const ROOM: usize = 2 * (HEADER + WORD) + MAX_FDS * INT + CREDENTIALS;
+/// `SCM_PIDFD` (Linux 6.5); in neither nix nor libc.
+const SCM_PIDFD: c_int = 4;
+/// Room for all kinds at their largest.
+const ROOM: usize = 3 * (HEADER + WORD) + MAX_FDS * INT + CREDENTIALS + INT;
 
 /// One piece of ancillary data.
 pub(super) enum Item {
     Descriptor(RawFd),
     Sender(Peer),
+    /// The sender's process by descriptor.
+    Process(RawFd),
 }
 
 /// A buffer for ancillary data.
@@ -89,6 +93,12 @@ impl Control {
                             pid: Pid::from_raw(pid),
                             uid: Uid::from_raw(uid.cast_unsigned()),
                         }));
+                    }
+                }
+                // Below zero: the kernel could not make one.
+                (Some(libc::SOL_SOCKET), Some(SCM_PIDFD)) => {
+                    if let Some(fd) = int(data, 0).filter(|fd| *fd >= 0) {
+                        take(Item::Process(fd));
                     }
                 }
                 _ => {}
