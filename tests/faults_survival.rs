@@ -172,12 +172,21 @@ fn f04_what_both_left_behind_is_removed_by_the_next_launcher_and_strangers_are_n
     for project in [Some(with_daemon()), with_daemon().by_nobody()].into_iter().flatten() {
         let (mut launcher, daemon) = up_with_daemon(project);
         let (family, supervisor) = (launcher.pid_of("family").unwrap(), last(&launcher));
-        // Looks the same, belongs to nobody: not of this run directory.
-        let mut decoy = std::process::Command::new("bash")
-            .args(["-c", "trap '' TERM; exec -a bash tail -f /dev/null"])
-            .env("PROVOST_RUN_DIR", launcher.project.path("run.other"))
-            .spawn()
-            .unwrap();
+        // Look the same: of another run directory, and of a shell in which somebody has named this one.
+        let decoy = |run_dir: &str| {
+            let mut command = std::process::Command::new("bash");
+            command.args(["-c", "trap '' TERM; exec -a bash tail -f /dev/null"]);
+            command.env("PROVOST_RUN_DIR", launcher.project.path(run_dir));
+            support::Aside(command.spawn().unwrap())
+        };
+        let mut decoys = ["run.other", "run"].map(decoy);
+        // So is another project's launcher that was started there.
+        let other = Project::new(&support::worker("a", ""));
+        let mut command = other.provost(&["up"]);
+        command.env("PROVOST_RUN_DIR", launcher.project.path("run"));
+        let other = other.start_by(command);
+        other.wait_line("distinct PIDs");
+        let others = other.below();
         kill(supervisor, libc::SIGSTOP);
         kill(launcher.pid(), libc::SIGKILL);
         launcher.child.wait().unwrap();
@@ -189,9 +198,10 @@ fn f04_what_both_left_behind_is_removed_by_the_next_launcher_and_strangers_are_n
         assert!(line.contains("removed ") && line.contains("that an earlier launcher left behind"), "{line}");
         next.wait_line("distinct PIDs");
         assert!(!alive(daemon) && !alive(supervisor));
-        assert_eq!(decoy.try_wait().unwrap(), None, "a stranger was killed");
-        decoy.kill().unwrap();
-        decoy.wait().unwrap();
+        for decoy in &mut decoys {
+            assert_eq!(decoy.0.try_wait().unwrap(), None, "a stranger was killed");
+        }
+        assert!(alive(other.pid()) && other.below() == others, "another project was harmed");
     }
 }
 

@@ -12,9 +12,10 @@ use std::time::Duration;
 use super::{Exit, UpArgs, enforcement, leftovers, print, say};
 use crate::capture::{LOG_DIR_MODE, open_own_for_appending};
 use crate::config::{self, Context, Loaded, Project};
-use crate::keeper::{self, Plan, RUN_DIR_VARIABLE};
+use crate::keeper::{self, LAUNCH_VARIABLE, Plan, RUN_DIR_VARIABLE};
 use crate::os::cgroup::Home;
 use crate::os::folder::{Access, Folder};
+use crate::os::leftovers::Launch;
 use crate::os::lock::{Lock, LockError};
 use crate::os::spawn::{Birth, Born, Parent, Terms};
 use crate::os::{self, memfd, pidfd, process, rundir, wait};
@@ -146,11 +147,16 @@ fn plan(
     ready: Option<OwnedFd>,
 ) -> io::Result<Plan> {
     let mut env = environment()?;
-    // By the first a later launcher finds it if it is left behind; the second it reads if its journal is lost.
-    for (variable, path) in [(RUN_DIR_VARIABLE, run_dir), (config::CONFIG_VARIABLE, file)] {
+    // By the first two a later launcher finds it if it is left behind; the third it reads if its journal is lost.
+    let launch = Launch::own()?.to_string();
+    for (variable, value) in [
+        (RUN_DIR_VARIABLE, run_dir.as_os_str().as_bytes()),
+        (LAUNCH_VARIABLE, launch.as_bytes()),
+        (config::CONFIG_VARIABLE, file.as_os_str().as_bytes()),
+    ] {
         let name = [variable.as_bytes(), b"="].concat();
         env.retain(|pair| !pair.as_bytes().starts_with(&name));
-        env.push(CString::new([&name, path.as_os_str().as_bytes()].concat())?);
+        env.push(CString::new([&name, value].concat())?);
     }
     Ok(Plan {
         program: process::own_program()?,

@@ -27,12 +27,13 @@ pub const MOST_INSTANCES: u32 = 1_000;
 const UMASK: u32 = 0o022;
 
 /// Variables that provost sets itself; a file that sets them would be overruled in silence.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "PROVOST_NAME",
     "PROVOST_INSTANCE",
     "PROVOST_RUN",
     "PROVOST_RUN_DIR",
     "PROVOST_KEY",
+    "PROVOST_LAUNCH",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "LISTEN_FDS",

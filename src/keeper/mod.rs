@@ -52,6 +52,10 @@ pub const CONTROL: &str = "control";
 /// The variable in the environment of the supervisor process and of every child that names the project's run directory.
 pub const RUN_DIR_VARIABLE: &str = "PROVOST_RUN_DIR";
 
+/// The variable in the environment of the supervisor process and of every child that names their launcher: by it they are
+/// known as left behind when that is dead. As `os::leftovers::Launch` writes it.
+pub const LAUNCH_VARIABLE: &str = "PROVOST_LAUNCH";
+
 /// The variable in the environment of every child that tells whose descendants are whose: `KEEPER.NODE.RUN`, the keeper by
 /// its process id.
 pub const KEY_VARIABLE: &str = "PROVOST_KEY";

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::Pid;
 
 use crate::config::{Inherit, KillMode, Limits, ProcessSpec, Project, ReadyKind};
-use crate::keeper::{KEY_VARIABLE, Key, Link, RUN_DIR_VARIABLE, Reach};
+use crate::keeper::{KEY_VARIABLE, Key, LAUNCH_VARIABLE, Link, RUN_DIR_VARIABLE, Reach};
 use crate::os::cgroup::{Group, Home, Limit};
 use crate::os::limits::OpenFiles;
 use crate::os::spawn::{Birth, Identity, Terms};
@@ -149,6 +149,9 @@ fn environment(
     set("PROVOST_RUN", key.run.to_string().into());
     set(KEY_VARIABLE, format!("{keeper}.{}.{}", key.node, key.run).into());
     set(RUN_DIR_VARIABLE, project.run_dir.clone().into());
+    if let Some((_, launch)) = inherited.iter().find(|(key, _)| key == LAUNCH_VARIABLE) {
+        set(LAUNCH_VARIABLE, launch.clone());
+    }
     if let Some(ready) = &spec.ready {
         match ready.kind {
             ReadyKind::Notify => set("NOTIFY_SOCKET", notify_path(project, name).into()),

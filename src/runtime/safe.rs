@@ -70,7 +70,7 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
             let broken =
                 matches!(error, RuntimeError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe);
             if broken || matches!(error, RuntimeError::KeeperGone) {
-                end_all(&Home::make(&os::cgroup::home_name(&run_dir)), &run_dir);
+                end_all(&Home::make(&os::cgroup::home_name(&run_dir)));
             }
         })
     })

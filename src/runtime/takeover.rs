@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,9 +22,10 @@ use super::report::{Console, Reporter};
 use super::supervisor::{Desks, Process, RuntimeError, Supervisor};
 use super::world::{Record, Upgrade, World};
 use crate::capture::Tap;
-use crate::keeper::{Beginning, FromKeeper, Key, Link, RUN_DIR_VARIABLE, ToKeeper};
+use crate::keeper::{Beginning, FromKeeper, Key, LAUNCH_VARIABLE, Link, ToKeeper};
 use crate::os;
 use crate::os::cgroup::Home;
+use crate::os::leftovers::Environment;
 use crate::rules::{Action, Event, NodeId, Run, StartError};
 
 /// The keeper writes its snapshot before it lets us start; longer than this means that it is stopped or gone.
@@ -268,17 +268,19 @@ impl Supervisor {
         }
         self.save_output();
         self.remove_sockets();
-        end_all(&self.context.cgroups, &self.world.project.run_dir);
+        end_all(&self.context.cgroups);
         RuntimeError::KeeperGone
     }
 }
 
-/// Ends everybody who was started for this run directory. What cannot be ended is left to the next launcher.
-pub(super) fn end_all(cgroups: &Home, run_dir: &Path) {
+/// Ends everybody who was started under this process's keeper. What cannot be ended is left to the next launcher.
+pub(super) fn end_all(cgroups: &Home) {
     cgroups.empty(FAREWELL);
-    let pair = [RUN_DIR_VARIABLE.as_bytes(), b"=", run_dir.as_os_str().as_bytes()].concat();
-    if let Err(error) = os::leftovers::remove(&pair, FAREWELL) {
-        tracing::warn!(%error, "cannot look for what the children forked");
+    if let Some(launch) = std::env::var_os(LAUNCH_VARIABLE) {
+        let is_left = |process: &Environment| process.get(LAUNCH_VARIABLE) == Some(launch.as_bytes());
+        if let Err(error) = os::leftovers::remove(is_left, FAREWELL) {
+            tracing::warn!(%error, "cannot look for what the children forked");
+        }
     }
     cgroups.remove_all();
 }
