@@ -4,6 +4,7 @@ mod node_support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -259,7 +260,7 @@ fn another_authority_is_refused_both_ways_and_told() {
         // The one that answers does not: this one takes both authorities, but is known to the other alone.
         let both = theirs.file("both.pem");
         let read = |from: &Authority| std::fs::read_to_string(from.file("authority.pem")).unwrap();
-        std::fs::write(&both, read(&ours) + &read(&theirs)).unwrap();
+        write_private(&both, (read(&ours) + &read(&theirs)).as_bytes());
         let tls = Tls::Files {
             certificate: theirs.file("client@1.pem"),
             key: theirs.file("client@1.key"),
@@ -334,15 +335,125 @@ fn a_hello_must_name_the_node_of_the_certificate() {
     });
 }
 
+#[test]
+fn a_revoked_certificate_ends_its_sessions_and_is_refused_from_then_on() {
+    local(async {
+        let hood = Hood::new();
+        let certs = Authority::new(&["engine", "client@1", "client@2"]);
+        let (engine, at) = certs.server(&hood, "engine");
+        let _echo = engine.serve("echo", |text: String| text).await.unwrap();
+        let [first, second] = ["client@1", "client@2"].map(|name| certs.client(&hood, name, "engine", at));
+        let echo = async |client: &Node| client.call::<_, String>("echo", &"here", PATIENCE).await;
+        for client in [&first, &second] {
+            client.connect("engine").await.unwrap();
+            echo(client).await.unwrap();
+        }
+        let [near, far] = [first.monitor_node("engine").await, engine.monitor_node("client@1").await];
+        certs.certs(&["revoke", "client@1"]);
+        near.await;
+        far.await;
+        let error = first.connect("engine").await.unwrap_err();
+        assert!(matches!(error, ConnectError::CertificateRefused { .. }) && !error.is_temporary(), "{error}");
+        assert!(error.to_string().ends_with("client@1.pem: it was revoked"), "{error}");
+        echo(&second).await.unwrap();
+        assert_eq!(engine.nodes().len(), 1);
+        // Nor does a node start with it.
+        let network = Network { tls: certs.tls(), ..Network::default() };
+        let options = Options { network: Some(network), ..hood.options() };
+        let error = Node::start_with("client@1", options).unwrap_err().to_string();
+        assert!(error.ends_with("client@1.pem cannot be used: it was revoked"), "{error}");
+
+        // The list grows, and holds for the side that answers too.
+        let down = second.monitor_node("engine").await;
+        certs.certs(&["revoke", "engine"]);
+        down.await;
+        let error = second.connect("engine").await.unwrap_err();
+        assert!(error.to_string().ends_with("is not accepted: it was revoked"), "{error}");
+        let error = first.connect("engine").await.unwrap_err();
+        assert!(error.to_string().ends_with("it was revoked"), "{error}");
+    });
+}
+
+#[test]
+fn a_list_that_is_not_the_authority_s_or_goes_away_changes_nothing() {
+    local(async {
+        let hood = Hood::new();
+        let (certs, others) = (Authority::new(&["engine", "client@1", "client@2"]), Authority::new(&["x"]));
+        let (_engine, at) = certs.server(&hood, "engine");
+        certs.certs(&["revoke", "client@1"]);
+        others.certs(&["revoke", "x"]);
+        let list = certs.file("authority.crl");
+        let theirs = std::fs::read(others.file("authority.crl")).unwrap();
+        let refused = async || {
+            let revoked = tokio::task::spawn_blocking({
+                let (folder, authority) = (certs.folder().to_owned(), certs.file("authority.pem"));
+                move || Secure::with(&folder, &authority, "client@1", at).map(|mut stream| stream.is_closed())
+            });
+            revoked.await.unwrap().unwrap_or(true)
+        };
+        assert!(refused().await);
+        for spoilt in [None, Some(&b"nonsense"[..]), Some(&theirs)] {
+            match spoilt {
+                None => std::fs::remove_file(&list).unwrap(),
+                Some(bytes) => write_private(&list, bytes),
+            }
+            assert!(refused().await, "{:?}", spoilt.map(String::from_utf8_lossy));
+            // Everybody else is served as before; a node that starts now says what is wrong with the list.
+            if spoilt.is_none() {
+                certs.client(&hood, "client@2", "engine", at).connect("engine").await.unwrap();
+            } else {
+                let network = Network { tls: certs.tls(), ..Network::default() };
+                let options = Options { network: Some(network), ..hood.options() };
+                let error = Node::start_with("client@2", options).unwrap_err().to_string();
+                assert!(error.contains("authority.crl cannot be used: "), "{error}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_without_a_restart() {
+    local(async {
+        let hood = Hood::new();
+        let certs = Authority::new(&["engine", "client@1"]);
+        let (_engine, at) = certs.server(&hood, "engine");
+        let shown = async || {
+            let (folder, authority) = (certs.folder().to_owned(), certs.file("authority.pem"));
+            let connect = move || Secure::with(&folder, &authority, "client@1", at).unwrap().certificate();
+            tokio::task::spawn_blocking(connect).await.unwrap()
+        };
+        let read = || CertificateDer::from_pem_file(certs.file("engine.pem")).unwrap();
+        let before = read();
+        assert_eq!(shown().await, before);
+        for file in ["engine.pem", "engine.key"] {
+            std::fs::remove_file(certs.file(file)).unwrap();
+            assert_eq!(shown().await, before, "without its files it goes on with what they said");
+        }
+        certs.certs(&["issue", "--host", "127.0.0.1", "engine"]);
+        assert_ne!(read(), before);
+        assert_eq!(shown().await, read());
+    });
+}
+
+fn write_private(file: &Path, bytes: &[u8]) {
+    std::fs::write(file, bytes).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// A TLS client that knows nothing of nodes, and checks the machine's address as such clients do.
 struct Secure(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
 
 impl Secure {
     fn connect(certs: &Authority, name: &str, at: SocketAddr) -> Secure {
+        Secure::with(certs.folder(), &certs.file("authority.pem"), name, at).unwrap()
+    }
+
+    /// Shakes hands, as far as this side sees it.
+    fn with(folder: &Path, authority: &Path, name: &str, at: SocketAddr) -> std::io::Result<Secure> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(certs.file("authority.pem")).unwrap()).unwrap();
-        let chain = vec![CertificateDer::from_pem_file(certs.file(&format!("{name}.pem"))).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(certs.file(&format!("{name}.key"))).unwrap();
+        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        let chain = vec![CertificateDer::from_pem_file(folder.join(format!("{name}.pem"))).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key"))).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -354,7 +465,22 @@ impl Secure {
             rustls::ClientConnection::new(Arc::new(config), ServerName::IpAddress(at.ip().into())).unwrap();
         let socket = TcpStream::connect(at).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Secure(rustls::StreamOwned::new(session, socket))
+        let mut stream = Secure(rustls::StreamOwned::new(session, socket));
+        stream.0.conn.complete_io(&mut stream.0.sock)?;
+        Ok(stream)
+    }
+
+    /// What the other side showed.
+    fn certificate(&self) -> CertificateDer<'static> {
+        self.0.conn.peer_certificates().unwrap()[0].clone().into_owned()
+    }
+
+    /// Whether the other side does not go on with it.
+    fn is_closed(&mut self) -> bool {
+        let mut bytes = Vec::new();
+        frame::append(&mut bytes, Kind::Hello, 0, &hello("nobody")).unwrap();
+        let _ = self.0.write_all(&bytes);
+        !matches!(self.0.read(&mut [0]), Ok(1))
     }
 
     fn send<T: serde::Serialize>(&mut self, kind: Kind, request: u32, body: &T) {

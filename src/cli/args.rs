@@ -240,8 +240,25 @@ pub(super) enum CertsVerb {
     ///
     /// Writes NAME.pem and NAME.key. The certificate is for the node of that name (the URI provost:NAME) on any machine, and
     /// good for both sides of a connection. To a node's machine belong NAME.pem, NAME.key and authority.pem, in one folder
-    /// that PROVOST_NODE_TLS_DIR names. Existing keys are never overwritten: to renew one, remove its two files first.
+    /// that PROVOST_NODE_TLS_DIR names. Existing keys are never overwritten: to renew one, move its two files away first. A node
+    /// that runs shows a renewed certificate as soon as both files are there.
     Issue(IssueArgs),
+    /// Revoke certificates, so that no node accepts them any more
+    ///
+    /// Adds them to authority.crl, the signed list of what the authority revoked. Put it beside authority.pem on every node's
+    /// machine: nodes that run take it within a second and end the sessions of those that it names. Then remove the two files
+    /// of the name, and issue it a new certificate if it is to have one.
+    Revoke(RevokeArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RevokeArgs {
+    /// The nodes, as in engine or client@1, or files of certificates, as in old/engine.pem
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) certificates: Vec<PathBuf>,
+    /// The folder of certificates
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub(super) dir: PathBuf,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SanType, SerialNumber,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use webpki::{BorrowedCertRevocationList, EndEntityCert};
 
-use super::args::{CertsVerb, InitArgs, IssueArgs};
+use super::args::{CertsVerb, InitArgs, IssueArgs, RevokeArgs};
 use super::{Exit, tell};
 use crate::node::{CERTIFICATE_SCHEME, Identity, TLS_DIR};
 use crate::os::trust;
@@ -36,6 +40,8 @@ enum Failure {
     Untrusted { folder: PathBuf, why: io::Error },
     #[error("there is no authority in {}; make one with: provost certs init --dir {}", .0.display(), .0.display())]
     NoAuthority(PathBuf),
+    #[error("{file} cannot be used: {why}")]
+    Unreadable { file: PathBuf, why: String },
     #[error("{0} can be used by others; chmod 600 it")]
     Exposed(PathBuf),
     #[error("{0} holds no key that can be used: {1}")]
@@ -53,6 +59,7 @@ pub(super) fn run(verb: &CertsVerb) -> Exit {
     let done = match verb {
         CertsVerb::Init(args) => init(args, &mut told),
         CertsVerb::Issue(args) => issue(args, &mut told),
+        CertsVerb::Revoke(args) => revoke(args, &mut told),
     };
     // What was made before something failed is told too.
     match super::print(&told).map_err(Failure::Output).and(done) {
@@ -106,6 +113,106 @@ fn issue(args: &IssueArgs, told: &mut String) -> Result<(), Failure> {
         dir.display()
     ));
     Ok(())
+}
+
+/// Adds certificates to the list of those that the authority revoked.
+fn revoke(args: &RevokeArgs, told: &mut String) -> Result<(), Failure> {
+    trusted(&args.dir)?;
+    let issuer = read_authority(&args.dir)?;
+    let file = args.dir.join(format!("{AUTHORITY}.crl"));
+    let (mut list, number) = read_list(&file)?;
+    let own = args.dir.join(format!("{AUTHORITY}.pem"));
+    let subject = parsed(&own, |authority| authority.subject().to_owned())?;
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now = epoch + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    for named in &args.certificates {
+        let certificate = match named.to_str() {
+            Some(name) if Identity::check_name(name).is_ok() && !name.ends_with(".pem") => {
+                args.dir.join(format!("{name}.pem"))
+            }
+            Some(_) | None => named.clone(),
+        };
+        let (issuer, serial) = parsed(&certificate, |certificate| {
+            (certificate.issuer().to_owned(), SerialNumber::from_slice(certificate.serial()))
+        })?;
+        if issuer != subject {
+            let why = format!("it was not issued by the authority of {}", args.dir.display());
+            return Err(Failure::Unreadable { file: certificate, why });
+        }
+        if list.iter().any(|revoked| revoked.serial_number == serial) {
+            told.push_str(&format!("{} was revoked before\n", certificate.display()));
+            continue;
+        }
+        list.push(RevokedCertParams {
+            serial_number: serial,
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        });
+    }
+    let list = CertificateRevocationListParams {
+        this_update: now,
+        // Nodes take a list until there is another one.
+        next_update: now + CLOCKS * 365 * 10,
+        crl_number: SerialNumber::from(number + 1),
+        issuing_distribution_point: None,
+        revoked_certs: list,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    replace(&file, &list.signed_by(&issuer)?.pem()?)?;
+    told.push_str(&format!("{}\n", file.display()));
+    told.push_str(&format!(
+        "now: put it beside {AUTHORITY}.pem on every node's machine; nodes that run take it at once\n"
+    ));
+    Ok(())
+}
+
+/// What is revoked so far, and how often the list was written.
+fn read_list(file: &Path) -> Result<(Vec<RevokedCertParams>, u64), Failure> {
+    let pem = match trust::read(file) {
+        Ok((pem, _)) => pem,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        Err(error) => return Err(Failure::File { what: "read", file: file.to_owned(), error }),
+    };
+    let unreadable = |why: &dyn ToString| Failure::Unreadable { file: file.to_owned(), why: why.to_string() };
+    let list = CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| unreadable(&error))?;
+    let list = BorrowedCertRevocationList::from_der(&list).map_err(|error| unreadable(&error))?;
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let mut revoked = Vec::new();
+    for entry in &list {
+        let entry = entry.map_err(|error| unreadable(&error))?;
+        revoked.push(RevokedCertParams {
+            serial_number: SerialNumber::from_slice(entry.serial_number),
+            revocation_time: epoch + Duration::from_secs(entry.revocation_date.as_secs()),
+            reason_code: None,
+            invalidity_date: None,
+        });
+    }
+    // It grows by at least one certificate each time.
+    let number = revoked.len() as u64;
+    Ok((revoked, number))
+}
+
+/// What is wanted of the certificate in a file.
+fn parsed<T>(file: &Path, wanted: impl FnOnce(&EndEntityCert<'_>) -> T) -> Result<T, Failure> {
+    let unreadable = |why: &dyn ToString| Failure::Unreadable { file: file.to_owned(), why: why.to_string() };
+    let (pem, _) =
+        trust::read(file).map_err(|error| Failure::File { what: "read", file: file.to_owned(), error })?;
+    let certificate = CertificateDer::from_pem_slice(&pem).map_err(|error| unreadable(&error))?;
+    let parsed = EndEntityCert::try_from(&certificate).map_err(|error| unreadable(&error))?;
+    Ok(wanted(&parsed))
+}
+
+/// Puts a file in the place of another one, whole at any time.
+fn replace(file: &Path, text: &str) -> Result<(), Failure> {
+    let mut fresh = file.as_os_str().to_owned();
+    fresh.push(format!(".{}", std::process::id()));
+    let fresh = PathBuf::from(fresh);
+    create(&fresh, text, 0o644)?;
+    fs::rename(&fresh, file).map_err(|error| {
+        let _ = fs::remove_file(&fresh);
+        Failure::File { what: "write", file: file.to_owned(), error }
+    })
 }
 
 /// The authority of a key, without the time for which it is valid.

@@ -233,6 +233,9 @@ pub enum Lost {
     /// The peer connected anew, so this connection was dead.
     #[error("the peer connected again")]
     Replaced,
+    /// The peer's certificate was revoked, or its authority is another one now.
+    #[error("the peer's certificate is not accepted any more")]
+    Certificate,
     /// A name is held on both sides.
     #[error("a name is registered on both sides")]
     NameTwice,

@@ -25,6 +25,7 @@ use super::introduction::Introduction;
 use super::mailbox::Answers;
 use super::monitor::{Monitor, Watchers};
 use super::outbox::Outbox;
+use super::tcp::Manner;
 use super::traffic::Traffic;
 use super::transport::Transport;
 
@@ -186,6 +187,13 @@ impl Link {
     /// The socket, as long as it is open.
     pub(super) fn socket(&self) -> Option<OwnedFd> {
         self.wire.borrow().as_ref()?.socket().try_clone_to_owned().ok()
+    }
+
+    /// Whether the peer may stay, by the certificate that it showed, if it showed one.
+    pub(super) fn is_accepted(&self, manner: &Manner) -> bool {
+        let wire = self.wire.borrow();
+        let tls = wire.as_ref().and_then(|wire| wire.as_tls());
+        tls.is_none_or(|tls| manner.still_accepts(tls, self.dialed_by))
     }
 
     /// The largest frame that the peer takes.

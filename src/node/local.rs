@@ -234,6 +234,7 @@ impl Node {
         };
         let identity = Identity::of_this_process(&name);
         let shared = Rc::new(Shared::new(identity, location, options, manner));
+        shared.watch_certificates();
         if let Some(listener) = listener {
             shared.listen(listener);
         }

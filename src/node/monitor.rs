@@ -138,6 +138,7 @@ pub(super) async fn reason(lost: Lost, pid: Option<u32>) -> Reason {
         | Lost::UnaskedReply
         | Lost::Flooded
         | Lost::Replaced
+        | Lost::Certificate
         | Lost::NameTwice
         | Lost::NotReading
         | Lost::Stopped => return Reason::ConnectionLost,

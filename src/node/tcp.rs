@@ -14,8 +14,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::error::ConnectError;
+use super::link::Side;
 use super::network::{Network, NetworkError};
-use super::tls::Badge;
+use super::tls::{Badge, Shown, TlsStream};
 use super::transport::Transport;
 
 /// How long a peer may leave unanswered what the kernel sent it before the connection is given up.
@@ -32,7 +33,7 @@ const TLS_HANDSHAKE: u8 = 22;
 #[derive(Debug)]
 pub(super) enum Manner {
     /// With certificates.
-    Certified(Badge),
+    Certified(Box<Badge>),
     /// Without, on loopback addresses.
     PlainLoopback,
     /// Not at all.
@@ -50,7 +51,7 @@ impl Manner {
     /// As the node `name` was told.
     pub(super) fn new(network: &Network, name: &str) -> Result<Manner, NetworkError> {
         match &network.tls {
-            Some(tls) => Ok(Manner::Certified(Badge::load(tls, name)?)),
+            Some(tls) => Ok(Manner::Certified(Box::new(Badge::load(tls, name)?))),
             None if network.plain_loopback => Ok(Manner::PlainLoopback),
             None => Ok(Manner::Silent),
         }
@@ -62,6 +63,18 @@ impl Manner {
             Manner::Certified(_) => true,
             Manner::PlainLoopback => address.ip().is_loopback(),
             Manner::Silent => false,
+        }
+    }
+
+    /// Whether the certificate that the peer showed on a connection made by `dialed_by` is still accepted.
+    pub(super) fn still_accepts(&self, stream: &TlsStream, dialed_by: Side) -> bool {
+        let shown = match dialed_by {
+            Side::Us => Shown::ByServer,
+            Side::Them => Shown::ByClient,
+        };
+        match self {
+            Manner::Certified(badge) => badge.still_accepts(stream, shown),
+            Manner::PlainLoopback | Manner::Silent => false,
         }
     }
 

@@ -1,34 +1,39 @@
 //! Who is who on the network: certificates of one authority, each for one node, shown by both sides.
 //!
 //! A certificate is for the node whose name it holds as the URI `provost:NAME`. The side that connects knows whom it wants
-//! and checks that here; the side that answers compares the name with the hello that follows.
+//! and checks that here; the side that answers compares the name with the hello that follows. The files are looked at before
+//! each handshake and once a second: a renewed certificate is shown from then on, and a session ends whose certificate is
+//! not accepted any more.
 
+mod authority;
+mod papers;
 mod stream;
 
-use std::fs;
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
-    OtherError, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, OtherError, ServerConnection,
 };
 use tokio::net::TcpStream;
 
 use super::error::ConnectError;
 use super::network::{NetworkError, Tls};
+pub(super) use authority::Shown;
+use authority::Verifier;
+use papers::{Files, Look, Papers};
 pub(super) use stream::TlsStream;
+
+/// How often the files are looked at for the sake of sessions that are open.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a certificate calls the node `engine`: `provost:engine`.
 pub(crate) const SCHEME: &str = "provost:";
@@ -36,59 +41,70 @@ pub(crate) const SCHEME: &str = "provost:";
 /// This node's certificate, and what it takes from others.
 #[derive(Debug)]
 pub(super) struct Badge {
-    certificate: PathBuf,
-    authority: PathBuf,
-    roots: Arc<RootCertStore>,
+    name: String,
+    files: Files,
     provider: Arc<CryptoProvider>,
-    own: Arc<SingleCertAndKey>,
-    answering: Arc<ServerConfig>,
+    papers: RefCell<Rc<Papers>>,
+    look: Cell<Look>,
+    /// What was wrong with the files when they were read last.
+    told: RefCell<Option<String>>,
+    /// How often the papers have changed.
+    edition: Cell<u64>,
 }
 
 impl Badge {
     /// Reads the files of the node `name`, and checks that its peers will take what they say.
     pub(super) fn load(tls: &Tls, name: &str) -> Result<Badge, NetworkError> {
-        let (certificate, key, authority) = match tls {
-            Tls::Files { certificate, key, authority } => {
-                (certificate.clone(), key.clone(), authority.clone())
+        let (files, provider) = (Files::of(tls, name), Arc::new(ring::default_provider()));
+        let look = Cell::new(files.look());
+        let papers = RefCell::new(Rc::new(Papers::read(&files, name, &provider)?));
+        Ok(Badge {
+            name: name.to_owned(),
+            files,
+            provider,
+            papers,
+            look,
+            told: RefCell::default(),
+            edition: Cell::new(0),
+        })
+    }
+
+    /// What the files say now, or said when they could last be used.
+    fn papers(&self) -> Rc<Papers> {
+        let look = self.files.look();
+        if self.look.replace(look) != look {
+            let again = self.papers.borrow().again(&self.files, &self.name, &self.provider);
+            let left = match again {
+                Ok((papers, left)) => {
+                    *self.papers.borrow_mut() = Rc::new(papers);
+                    self.edition.set(self.edition.get() + 1);
+                    tracing::info!("the files beside {} were read again", self.files.authority.display());
+                    left
+                }
+                Err(error) => {
+                    // Perhaps it is being written, or no descriptor was left.
+                    self.look.set(Look::default());
+                    Some(error)
+                }
+            };
+            let left = left.map(|error| error.to_string());
+            if let Some(error) = left.as_ref().filter(|_| *self.told.borrow() != left) {
+                tracing::warn!("{error}; what it said before still counts");
             }
-            Tls::Folder(folder) => (
-                folder.join(format!("{name}.pem")),
-                folder.join(format!("{name}.key")),
-                folder.join("authority.pem"),
-            ),
-        };
-        let provider = Arc::new(ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        for root in certificates(&authority)? {
-            roots.add(root).map_err(|error| unusable(&authority, error))?;
+            self.told.replace(left);
         }
-        let roots = Arc::new(roots);
-        let chain = certificates(&certificate)?;
-        let callers = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
-        let callers = callers.build().map_err(|error| unusable(&authority, error))?;
-        let own_names = names(&chain[0]);
-        if !own_names.iter().any(|own| own == name) {
-            return Err(unusable(&certificate, WrongNode { names: own_names, wanted: name.to_owned() }));
+        Rc::clone(&self.papers.borrow())
+    }
+
+    /// Whether the certificate that was shown over a connection is still accepted. Looks at the files.
+    pub(super) fn still_accepts(&self, stream: &TlsStream, shown: Shown) -> bool {
+        let papers = self.papers();
+        if stream.edition.replace(self.edition.get()) == self.edition.get() {
+            return true;
         }
-        callers
-            .verify_client_cert(&chain[0], &chain[1..], UnixTime::now())
-            .map_err(|error| unusable(&certificate, describe(&error, &authority)))?;
-        let secret = secret(&key)?;
-        let own = CertifiedKey::from_der(chain, secret, &provider).map_err(|error| match error {
-            Error::InconsistentKeys(_) => {
-                unusable(&key, format!("it is not the key of {}", certificate.display()))
-            }
-            error => unusable(&key, error),
-        })?;
-        let own = Arc::new(SingleCertAndKey::from(own));
-        let mut answering = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&TLS13])
-            .map_err(|error| unusable(&certificate, error))?
-            .with_client_cert_verifier(callers)
-            .with_cert_resolver(Arc::clone(&own) as _);
-        // Each connection is checked anew.
-        answering.send_tls13_tickets = 0;
-        Ok(Badge { certificate, authority, roots, provider, own, answering: Arc::new(answering) })
+        let chain = stream.certificates();
+        let Some((certificate, others)) = chain.split_first() else { return false };
+        papers.authority.check(certificate, others, shown, UnixTime::now()).is_ok()
     }
 
     /// Makes sure that the other end of a fresh connection to `place` is the node `node`.
@@ -103,32 +119,30 @@ impl Badge {
             ClientConnection::new(Arc::new(config), ServerName::IpAddress(peer.ip().into()))
         });
         let session = session.map_err(|error| self.explain(place, &io::Error::other(error)))?;
-        let stream = Rc::new(TlsStream::new(stream, session.into()));
+        let stream = Rc::new(TlsStream::new(stream, session.into(), self.edition.get()));
         stream.shake_hands().await.map_err(|error| self.explain(place, &error))?;
         Ok(stream)
     }
 
     fn calling(&self, node: &str) -> Result<ClientConfig, Error> {
-        let expecting = Expecting {
-            node: node.to_owned(),
-            roots: Arc::clone(&self.roots),
-            algorithms: self.provider.signature_verification_algorithms,
-        };
+        let papers = self.papers();
+        let verifier = Verifier { authority: Arc::clone(&papers.authority), wanted: Some(node.to_owned()) };
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(expecting))
-            .with_client_cert_resolver(Arc::clone(&self.own) as _);
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::clone(&papers.own) as _);
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 
     /// Hears who has connected. The names are those of the nodes that the peer's certificate is for.
     pub(super) async fn admit(&self, stream: TcpStream) -> io::Result<(Rc<TlsStream>, Vec<String>)> {
-        let session = ServerConnection::new(Arc::clone(&self.answering)).map_err(io::Error::other)?;
-        let stream = Rc::new(TlsStream::new(stream, session.into()));
+        let answering = Arc::clone(&self.papers().answering);
+        let session = ServerConnection::new(answering).map_err(io::Error::other)?;
+        let stream = Rc::new(TlsStream::new(stream, session.into(), self.edition.get()));
         stream.shake_hands().await?;
-        let names = stream.certificate().map(|certificate| names(&certificate));
+        let names = stream.certificates().first().map(names);
         Ok((stream, names.unwrap_or_default()))
     }
 
@@ -137,13 +151,17 @@ impl Badge {
         let path = PathBuf::from(format!("tcp:{place}"));
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error @ Error::InvalidCertificate(_)) => {
-                ConnectError::Certificate { path, why: describe(error, &self.authority) }
+                ConnectError::Certificate { path, why: describe(error, &self.files.authority) }
             }
             Some(error @ Error::AlertReceived(alert)) if concerns_certificate(*alert) => {
-                let certificate = self.certificate.clone();
-                ConnectError::CertificateRefused { path, certificate, why: describe(error, &self.authority) }
+                let certificate = self.files.certificate.clone();
+                ConnectError::CertificateRefused {
+                    path,
+                    certificate,
+                    why: describe(error, &self.files.authority),
+                }
             }
-            Some(error) => ConnectError::Failed { path, why: describe(error, &self.authority) },
+            Some(error) => ConnectError::Failed { path, why: describe(error, &self.files.authority) },
             None => ConnectError::Failed { path, why: error.to_string() },
         }
     }
@@ -152,44 +170,17 @@ impl Badge {
     pub(super) fn told(&self, error: &io::Error) -> String {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error @ Error::InvalidCertificate(_)) => {
-                format!("its certificate is not accepted: {}", describe(error, &self.authority))
+                format!("its certificate is not accepted: {}", describe(error, &self.files.authority))
             }
             Some(error @ Error::AlertReceived(alert)) if concerns_certificate(*alert) => format!(
                 "it does not accept this node's certificate {}: {}",
-                self.certificate.display(),
-                describe(error, &self.authority)
+                self.files.certificate.display(),
+                describe(error, &self.files.authority)
             ),
-            Some(error) => describe(error, &self.authority),
+            Some(error) => describe(error, &self.files.authority),
             None => error.to_string(),
         }
     }
-}
-
-fn unusable(file: &Path, why: impl ToString) -> NetworkError {
-    NetworkError::File { file: file.to_owned(), why: why.to_string() }
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, NetworkError> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(chain) if chain.is_empty() => Err(unusable(file, "there is no certificate in it")),
-        Ok(chain) => Ok(chain),
-        Err(rustls::pki_types::pem::Error::Io(error)) => Err(unusable(file, error)),
-        Err(error) => Err(unusable(file, error)),
-    }
-}
-
-/// The key, which nobody but its owner and his group may be able to read.
-fn secret(file: &Path) -> Result<PrivateKeyDer<'static>, NetworkError> {
-    let mode = fs::metadata(file).map_err(|error| unusable(file, error))?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(unusable(file, format!("everybody may use it (mode {:o}); chmod 600 it", mode & 0o777)));
-    }
-    PrivateKeyDer::from_pem_file(file).map_err(|error| match error {
-        rustls::pki_types::pem::Error::Io(error) => unusable(file, error),
-        rustls::pki_types::pem::Error::NoItemsFound => unusable(file, "there is no key in it"),
-        error => unusable(file, error),
-    })
 }
 
 /// The nodes that a certificate is for.
@@ -243,6 +234,7 @@ fn describe(error: &Error, authority: &Path) -> String {
             Fault::NotValidYet | Fault::NotValidYetContext { .. } => {
                 "it is not valid yet; compare the clocks of both machines".to_owned()
             }
+            Fault::Revoked => "it was revoked".to_owned(),
             Fault::Other(OtherError(other)) => other.to_string(),
             fault => fault.to_string(),
         },
@@ -250,8 +242,12 @@ fn describe(error: &Error, authority: &Path) -> String {
             "it was issued by another authority than that node's".to_owned()
         }
         Error::AlertReceived(AlertDescription::CertificateExpired) => "it has expired".to_owned(),
+        Error::AlertReceived(AlertDescription::CertificateRevoked) => "it was revoked".to_owned(),
         Error::AlertReceived(AlertDescription::CertificateUnknown) => {
-            "it is for another node than was expected".to_owned()
+            "it is for another node than was expected, or its issuer may issue none".to_owned()
+        }
+        Error::InvalidCertRevocationList(_) => {
+            format!("it is not a list of the authority of {}", authority.display())
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => "none was shown".to_owned(),
         Error::InvalidMessage(_) => "the other side does not speak TLS".to_owned(),
@@ -259,60 +255,10 @@ fn describe(error: &Error, authority: &Path) -> String {
     }
 }
 
-/// Takes certificates of one authority for one node.
-#[derive(Debug)]
-struct Expecting {
-    node: String,
-    roots: Arc<RootCertStore>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Expecting {
-    /// The name that is checked is that of the node. That of the machine says nothing about who answers there.
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        _machine: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(certificate)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, chain, now, self.algorithms.all)?;
-        let names = names(certificate);
-        if names.contains(&self.node) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let wrong = WrongNode { names, wanted: self.node.clone() };
-        Err(CertificateError::Other(OtherError(Arc::new(wrong))).into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 
@@ -326,11 +272,15 @@ mod tests {
 
     impl Made {
         fn new() -> Made {
+            Made::of(BasicConstraints::Constrained(0))
+        }
+
+        fn of(constraints: BasicConstraints) -> Made {
             let dir = tempfile::tempdir().unwrap();
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::default();
             params.distinguished_name.push(DnType::CommonName, "test authority");
-            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            params.is_ca = IsCa::Ca(constraints);
             let certificate = params.self_signed(&key).unwrap();
             fs::write(dir.path().join("authority.pem"), certificate.pem()).unwrap();
             Made { dir, issuer: Issuer::new(params, key) }
@@ -385,6 +335,28 @@ mod tests {
             told(made.again()),
             "node.pem cannot be used: it was not issued by the authority of authority.pem"
         );
+    }
+
+    #[test]
+    fn the_path_length_of_the_authority_is_kept() {
+        for (allowed, told) in
+            [(0, Some("its authority may not let another one issue certificates")), (1, None)]
+        {
+            let made = Made::of(BasicConstraints::Constrained(allowed));
+            let between_key = KeyPair::generate().unwrap();
+            let mut between = CertificateParams::default();
+            between.distinguished_name.push(DnType::CommonName, "between");
+            between.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            let its_certificate = between.signed_by(&between_key, &made.issuer).unwrap();
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = vec![SanType::URI("provost:node".try_into().unwrap())];
+            let certificate = params.signed_by(&key, &Issuer::new(between, between_key)).unwrap();
+            made.write("node.pem", &(certificate.pem() + &its_certificate.pem()));
+            made.write("node.key", &key.serialize_pem());
+            let expected = told.map(|told| format!("node.pem cannot be used: {told}"));
+            assert_eq!(made.again().err(), expected);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::TlsStream;
+
 /// A connected, ordered, reliable stream of bytes that never blocks.
 ///
 /// It is polled by one task at a time: of two that wait for the same direction only the later would be woken.
@@ -29,6 +31,11 @@ pub(super) trait Transport: Debug {
 
     /// Whether `pid`, as the peer calls itself, is a process of this machine.
     fn is_local(&self) -> bool;
+
+    /// The same with its certificates, where there are any.
+    fn as_tls(&self) -> Option<&TlsStream> {
+        None
+    }
 }
 
 impl Transport for UnixStream {

@@ -23,6 +23,7 @@ use crate::node::monitor;
 use crate::node::names::{Holder, Names, Place};
 use crate::node::options::Options;
 use crate::node::tcp::{Manner, Port};
+use crate::node::tls::LOOK_EVERY;
 use crate::node::traffic::Traffic;
 use crate::node::transport::Transport;
 
@@ -113,6 +114,28 @@ impl Shared {
     pub(super) fn listen_at(self: &Rc<Shared>, port: Port) {
         let port = Rc::clone(self.port.get_or_init(|| Rc::new(port)));
         tokio::task::spawn_local(super::strangers::accept(Rc::clone(self), port));
+    }
+
+    /// Ends sessions whose certificates are not accepted any more, as the files say that are looked at now and then.
+    pub(super) fn watch_certificates(self: &Rc<Shared>) {
+        if !matches!(self.manner, Manner::Certified(_)) {
+            return;
+        }
+        let shared = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            while !shared.is_stopped() {
+                tokio::select! {
+                    biased;
+                    () = shared.stop.notified() => return,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+                for link in shared.all_links() {
+                    if !link.is_accepted(&shared.manner) {
+                        link.end(Lost::Certificate);
+                    }
+                }
+            }
+        });
     }
 
     /// The node ends: its socket file goes, and its peers are told.

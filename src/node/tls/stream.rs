@@ -1,6 +1,6 @@
 //! An encrypted connection as a [`Transport`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, BufRead, ErrorKind, IoSlice, Write};
 use std::mem;
@@ -23,6 +23,8 @@ const WRITE: usize = 64 << 10;
 pub(in super::super) struct TlsStream {
     socket: TcpStream,
     state: RefCell<State>,
+    /// Of this node's papers, by which the peer's certificate was checked last.
+    pub(super) edition: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -38,12 +40,13 @@ struct State {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: TcpStream, mut session: Connection) -> TlsStream {
+    pub(super) fn new(socket: TcpStream, mut session: Connection, edition: u64) -> TlsStream {
         // What is in it at any time is bounded by READ and WRITE.
         session.set_buffer_limit(None);
         TlsStream {
             socket,
             state: RefCell::new(State { session, raw: Vec::new(), early: Vec::new(), owed: 0 }),
+            edition: Cell::new(edition),
         }
     }
 
@@ -74,10 +77,11 @@ impl TlsStream {
         }
     }
 
-    /// The peer's certificate.
-    pub(super) fn certificate(&self) -> Option<CertificateDer<'static>> {
+    /// The peer's certificate, and those that came with it.
+    pub(super) fn certificates(&self) -> Vec<CertificateDer<'static>> {
         let state = self.state.borrow();
-        state.session.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
+        let shown = state.session.peer_certificates().unwrap_or_default();
+        shown.iter().map(|certificate| certificate.clone().into_owned()).collect()
     }
 }
 
@@ -122,6 +126,10 @@ impl Transport for TlsStream {
 
     fn is_local(&self) -> bool {
         false
+    }
+
+    fn as_tls(&self) -> Option<&TlsStream> {
+        Some(self)
     }
 }
 
