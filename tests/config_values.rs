@@ -298,12 +298,43 @@ fn a_command_is_looked_up_beside_provost_before_path() {
     program("beside", "not-executable", 0o644);
     let second = program("path", "not-executable", 0o755);
     let path = format!("relative:{}", folder.path().join("path").display());
-    let context = Context { beside: Some(folder.path().join("beside")), ..user(&[("PATH", &path)]) };
+    let uid = nix::unistd::geteuid().as_raw();
+    let context = Context { beside: Some(folder.path().join("beside")), uid, ..user(&[("PATH", &path)]) };
     let text = "[[child]]\nname = 'a'\ncommand = ['both', 'x']\n[[child]]\nname = 'b'\ncommand = ['not-executable']\n";
     let project = project(text, &context);
     assert_eq!(project.processes["a"].program, beside);
     assert_eq!(project.processes["a"].argv, ["both", "x"]);
     assert_eq!(project.processes["b"].program, second);
+}
+
+#[test]
+fn what_others_could_have_put_beside_provost_is_not_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let chmod = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    let program = |place: &str| {
+        let place = folder.path().join(place);
+        std::fs::create_dir_all(&place).expect("a folder");
+        std::fs::write(place.join("both"), "").expect("a file");
+        chmod(&place.join("both"), 0o755);
+        place
+    };
+    let (beside, path) = (program("beside"), program("path"));
+    let uid = nix::unistd::geteuid().as_raw();
+    let text = "[[child]]\nname = 'a'\ncommand = ['both']\n";
+    for (changed, mode) in [(beside.clone(), 0o777), (beside.join("both"), 0o757)] {
+        chmod(&changed, mode);
+        let variables = [("PATH", path.to_str().expect("text"))];
+        let context = Context { beside: Some(beside.clone()), uid, ..user(&variables) };
+        let loaded = parse(Path::new("/srv/app/supervisor.toml"), text, &context).expect("accepted");
+        assert_eq!(loaded.project.processes["a"].program, path.join("both"));
+        let warning = loaded.warnings.iter().map(ToString::to_string).collect::<String>();
+        assert!(warning.contains("beside provost is not taken"), "{warning}");
+        assert!(warning.contains("can be written by others"), "{warning}");
+        chmod(&changed, 0o755);
+    }
 }
 
 #[test]
@@ -317,7 +348,8 @@ fn a_project_survives_the_journal() {
 fn the_shipped_file_is_accepted_without_a_warning() {
     let engine = Path::new(env!("CARGO_BIN_EXE_reddit-engine"));
     let client = Path::new(env!("CARGO_BIN_EXE_reddit-client"));
-    let context = Context { beside: engine.parent().map(Path::to_path_buf), ..user(&[]) };
+    let uid = nix::unistd::geteuid().as_raw();
+    let context = Context { beside: engine.parent().map(Path::to_path_buf), uid, ..user(&[]) };
     let loaded = parse(Path::new("/srv/app/supervisor.toml"), SHIPPED, &context).expect("the shipped file");
     assert_eq!(loaded.warnings, []);
     let project = loaded.project;

@@ -381,6 +381,63 @@ fn f31_links_and_special_files_are_no_logs() {
     }
 }
 
+/// The file that another user puts into a log folder that is his.
+#[test]
+fn a_history_of_any_kind_and_size_costs_little_and_holds_up_nothing() {
+    let launcher = Project::new(&support::worker("a", "")).up();
+    let supervisor = launcher.pid_of("supervisor").unwrap();
+    launcher.ok(&["history"]);
+    let number = |name| status_number(supervisor, name).unwrap();
+    let socket = launcher.project.path("run/control.sock");
+    let get = |path: &str| http_get(&socket, path);
+    let file = launcher.project.path("log/history.jsonl");
+    let secret = launcher.project.path("secret");
+    fs::write(&secret, "secret").unwrap();
+    let before = number("VmHWM");
+    for name in ["log/history.jsonl", "log/history.jsonl.1", "log/a.log"] {
+        let file = fs::File::create(launcher.project.path(name)).unwrap();
+        file.set_len(1_500_000_000).unwrap();
+    }
+    for _ in 0..4 {
+        assert!(get("/v1/history?lines=1000000000").starts_with("HTTP/1.1 200"));
+        assert!(get("/v1/children/a").starts_with("HTTP/1.1 200"));
+    }
+    let grown = number("VmHWM") - before;
+    assert!(grown < 80 * 1024, "{grown} KiB more");
+    for kind in ["fifo", "symlink", "hard link"] {
+        fs::remove_file(&file).unwrap();
+        match kind {
+            "fifo" => nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            "symlink" => symlink(&secret, &file).unwrap(),
+            _ => fs::hard_link(&secret, &file).unwrap(),
+        }
+        assert!(get("/v1/history").starts_with("HTTP/1.1 500"), "{kind}");
+        assert!(get("/v1/children/a").starts_with("HTTP/1.1 200"), "{kind}");
+        assert_eq!(launcher.project.run(&["history"]).status.code(), Some(1), "{kind}");
+    }
+    assert_eq!(launcher.pid_of("supervisor"), Some(supervisor));
+}
+
+#[test]
+fn what_a_third_user_put_into_a_log_folder_is_not_read() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can give a file away");
+        return;
+    }
+    let launcher = Project::new(&support::worker("a", "")).up();
+    let folder = launcher.project.path("log");
+    let (history, log) = (folder.join("history.jsonl"), folder.join("a.log"));
+    std::os::unix::fs::chown(&folder, Some(support::NOBODY), None).unwrap();
+    fs::write(&history, "").unwrap();
+    for (owner, read) in [(support::NOBODY, true), (12_345, false), (0, true)] {
+        for file in [&history, &log] {
+            std::os::unix::fs::chown(file, Some(owner), None).unwrap();
+        }
+        assert_eq!(launcher.project.run(&["history"]).status.success(), read, "{owner}");
+        assert_eq!(launcher.project.run(&["logs", "a"]).status.success(), read, "{owner}");
+    }
+}
+
 #[test]
 fn f31_a_history_that_is_a_link_is_not_written() {
     let project = Project::new("[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\n");

@@ -124,6 +124,44 @@ fn a_program_that_spoils_the_journal_and_dies_spoils_a_copy() {
 }
 
 #[test]
+fn a_program_that_others_could_have_written_is_refused() {
+    let launcher = idle().up();
+    let before = standing(&launcher);
+    let path = launcher.project.path("next");
+    let refused = |why: &str| {
+        let output = launcher.project.run(&["upgrade", "--binary", path.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(why) && said.contains("nothing was changed"), "{said}");
+    };
+    fs::copy(env!("CARGO_BIN_EXE_provost"), &path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o757)).unwrap();
+    refused("can be written by others");
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(support::NOBODY), None).unwrap();
+        refused("whom provost would obey");
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    } else {
+        println!("skipped for another owner: only root can give a file away");
+    }
+    launcher.ok(&["upgrade", "--binary", path.to_str().unwrap()]);
+    assert_eq!(standing(&launcher), before);
+}
+
+/// It is replaced by its name while it is examined.
+#[test]
+fn what_was_examined_is_what_runs() {
+    let launcher = idle().up();
+    let (path, other) = (launcher.project.path("next"), launcher.project.path("other"));
+    let (ran, own) = (launcher.project.path("ran"), env!("CARGO_BIN_EXE_provost"));
+    executable(&other, &format!("#!/bin/sh\n: > {}\nexec {own} \"$@\"\n", ran.display()));
+    let replace = format!("mv {} {}", other.display(), path.display());
+    executable(&path, &format!("#!/bin/sh\n{replace} 2>&-\nexec {own} \"$@\"\n"));
+    launcher.ok(&["upgrade", "--binary", path.to_str().unwrap()]);
+    assert!(!other.exists() && !ran.exists(), "the other one ran");
+}
+
+#[test]
 fn a_program_that_dies_or_hangs_at_the_start_is_rolled_back() {
     let launcher = idle().up();
     let before = standing(&launcher);

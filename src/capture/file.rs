@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
+
 use crate::os::folder::{Access, Folder};
 
 /// Mode of a new file.
@@ -51,9 +53,22 @@ fn open(path: &Path, access: Access) -> io::Result<File> {
 }
 
 /// Opens a plain file for reading, without ever waiting for it.
-pub(super) fn open_for_reading(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// It cannot be opened, or is not a plain file with one name. It must belong to this user, to root or to the owner of its
+/// folder, who can put there what he likes anyway; what others can have put there is refused.
+pub fn open_for_reading(path: &Path) -> io::Result<File> {
     let (folder, name) = Folder::of(path)?;
-    folder.file(name, Access::Read)
+    let file = folder.file(name, Access::Read)?;
+    let found = file.metadata()?;
+    let refused = |why: String| Err(io::Error::new(ErrorKind::PermissionDenied, why));
+    if found.nlink() > 1 {
+        return refused("it is a hard link to another file; remove it".into());
+    }
+    if ![0, geteuid().as_raw(), folder.owner()?].contains(&found.uid()) {
+        return refused(format!("it belongs to another user (uid {}); remove it", found.uid()));
+    }
+    Ok(file)
 }
 
 /// `web.log` as it is called after so many rotations: `web.log`, `web.log.1`, `web.log.2` ...

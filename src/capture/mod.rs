@@ -17,7 +17,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
-pub use file::{LOG_DIR_MODE, numbered, open_own, open_own_for_appending, shift};
+pub use file::{LOG_DIR_MODE, numbered, open_for_reading, open_own, open_own_for_appending, shift};
 pub use log::{Limits, Log, Moved};
 pub use reader::{Line, Reader, Source, Start};
 pub use tap::Tap;

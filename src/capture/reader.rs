@@ -9,6 +9,8 @@ use crate::os::watch::Changes;
 
 /// How long to wait when nothing tells of changes, or a file is about to appear.
 const GLANCE: Duration = Duration::from_millis(50);
+/// Most bytes of a tail. Past that, what a file gains while it is read is no part of it.
+const MOST_TAIL: usize = 4 << 20;
 /// How long to trust that nothing changes when nothing was told: some file systems tell nothing.
 const TRUST: Duration = Duration::from_secs(1);
 
@@ -124,15 +126,20 @@ impl Reader {
         rest
     }
 
-    /// Everything from `start` on, as it is now, the unended last lines included.
+    /// Everything from `start` on, as it is now, the unended last lines included; of more than 4 MiB the first.
     ///
     /// # Errors
     /// See [`Reader::open`].
     pub fn tail(sources: &[Source], start: Start) -> io::Result<Vec<Line>> {
         let mut reader = Reader::open(sources, start)?;
         let mut lines = Vec::new();
+        let mut bytes = 0;
         while let Some(line) = reader.next_line()? {
+            bytes += line.bytes.len() + size_of::<Line>();
             lines.push(line);
+            if bytes > MOST_TAIL {
+                return Ok(lines);
+            }
         }
         lines.extend(reader.rest());
         Ok(lines)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::context::Context;
 use super::expand::Scope;
+use super::safety;
 use super::table::Table;
 use super::value::Value;
 
@@ -12,7 +13,8 @@ const SHELL: &str = "/bin/sh";
 
 const HINT: &str = "write a list, as in [\"sleep\", \"60\"]";
 
-/// Program and argv. A name without a slash is looked up now: beside the provost binary, then on `PATH`. A relative path
+/// Program and argv. A name without a slash is looked up now: beside the provost binary if nobody else
+/// could have put it there, then on `PATH`. A relative path
 /// with a slash is taken from `cwd`. Whether a path exists is for exec to say, at each start.
 pub(crate) fn command(table: &Table, scope: &Scope, cwd: &Path) -> Option<(PathBuf, Vec<String>)> {
     let Some(value) = table.get("command") else {
@@ -72,10 +74,20 @@ fn program(value: Value, context: &Context, cwd: &Path, name: &str) -> Option<Pa
     if name.contains('/') {
         return Some(cwd.join(name));
     }
-    let folders = context.search_path();
-    let found = folders.iter().map(|folder| folder.join(name)).find(|file| is_program(file));
+    let beside = context.beside.iter().map(|folder| folder.join(name)).find(|file| is_program(file));
+    if let Some(file) = beside {
+        let Some(fault) = safety::why_no_program(&file, context) else { return Some(file) };
+        value.report.warning(
+            value.at,
+            format!("{} beside provost is not taken, only what is on PATH: {fault}", file.display()),
+            "install provost where only you and root can write, or write the path of the program",
+        );
+    }
+    let on_path = context.search_path();
+    let found = on_path.iter().map(|folder| folder.join(name)).find(|file| is_program(file));
     if found.is_none() {
-        let looked: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        let looked: Vec<_> =
+            context.beside.iter().chain(&on_path).map(|folder| folder.display().to_string()).collect();
         let message = format!("names no program {name:?} in {}", looked.join(", "));
         value.wrong(&message, "write its path, or install it there");
     }

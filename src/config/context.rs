@@ -57,11 +57,10 @@ impl Context {
         self.variable(name).and_then(OsStr::to_str).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    /// Where a command without a slash is looked up, in order: beside provost, then the absolute entries of `PATH`
+    /// Where a command without a slash is looked up that is not beside provost, in order: the absolute entries of `PATH`
     /// (what `confstr(3)` gives as `_CS_PATH` when it is not set).
     pub(crate) fn search_path(&self) -> Vec<PathBuf> {
         let path = self.variable("PATH").unwrap_or(OsStr::new("/bin:/usr/bin"));
-        let entries = std::env::split_paths(path).filter(|entry| entry.is_absolute());
-        self.beside.iter().cloned().chain(entries).collect()
+        std::env::split_paths(path).filter(|entry| entry.is_absolute()).collect()
     }
 }

@@ -59,3 +59,4 @@ pub use project::{
     ProcessSpec, Project, Ready, ReadyKind, StderrMode,
 };
 pub use root::{Place, place_of};
+pub use safety::why_not_obeyed;

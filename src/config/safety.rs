@@ -83,6 +83,24 @@ pub(crate) fn check_file(path: &Path, metadata: &Metadata, trusted: Trusted) -> 
     check_writers(path, metadata)
 }
 
+/// Why a program at this path, absolute, is not to be run: somebody else could have put it there.
+pub(crate) fn why_no_program(path: &Path, context: &Context) -> Option<String> {
+    let trusted = Trusted::of(context);
+    let real = match walk(path, trusted) {
+        Ok(real) => real,
+        Err(WalkError::Unsafe(fault)) => return Some(fault.message),
+        Err(WalkError::Io(error)) => return Some(error.to_string()),
+    };
+    let found = fs::symlink_metadata(&real).map_err(|error| error.to_string());
+    found.and_then(|found| check_file(&real, &found, trusted).map_err(|fault| fault.message)).err()
+}
+
+/// Why an open file is no program that provost obeys: it belongs to somebody else, or others can write it.
+#[must_use]
+pub fn why_not_obeyed(path: &Path, metadata: &Metadata, context: &Context) -> Option<String> {
+    check_file(path, metadata, Trusted::of(context)).err().map(|fault| fault.message)
+}
+
 /// Resolves an absolute path step by step and checks every folder and link it passes. The result has no links in it.
 pub(crate) fn walk(path: &Path, trusted: Trusted) -> Result<PathBuf, WalkError> {
     let mut here = PathBuf::from("/");

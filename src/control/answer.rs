@@ -9,7 +9,7 @@ use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -34,6 +34,9 @@ pub(super) const MAX_BODY: usize = 64 * 1024;
 pub(super) const REQUEST_WAIT: Duration = Duration::from_secs(5);
 /// How long the loop may take to answer what it can answer at once.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Callers whose files are read at a time.
+static READERS: Semaphore = Semaphore::const_new(2);
 
 pub(super) type HttpResponse = hyper::Response<Either<Full<Bytes>, StreamBody>>;
 
@@ -152,12 +155,18 @@ impl Desk {
     }
 }
 
+/// Reads files beside the loop, for a few callers at a time: each may take as much memory as a history file.
+async fn read_files<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let _turn = READERS.acquire().await.ok()?;
+    spawn_blocking(read).await.ok()
+}
+
 /// A child with what is read from files: its last exit and its last lines.
 async fn status(child: ChildJson, output: OutputState) -> StatusJson {
     let name = child.name.clone();
     let mut status = StatusJson::new(child);
     (status.log_stalled, status.log_stalls) = (output.stalled, output.stalls);
-    let read = spawn_blocking(move || {
+    let read = read_files(move || {
         let exits = read_history(&output.log_dir, Some(&name), 1).unwrap_or_default();
         let start = Start { lines: Some(DEFAULT_LINES), ..Start::default() };
         let lines = Reader::tail(&output.sources, start).unwrap_or_default();
@@ -181,13 +190,12 @@ async fn history(log_dir: PathBuf, query: &str) -> Result<HistoryJson, Refused> 
             _ => return Err(bad(format!("{pair:?} is not known; there are name=NAME and lines=N"))),
         }
     }
-    let read = spawn_blocking(move || read_history(&log_dir, name.as_deref(), limit)).await;
-    match read {
-        Ok(Ok(exits)) => Ok(HistoryJson { version: VERSION, exits }),
-        Ok(Err(error)) => {
+    match read_files(move || read_history(&log_dir, name.as_deref(), limit)).await {
+        Some(Ok(exits)) => Ok(HistoryJson { version: VERSION, exits }),
+        Some(Err(error)) => {
             Err(ApiError::new(ErrorCode::Internal, format!("cannot read the history: {error}")).into())
         }
-        Err(_) => Err(unavailable("the supervisor is going down; it answers nothing any more")),
+        None => Err(unavailable("the supervisor is going down; it answers nothing any more")),
     }
 }
 

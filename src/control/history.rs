@@ -1,15 +1,15 @@
 //! Past exits, as data: what `provost history` and `GET /v1/history` show, read from one file of JSON lines.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::LogLineJson;
 use super::api::{ExitJson, LeftJson};
-use crate::capture::numbered;
+use crate::capture::{numbered, open_for_reading};
 use crate::rules::Decision;
 
 /// The file's name in the log directory.
@@ -17,6 +17,9 @@ pub const HISTORY: &str = "history.jsonl";
 
 /// Exits that are given when nothing else is said.
 pub const DEFAULT_EXITS: usize = 20;
+
+/// Bytes of a file that are looked at, from its end on: it has more only if somebody else writes into it.
+const MOST_BYTES: u64 = 8 << 20;
 
 /// Rotated files that are looked into.
 const ROTATIONS: u32 = 1;
@@ -88,7 +91,7 @@ pub fn read_history(log_dir: &Path, name: Option<&str>, limit: usize) -> io::Res
     let mut exits: Vec<PastExitJson> = Vec::new();
     let mut seen = BTreeSet::new();
     for rotations in 0..=ROTATIONS {
-        let text = match fs::read(numbered(&log_dir.join(HISTORY), rotations)) {
+        let text = match newest_bytes(&numbered(&log_dir.join(HISTORY), rotations)) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -107,4 +110,23 @@ pub fn read_history(log_dir: &Path, name: Option<&str>, limit: usize) -> io::Res
     }
     exits.reverse();
     Ok(exits)
+}
+
+fn newest_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open_for_reading(path)?;
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(MOST_BYTES);
+    let mut bytes = vec![0; usize::try_from(size - from).unwrap_or_default()];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, from + filled as u64) {
+            // It has become shorter meanwhile.
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }

@@ -108,6 +108,14 @@ impl Folder {
         Ok(file)
     }
 
+    /// Whose it is.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub fn owner(&self) -> io::Result<u32> {
+        Ok(fstat(&self.fd)?.st_uid)
+    }
+
     /// What a name means: a link is not followed.
     ///
     /// # Errors

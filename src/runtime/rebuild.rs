@@ -68,7 +68,8 @@ pub(super) fn rebuild(project: Project, snapshot: &Snapshot, launch: &str) -> Re
     }
     let exits = read_history(&project.log_dir, None, EXITS).unwrap_or_default();
     let mut ended = BTreeMap::new();
-    for exit in exits.iter().filter(|exit| exit.launch == launch) {
+    // A number that no child ever comes to was not written by us.
+    for exit in exits.iter().filter(|exit| exit.launch == launch && exit.run < u32::MAX / 2) {
         let newest = ended.entry(NodeId(exit.node)).or_insert(Run(0));
         *newest = Run(exit.run).max(*newest);
     }

@@ -1,7 +1,8 @@
 //! A new program for the supervisor process: examined here, exchanged and if need be rolled back by the keeper.
 //!
 //! Only what has shown that it can read the present journal and speaks the keeper's protocol is handed to the keeper. What is
-//! examined and what runs later is the same open file, whatever becomes of its name.
+//! examined and what runs later is the same open file, whatever becomes of its name; it must belong to somebody who is obeyed,
+//! and nobody else may write it, so that it still is what it was.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::births::Context;
+use crate::config;
 use crate::control::{ApiError, ErrorCode, Response};
 use crate::keeper::{PROGRAM_FD, PROTOCOL};
 use crate::os;
@@ -80,6 +82,14 @@ impl Examination {
         }
         let program = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| cannot("open it", errno.into()))?;
+        let found = program.try_clone().and_then(|program| File::from(program).metadata());
+        let found = found.map_err(|error| cannot("look at it", error))?;
+        if !found.is_file() {
+            return Err("it is no regular file".into());
+        }
+        if let Some(why) = config::why_not_obeyed(path, &found, &config::Context::of_process()) {
+            return Err(why);
+        }
         // What is examined must not be able to spoil it.
         let journal = os::memfd::sealed_copy(journal, c"provost-journal")
             .map_err(|error| cannot("copy the journal for it", error))?;
