@@ -129,7 +129,7 @@ as_nobody() {
 }
 
 bad=0
-printf '\n%-12s  %-28s  %s\n' RESULT SUITE "TEST: REASON"
+printf '\n%-14s  %-30s  %s\n' RESULT SUITE "TEST: REASON"
 while IFS=$'\t' read -r kind suite test reason program; do
     case $kind in
         RAN) result=ran ;;
@@ -140,7 +140,7 @@ while IFS=$'\t' read -r kind suite test reason program; do
             elif is_right "$reason"; then result="cannot here"
             else result="SKIPPED" bad=1; fi ;;
     esac
-    printf '%-12s  %-28s  %s\n' "$result" "$suite" "$test: $reason"
+    printf '%-14s  %-30s  %s\n' "$result" "$suite" "$test: $reason"
 done <"$work/facts"
 [ "$bad" = 0 ] && echo "all that this machine can run was run, and holds" || echo "something failed, or was skipped that this machine could have run"
 exit "$bad"

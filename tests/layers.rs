@@ -234,3 +234,19 @@ fn verbs_print_by_one_way() {
         );
     }
 }
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources: String = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let document = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let paragraphs = document.split("\n\n").filter_map(|paragraph| paragraph.strip_prefix("Tests: "));
+    let named: Vec<&str> = paragraphs.flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 40, "the search found only {}", named.len());
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
+}

@@ -101,3 +101,26 @@ fn broken(first: &str, text: &str, indent: &str, width: usize, mark: &str) -> St
     }
     format!("{done}{line}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::{Check, Evidence, Topic};
+
+    #[test]
+    fn what_a_stranger_is_called_is_told_in_one_line_and_without_effect() {
+        let name = "evil\x1b]52;c;aGk=\x07\n\u{202e}日本語の長い名前".to_owned();
+        let seen = Claim {
+            title: "apart".into(),
+            proven: false,
+            skipped: None,
+            checks: vec![Check { what: "a".into(), holds: false, found: name.clone() }],
+            by_hand: vec![format!("ls {name}")],
+            evidence: Evidence::Nothing { of: Topic::Identity, why: name },
+        };
+        let text = claim(&seen, 40);
+        assert_eq!(crate::text::printable(&text), text);
+        assert!(text.contains("\\x1b]52;c;aGk=\\x07"), "{text}");
+        assert!(text.lines().all(|line| text::width(line) <= 40), "{text}");
+    }
+}
