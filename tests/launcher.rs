@@ -283,3 +283,18 @@ fn children_from_before_the_launcher_are_not_signalled() {
         assert!(left.iter().all(|pid| before.contains(pid)), "{left:?} beside {before:?}");
     }
 }
+
+#[test]
+fn down_removes_its_own_sockets_and_nothing_that_took_their_place() {
+    let listens = |name: &str| {
+        let path = format!("${{CONFIG_DIR}}/{name}.sock");
+        worker(name, &format!("listen = [{{ name = \"x\", unix = {path:?}, mode = \"0666\" }}]"))
+    };
+    let launcher = Project::new(&(listens("a") + &listens("b"))).up();
+    let [a, b] = ["a.sock", "b.sock"].map(|name| launcher.project.path(name));
+    fs::remove_file(&a).unwrap();
+    fs::write(&a, "precious").unwrap();
+    launcher.ok(&["down"]);
+    assert_eq!(read(&a), "precious");
+    assert!(!b.exists() && !launcher.project.path("run/control.sock").exists());
+}

@@ -3,7 +3,13 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use nix::unistd::{Gid, Group, Uid, User};
 
 use support::{Launcher, Project, alive, eventually, kill, read, stat};
 
@@ -106,4 +112,90 @@ fn the_killed_supervisor_process_disturbs_no_payload() {
     assert_eq!(names.map(|name| launcher.pid_of(name).unwrap()), before);
     let since = CLIENTS.map(|client| log(&launcher, client).len());
     wait_work(&launcher, since);
+}
+
+/// A user whose primary group is a private one: as root some user of the system, else this one.
+fn user_with_private_group() -> Option<User> {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let uids = users.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok().map(Uid::from_raw));
+    let us = Uid::effective();
+    let mut candidates = uids.filter(|uid| if us.is_root() { !uid.is_root() } else { *uid == us });
+    let found = candidates.find_map(|uid| {
+        let user = User::from_uid(uid).ok()??;
+        let group = Group::from_gid(user.gid).ok()??;
+        let primary_of = users.lines().filter(|line| line.split(':').nth(3) == Some(&user.gid.to_string()));
+        (group.name == user.name && group.mem.is_empty() && primary_of.count() == 1).then_some(user)
+    });
+    if found.is_none() {
+        println!("skipped: no user here has a private group");
+    }
+    found
+}
+
+/// `umask 002; cd FOLDER; COMMAND`, as this user.
+fn under_umask_002(user: &User, folder: &Path, command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("umask 002; {command}"), env!("CARGO_BIN_EXE_provost")]).current_dir(folder);
+    if Uid::effective().is_root() {
+        shell.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    for name in ["SUDO_UID", "PROVOST_CONFIG", "PROVOST_PROJECT"] {
+        shell.env_remove(name);
+    }
+    shell.env("HOME", folder).env("XDG_RUNTIME_DIR", folder).env("XDG_STATE_HOME", folder.join("state"));
+    shell.stdin(Stdio::null());
+    shell
+}
+
+/// A project whose folder belongs to the user, with the shipped file in it as a clone leaves it under umask 002.
+fn cloned(user: &User, root_keys: &str) -> Project {
+    let project = Project::new("");
+    fs::remove_file(project.config()).unwrap();
+    chown(project.dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/supervisor.toml")).unwrap();
+    let mut copy = under_umask_002(user, project.dir.path(), "mkdir clone && cat > clone/supervisor.toml")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    write!(copy.stdin.take().unwrap(), "{root_keys}{text}").unwrap();
+    assert!(copy.wait().unwrap().success());
+    let mode = |name: &str| fs::metadata(project.path(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("clone"), mode("clone/supervisor.toml")), (0o775, 0o664));
+    project
+}
+
+#[test]
+fn under_umask_002_a_fresh_clone_starts_for_an_ordinary_user() {
+    let Some(user) = user_with_private_group() else { return };
+    let project = cloned(&user, "");
+    let mut command = under_umask_002(&user, project.dir.path(), "cd clone && exec \"$0\" up");
+    command.env("PATH", "/usr/bin:/bin");
+    let mut launcher = project.start_by(command);
+    launcher.wait_line("distinct PIDs");
+    kill(launcher.pid(), libc::SIGTERM);
+    assert_eq!(launcher.wait_exit(), 0);
+}
+
+#[test]
+fn an_ordinary_users_clone_starts_for_root_by_sudo_only() {
+    if !Uid::effective().is_root() {
+        return println!("skipped: this test does not run as root");
+    }
+    let Some(user) = user_with_private_group() else { return };
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path().display();
+    let project = cloned(&user, &format!("run_dir = \"{place}/run\"\nlog_dir = \"{place}/log\"\n"));
+    let root = User { uid: Uid::from_raw(0), gid: Gid::from_raw(0), ..user.clone() };
+    let clone = project.path("clone");
+    let plain = under_umask_002(&root, &clone, "exec \"$0\" up").output().unwrap();
+    let told = String::from_utf8_lossy(&plain.stderr);
+    assert_eq!(plain.status.code(), Some(78), "{told}");
+    let advice = format!("copy the config file below /etc, or run provost as user {}", user.name);
+    assert!(told.contains(&advice) && !told.contains("chown"), "{told}");
+    let mut by_sudo = under_umask_002(&root, &clone, "exec \"$0\" up");
+    by_sudo.env("SUDO_UID", user.uid.to_string());
+    let mut launcher = project.start_by(by_sudo);
+    launcher.wait_line("distinct PIDs");
+    kill(launcher.pid(), libc::SIGTERM);
+    assert_eq!(launcher.wait_exit(), 0);
 }

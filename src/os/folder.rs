@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{Uid, UnlinkatFlags, fchownat, geteuid, unlinkat};
 
 use super::fallback;
 
@@ -130,6 +130,14 @@ impl Folder {
     /// Those of `renameat(2)`.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         Ok(renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Gives a file to a user; a link is not followed.
+    ///
+    /// # Errors
+    /// Those of `fchownat(2)`.
+    pub fn give(&self, name: &OsStr, uid: u32) -> io::Result<()> {
+        Ok(fchownat(&self.fd, name, Some(Uid::from_raw(uid)), None, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
     /// Removes a name; a link is not followed.

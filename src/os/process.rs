@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
@@ -94,9 +95,23 @@ pub fn inherited(number: RawFd) -> nix::Result<OwnedFd> {
 
 /// The file mode creation mask of this process. Only while it has one thread: reading it means to set it.
 pub fn file_mode_mask() -> u32 {
+    let _one = ONE_MASK.lock().unwrap_or_else(PoisonError::into_inner);
     let mask = umask(Mode::from_bits_truncate(0o077));
     umask(mask);
     mask.bits()
+}
+
+/// The mask belongs to all threads: each change of it is brought back before the next.
+static ONE_MASK: Mutex<()> = Mutex::new(());
+
+/// Does something, briefly, that makes a file with exactly the mode that it asks for. What other threads make meanwhile is
+/// not masked either: here they only read.
+pub fn without_mask<T>(act: impl FnOnce() -> T) -> T {
+    let _one = ONE_MASK.lock().unwrap_or_else(PoisonError::into_inner);
+    let mask = umask(Mode::empty());
+    let done = act();
+    umask(mask);
+    done
 }
 
 /// How the kernel's out-of-memory killer rates this process (`/proc/self/oom_score_adj`).

@@ -8,8 +8,10 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::geteuid;
+
+use super::folder::Folder;
 
 /// Makes a directory with mode 0700, and those above it that are missing, or checks the one that is there.
 ///
@@ -53,10 +55,8 @@ pub fn create(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of `unlink(2)`; nothing there is none.
 pub fn clear(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    let (folder, name) = Folder::of(path)?;
+    folder.remove(name)
 }
 
 /// Lets everybody pass through directories made by [`create`], so that what is in the first of them can be reached by whoever
@@ -66,8 +66,10 @@ pub fn clear(path: &Path) -> io::Result<()> {
 /// `PermissionDenied` with a sentence: one further above is closed to others. Those of `chmod(2)` and `stat(2)`.
 pub fn let_through(folders: &[&Path]) -> io::Result<()> {
     for folder in folders {
-        let mode = Mode::from_bits_truncate(nix::sys::stat::stat(*folder)?.st_mode & 0o7777 | 0o011);
-        nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, *folder, mode, FchmodatFlags::FollowSymlink)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = openat(Folder::open(folder)?, ".", flags, Mode::empty())?;
+        let mode = Mode::from_bits_truncate(fstat(&folder)?.st_mode & 0o7777 | 0o011);
+        fchmod(&folder, mode)?;
     }
     for above in folders.first().iter().flat_map(|folder| folder.ancestors()) {
         if nix::sys::stat::stat(above)?.st_mode & 0o001 == 0 {
@@ -85,7 +87,7 @@ pub fn let_through(folders: &[&Path]) -> io::Result<()> {
 /// `EINVAL` if that is no socket; `EPERM` if an ordinary user is not in that group. Those of `open(2)` and `fchmod(2)`.
 pub fn share_socket(path: &Path, group: Option<u32>) -> io::Result<()> {
     let socket = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    if !is(&nix::sys::stat::fstat(&socket)?, SFlag::S_IFSOCK) {
+    if !is(&fstat(&socket)?, SFlag::S_IFSOCK) {
         return Err(Errno::EINVAL.into());
     }
     let gid = group.map_or(nix::unistd::getegid(), nix::unistd::Gid::from_raw);

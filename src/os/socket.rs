@@ -18,7 +18,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{Pid, Uid};
 
 use control::{Control, Item};
-pub use listen::{bind_datagram, listen};
+pub use listen::{bind_datagram, listen, remove_files};
 
 /// Most descriptors in one packet.
 pub const MAX_FDS: usize = 16;

@@ -352,7 +352,7 @@ pub(super) mod tests {
             peer: Some(peer),
             path: None,
             uid: None,
-            file: None,
+            file_inode: None,
             waiting: 0,
         }
     }

@@ -81,8 +81,8 @@ impl Holdings {
         stale
     }
 
-    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.values().flatten().map(|held| held.path.as_path())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.0.values().flatten()
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
                     keeping.step(fact);
                     let missing = keeping.running.values().find(|(_, name)| !keeping.store.contains(name));
                     prop_assert_eq!(missing, None);
-                    let holders: Vec<_> = keeping.held.paths().collect();
+                    let holders: Vec<_> = keeping.held.iter().map(|held| held.path.as_path()).collect();
                     let distinct: BTreeSet<_> = holders.iter().collect();
                     prop_assert_eq!(holders.len(), distinct.len(), "two hold one socket");
                 }

@@ -16,6 +16,7 @@ use super::supervisor::{RuntimeError, Supervisor};
 use crate::config::{Account, ControlGroup, GroupMay, Listen, ProcessSpec};
 use crate::control::{Access, GroupAccess};
 use crate::keeper::{CONTROL, ToKeeper};
+use crate::os::folder::Folder;
 use crate::rules::{NodeId, Run};
 use crate::{control, os};
 
@@ -150,9 +151,9 @@ impl Supervisor {
 
     fn release(&mut self, held: Held) -> io::Result<()> {
         held.ear.iter().for_each(AbortHandle::abort);
-        self.store.remove(&held.stored);
-        // A file that is gone already is no error.
-        let _ = std::fs::remove_file(&held.path);
+        if let Some(socket) = self.store.remove(&held.stored) {
+            os::socket::remove_files([(held.path.as_path(), (*socket).as_fd())]);
+        }
         self.link.send(&ToKeeper::Unstore(&held.stored))
     }
 
@@ -172,18 +173,13 @@ impl Supervisor {
         Ok(fd)
     }
 
-    /// Removes the socket files: nobody will answer on them any more. A file that is gone already is no error.
+    /// Removes the files of our sockets: nobody will answer on them any more.
     pub(super) fn remove_sockets(&self) {
-        let project = &self.world.project;
-        let listening =
-            self.world.processes().flat_map(|(_, spec)| &spec.listen).map(|listen| listen.unix.clone());
-        let notify = self.world.processes().map(|(name, _)| births::notify_path(project, name));
-        let held = self.held.paths().map(Path::to_owned);
-        let files: Vec<PathBuf> =
-            listening.chain(notify).chain(held).chain([project.run_dir.join(control::SOCKET)]).collect();
-        for file in files {
-            let _ = std::fs::remove_file(file);
-        }
+        let control = self.world.project.run_dir.join(control::SOCKET);
+        let held = self.held.iter().map(|held| (held.path.as_path(), held.stored.as_str()));
+        let named = held.chain([(control.as_path(), CONTROL)]);
+        let bound = named.filter_map(|(path, stored)| Some((path, self.store.get(stored)?.as_fd())));
+        os::socket::remove_files(bound);
     }
 }
 
@@ -194,7 +190,8 @@ fn give(path: &Path, account: &Account) -> io::Result<()> {
         return Ok(());
     }
     let_through(&path.ancestors().skip(1).take(2).collect::<Vec<_>>())?;
-    std::os::unix::fs::lchown(path, Some(account.uid), None)
+    let (folder, name) = Folder::of(path)?;
+    folder.give(name, account.uid)
 }
 
 /// Makes the control socket the group's, or the owner's alone.

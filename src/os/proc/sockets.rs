@@ -27,8 +27,8 @@ pub struct UnixSocket {
     pub path: Option<String>,
     /// The user who made it; not told before Linux 5.3.
     pub uid: Option<u32>,
-    /// Device and inode of the file it was bound to, as far as the kernel tells them: the lower 32 bits of the inode.
-    pub file: Option<(u64, u32)>,
+    /// The lower 32 bits of the inode of the file it was bound to; the kernel tells no more.
+    pub file_inode: Option<u32>,
     /// Bytes that its holder has not read yet; of one that listens: connections that nobody has accepted.
     pub waiting: u32,
 }
@@ -147,7 +147,7 @@ fn parse(body: &[u8]) -> Option<UnixSocket> {
         peer: None,
         path: None,
         uid: None,
-        file: None,
+        file_inode: None,
         waiting: 0,
     };
     let mut rest = &body[MESSAGE..];
@@ -159,14 +159,7 @@ fn parse(body: &[u8]) -> Option<UnixSocket> {
             ATTRIBUTE_PEER if value.len() >= 4 => {
                 socket.peer = Some(u64::from(u32_at(value, 0))).filter(|&inode| inode != 0);
             }
-            ATTRIBUTE_FILE if value.len() >= 8 => {
-                // The kernel's own form of a device number: 12 bits and 20.
-                let device = u64::from(u32_at(value, 4));
-                socket.file = Some((
-                    libc::makedev((device >> 20) as u32, (device & 0xf_ffff) as u32),
-                    u32_at(value, 0),
-                ));
-            }
+            ATTRIBUTE_FILE if value.len() >= 4 => socket.file_inode = Some(u32_at(value, 0)),
             ATTRIBUTE_USER if value.len() >= 4 => socket.uid = Some(u32_at(value, 0)),
             ATTRIBUTE_QUEUE if value.len() >= 4 => socket.waiting = u32_at(value, 0),
             _ => {}

@@ -1,18 +1,20 @@
 //! Sockets with a name in the filesystem. They are bound under that name and no other, so that it is the one that the
 //! kernel's tables (`ss -xlp`, `/proc/net/unix`) show.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use nix::fcntl::AT_FDCWD;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
-use nix::unistd::unlink;
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
+use nix::unistd::geteuid;
 
+use super::super::folder::Folder;
+use super::super::proc::{UnixSocket, unix_sockets};
+use super::super::process;
 use super::pass_credentials;
 
 /// What `sockaddr_un` holds, less the final zero (`unix(7)`).
@@ -44,31 +46,61 @@ fn make(path: &Path, mode: u32, kind: SockType) -> io::Result<OwnedFd> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    remove_stale(path)?;
+    let (folder, name) = Folder::of(path)?;
+    remove_stale(&folder, name, path)?;
     let socket = socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    // The file is made with the mode that the socket has, less the umask: at no instant is it open to more than `mode`.
-    let mode = Mode::from_bits_truncate(mode);
-    fchmod(socket.as_fd(), mode)?;
-    socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    let finish = || -> io::Result<()> {
-        fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink)?;
-        if kind == SockType::Stream {
-            socket::listen(&socket, Backlog::MAXCONN)?;
-        } else {
-            pass_credentials(socket.as_fd())?;
-        }
-        Ok(())
+    // The file is made with the mode that the socket has: at no instant has it another one, and nothing is changed by name.
+    fchmod(socket.as_fd(), Mode::from_bits_truncate(mode))?;
+    let address = UnixAddr::new(path)?;
+    process::without_mask(|| socket::bind(socket.as_raw_fd(), &address))?;
+    let bound = folder.look(name).is_ok_and(|found| is_socket(&found) && found.st_uid == geteuid().as_raw());
+    if !bound {
+        let message = format!("{} was replaced while a socket was made there", path.display());
+        return Err(io::Error::other(message));
+    }
+    let finished = match kind {
+        SockType::Stream => socket::listen(&socket, Backlog::MAXCONN),
+        _ => pass_credentials(socket.as_fd()),
     };
-    finish().inspect_err(|_| {
-        let _ = unlink(path);
-    })?;
+    if let Err(errno) = finished {
+        let _ = folder.remove(name);
+        return Err(errno.into());
+    }
     Ok(socket)
 }
 
-/// Removes the socket that an earlier process left at this path, and nothing else.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
+/// Removes the files that these sockets were bound to. What took the place of one is not touched; an error shows in that a
+/// file stays.
+pub fn remove_files<'a>(bound: impl IntoIterator<Item = (&'a Path, BorrowedFd<'a>)>) {
+    let listed = unix_sockets().ok();
+    for (path, socket) in bound {
+        let _ = remove_file(path, socket, listed.as_ref());
+    }
+}
+
+fn remove_file(
+    path: &Path,
+    socket: BorrowedFd,
+    listed: Option<&BTreeMap<u64, UnixSocket>>,
+) -> io::Result<()> {
+    let (folder, name) = Folder::of(path)?;
+    let found = folder.look(name)?;
+    let is_its = match listed {
+        Some(listed) => {
+            let inode = listed.get(&fstat(socket)?.st_ino).and_then(|socket| socket.file_inode);
+            // The kernel tells the lower half of it.
+            inode.is_some_and(|inode| u64::from(inode) == found.st_ino & u64::from(u32::MAX))
+        }
+        // The kernel has no list.
+        None => found.st_uid == geteuid().as_raw(),
+    };
+    if is_socket(&found) && is_its { folder.remove(name) } else { Ok(()) }
+}
+
+/// Removes the socket that an earlier process left there, and nothing else.
+fn remove_stale(folder: &Folder, name: &OsStr, path: &Path) -> io::Result<()> {
+    match folder.look(name) {
+        Ok(found) if is_socket(&found) => folder.remove(name),
         Ok(_) => {
             let message = format!(
                 "{} exists and is no socket: remove it, or choose another path for the socket",
@@ -79,4 +111,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn is_socket(found: &FileStat) -> bool {
+    found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits()
 }

@@ -102,7 +102,7 @@ fn too_much_is_cut_and_said() {
 fn a_named_socket_has_its_mode_and_its_own_name_and_replaces_a_stale_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    for mode in [0o600, 0o660] {
+    for mode in [0o600, 0o660, 0o666] {
         let listener = listen(&path, mode).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
         let client = UnixStream::connect(&path).unwrap();
@@ -152,4 +152,19 @@ fn paths_that_cannot_be_socket_names_are_refused_in_words() {
     UnixStream::connect(&longest).unwrap();
     assert!(listen("/".as_ref(), 0o600).is_err());
     assert!(listen(&folder.path().join("none/a"), 0o600).is_err());
+}
+
+#[test]
+fn what_took_the_place_of_a_socket_is_not_removed_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let first = listen(&path, 0o600).unwrap();
+    let second = listen(&path, 0o600).unwrap();
+    remove_files([(path.as_path(), first.as_fd())]);
+    UnixStream::connect(&path).unwrap();
+    remove_files([(path.as_path(), second.as_fd())]);
+    assert!(!path.exists());
+    std::fs::write(&path, "precious").unwrap();
+    remove_files([(path.as_path(), first.as_fd()), (path.as_path(), second.as_fd())]);
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }
