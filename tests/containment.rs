@@ -300,3 +300,57 @@ fn an_ordinary_user_has_control_groups_in_a_delegated_one() {
     launcher.ok(&["down"]);
     launcher.wait_exit();
 }
+
+/// A control group beside the launcher's own; dropped, it is removed.
+struct OtherGroup(PathBuf);
+
+impl Drop for OtherGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_process_that_moved_to_another_control_group_ends_with_its_run() {
+    let flee = "setsid bash -c 'echo $$ > $OTHER/cgroup.procs; trap \"\" TERM HUP; echo $$ >> fled; while :; do sleep 1; done' & \
+                exec tail -f /dev/null";
+    let child = |other: &str| {
+        format!(
+            "[supervisor]\nintensity = 100\n[[child]]\nname = \"g\"\nenv = {{ OTHER = {other:?} }}\n\
+             command = [\"bash\", \"-c\", {flee:?}]\n"
+        )
+    };
+    let probe = up(project(&child("/nowhere")), Means::Groups);
+    let Some(own) = groups(&probe) else {
+        return println!("skipped: no control groups can be made here");
+    };
+    let other = OtherGroup(own.with_file_name(format!("provost-test-other-{}", std::process::id())));
+    drop(probe);
+    fs::create_dir(&other.0).unwrap();
+    let launcher = up(project(&child(other.0.to_str().unwrap())), Means::Groups);
+    let fled = |number: usize| {
+        eventually("the process that fled", || {
+            read(&launcher.project.path("fled")).lines().nth(number)?.parse::<i32>().ok()
+        })
+    };
+    let (first, main) = (fled(0), launcher.pid_of("g").unwrap());
+    assert!(read(Path::new(&format!("/proc/{first}/cgroup"))).contains("provost-test-other"));
+    kill(main, libc::SIGKILL);
+    launcher.wait_new_pid("g", main);
+    wait_gone(&[first]);
+    let second = fled(1);
+    launcher.ok(&["stop", "g"]);
+    assert!(!alive(second), "a stop is over when the whole tree is gone");
+}
+
+#[test]
+fn containment_without_control_groups_is_said() {
+    let project = project(&family(""));
+    let mut check = project.provost(&["check"]);
+    let output = check.env("PROVOST_FORCE_FALLBACK", "cgroup2").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("can make no control groups"), "{said}");
+    let mut command = project.provost(&["up"]);
+    command.env("PROVOST_FORCE_FALLBACK", "cgroup2");
+    project.start_by(command).wait_line("can make no control groups");
+}

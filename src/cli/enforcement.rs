@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use nix::unistd::geteuid;
 
-use crate::config::{Output, ProcessSpec, Project};
+use crate::config::{KillMode, Output, ProcessSpec, Project};
 use crate::os::cgroup::{Controller, Home};
 use crate::os::{pidfd, pipe};
 use crate::runtime;
@@ -29,27 +29,37 @@ pub(super) fn doubts(project: &Project, home: Option<&Home>) -> Vec<String> {
             doubts.entry(doubt).or_default().push(name);
         }
     }
-    let limited = |spec: &ProcessSpec| asked(spec).next().is_some();
-    if project.processes.values().any(limited) {
-        let tried = home.is_none().then(|| Home::make(&format!("provost-check-{}", std::process::id())));
-        if let Some(home) = home.or(tried.as_ref()) {
-            for (name, spec) in &project.processes {
-                for controller in asked(spec).filter(|controller| !home.limits(*controller)) {
-                    let what = controller.name();
-                    let doubt = format!(
-                        "limits.{what} cannot be enforced here: there is no control group with the {what} controller \
-                         that this user may make groups in; it is passed over"
-                    );
-                    doubts.entry(doubt).or_default().push(name);
-                }
+    let tried = home.is_none().then(|| Home::make(&format!("provost-check-{}", std::process::id())));
+    let groups = home.or(tried.as_ref());
+    if let Some(home) = groups {
+        for (name, spec) in &project.processes {
+            for controller in asked(spec).filter(|controller| !home.limits(*controller)) {
+                let what = controller.name();
+                let doubt = format!(
+                    "limits.{what} cannot be enforced here: there is no control group with the {what} controller \
+                     that this user may make groups in; it is passed over"
+                );
+                doubts.entry(doubt).or_default().push(name);
             }
         }
-        if let Some(home) = tried {
-            home.remove_all();
-        }
+    }
+    let uncontained = groups.filter(|home| !home.contains()).and_then(|_| uncontained(project));
+    if let Some(home) = &tried {
+        home.remove_all();
     }
     let each = doubts.into_iter().map(|(doubt, names)| format!("{}: {doubt}", names.join(", ")));
-    each.chain(small_pipes(project)).collect()
+    each.chain(uncontained).chain(small_pipes(project)).collect()
+}
+
+/// What the end of a child may miss without control groups.
+fn uncontained(project: &Project) -> Option<String> {
+    let whole = |spec: &ProcessSpec| spec.kill_mode == KillMode::Tree;
+    project.processes.values().any(whole).then(|| {
+        "this user can make no control groups (version 2) here: what a child has forked is found by its session and by its \
+         environment, so a process that leaves both runs on until the launcher ends; a delegated control group contains it \
+         (systemd: Delegate=yes)"
+            .to_owned()
+    })
 }
 
 /// Output pipes that hold less than usual: this user has too many pipes, or will have.

@@ -1,9 +1,10 @@
 //! What a child leaves running when it ends: found, named, killed, and waited for.
 //!
-//! In a control group it is everybody in it. Elsewhere it is whoever this process has adopted and either stands in the
-//! child's session or was started with its key in the environment; each that dies hands its own children up to us, so
-//! passes are made until two in a row find nobody. One that has left the session and emptied its environment is not found
-//! by that; it ends with the launcher at the latest.
+//! In a control group it is everybody in it. There and elsewhere it is also every process that this one has adopted and
+//! that stands in the child's session or was started with its key in the environment: a process may have moved to another
+//! control group. Each that dies hands its own children up to us, so passes are made until they find none. One that has
+//! left the session and emptied its environment is found by its control group only; without one it ends with the launcher
+//! at the latest.
 
 use std::io::Write;
 
@@ -16,7 +17,7 @@ use super::protocol::{Key, Left, Reach};
 use crate::os::cgroup::{Home, Removal};
 use crate::os::{descendants, pidfd};
 
-/// Everybody of an earlier pass was gone in this many.
+/// Passes in a row that must find none. Where there are control groups, which miss nobody by chance, one is enough.
 const CLEAN_PASSES: u8 = 2;
 
 /// Finds the remains of children.
@@ -55,25 +56,27 @@ impl Remains {
                 let _ = pidfd::kill_group(pid, Signal::SIGKILL as i32);
                 (Rest::Dying, left)
             }
-            Reach::Tree => match self.home.remove(cell) {
-                Removal::Gone => (Rest::Gone, left),
-                Removal::Populated => {
-                    self.home.each_member(cell, |member| note(&mut left, Pid::from_raw(member), pid));
-                    let _ = self.home.kill(cell);
-                    (Rest::Dying, left)
+            Reach::Tree => {
+                match self.home.remove(cell) {
+                    // A process that left the group is looked for when all that have ended are reaped (`look`).
+                    Removal::Gone => {}
+                    Removal::Populated => {
+                        self.home.each_member(cell, |member| note(&mut left, Pid::from_raw(member), pid));
+                        let _ = self.home.kill(cell);
+                    }
+                    Removal::Absent => {
+                        each_stray(children, |stray| {
+                            if belongs(stray, Dead { key, pid }) {
+                                note(&mut left, stray, pid);
+                                end_stray(stray);
+                            }
+                        });
+                        let _ = pidfd::kill_group(pid, Signal::SIGKILL as i32);
+                    }
                 }
-                Removal::Absent => {
-                    each_stray(children, |stray| {
-                        if belongs(stray, Dead { key, pid }) {
-                            note(&mut left, stray, pid);
-                            end_stray(stray);
-                        }
-                    });
-                    let _ = pidfd::kill_group(pid, Signal::SIGKILL as i32);
-                    self.clean = 0;
-                    (Rest::Dying, left)
-                }
-            },
+                self.clean = 0;
+                (Rest::Dying, left)
+            }
         }
     }
 
@@ -83,8 +86,9 @@ impl Remains {
             return;
         }
         // Nobody found is looked for once more at once: a list read while others end may miss somebody.
-        while self.pass(children) && self.clean < CLEAN_PASSES {}
-        let (home, clean) = (&self.home, self.clean >= CLEAN_PASSES);
+        let enough = if self.home.contains() { 1 } else { CLEAN_PASSES };
+        while self.pass(children) && self.clean < enough {}
+        let (home, clean) = (&self.home, self.clean >= enough);
         children.look_at_dying(now, |key, reach, pid| {
             let cell = (key.node, key.run);
             match (home.remove(cell), reach) {
@@ -93,18 +97,15 @@ impl Remains {
                     let _ = home.kill(cell);
                     false
                 }
-                (Removal::Gone, Reach::Tree) => true,
-                (Removal::Absent, Reach::Tree) => (home.contains() || clean) && !pidfd::group_exists(pid),
+                (Removal::Gone, Reach::Tree) => clean,
+                (Removal::Absent, Reach::Tree) => clean && (home.contains() || !pidfd::group_exists(pid)),
                 (_, Reach::Group | Reach::Process) => !pidfd::group_exists(pid),
             }
         });
     }
 
-    /// One pass over whom this process has adopted, for all children that are not in a control group. `true`: nobody.
+    /// One pass over the processes that this one has adopted. `true`: none belongs to a child that has ended.
     fn pass(&mut self, children: &mut Children) -> bool {
-        if self.home.contains() {
-            return false;
-        }
         let mut found = false;
         let mut strays = [Pid::from_raw(0); STRAYS];
         let mut count = 0;
