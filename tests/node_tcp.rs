@@ -238,6 +238,37 @@ fn large_messages_arrive_whole_both_ways() {
 }
 
 #[test]
+fn who_asks_over_a_network_is_not_taken_for_the_own_user() {
+    local(async {
+        let hood = Hood::new();
+        let certs = Authority::new(&["engine", "client@1"]);
+        let (engine, at) = certs.server(&hood, "engine");
+        let near = hood.start("near");
+        let mut mailbox = near.mailbox::<u32, bool>();
+        near.register("near.asked", &mailbox).await.unwrap();
+        let mut far = engine.mailbox::<u32, bool>();
+        engine.register("far.asked", &far).await.unwrap();
+        let client = certs.client(&hood, "client@1", "engine", at);
+        for (name, node, mailbox, own) in
+            [("near", "near.asked", &mut mailbox, true), ("engine", "far.asked", &mut far, false)]
+        {
+            client.connect(name).await.unwrap();
+            let client = client.clone();
+            let call = tokio::task::spawn_local(async move {
+                client.call::<u32, bool>(node, &1, PATIENCE).await.unwrap()
+            });
+            let mut arrived = Vec::new();
+            mailbox.turn(&mut arrived).await;
+            let request = arrived.pop().unwrap();
+            let is_own = request.from.is_own_user();
+            mailbox.reply(request.from, &is_own);
+            mailbox.flush();
+            assert_eq!(call.await.unwrap(), own, "{name}");
+        }
+    });
+}
+
+#[test]
 fn another_authority_is_refused_both_ways_and_told() {
     local(async {
         let hood = Hood::new();

@@ -10,6 +10,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::geteuid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -274,6 +277,15 @@ impl Caller {
     #[must_use]
     pub fn node(&self) -> Option<&Identity> {
         self.open.as_ref().map(|open| &open.link.peer.identity)
+    }
+
+    /// Whether the kernel says that the process that asks is of this process's user or of root. It says nothing of what comes
+    /// over a network.
+    #[must_use]
+    pub fn is_own_user(&self) -> bool {
+        let socket = self.open.as_ref().and_then(|open| open.link.socket());
+        let uid = socket.and_then(|socket| getsockopt(&socket, PeerCredentials).ok()).map(|peer| peer.uid());
+        uid.is_some_and(|uid| uid == 0 || uid == geteuid().as_raw())
     }
 
     /// Version of the application's messages that was agreed on with the node that asks.

@@ -25,6 +25,7 @@
 //! A panic in an actor ends the process. Restarting it is the supervisor's part.
 
 use std::io;
+use std::time::Instant;
 
 use self::actor::{Actor, Desk};
 use self::cards::Cards;
@@ -68,6 +69,9 @@ pub use clock::Clock;
 pub use service::{Keeping, serve};
 pub use subscriptions::{Subscriptions, Unreachable};
 
+/// Of its time an engine spends one part in so many on looking at itself.
+const LOOK_SHARE: u32 = 20;
+
 /// All actors. `A` is the return address of a request: a connection's, or whatever the caller likes.
 #[derive(Debug)]
 pub struct Engine<A> {
@@ -81,7 +85,12 @@ pub struct Engine<A> {
     comment_manager: Actor<CommentManager, A>,
     dm_manager: Actor<DmManager, A>,
     feed_generator: Actor<FeedGenerator, A>,
-    about_itself: Vec<(A, EngineRequest)>,
+    about_itself: Vec<A>,
+    examining: Vec<A>,
+    /// Looks at itself so far.
+    looks: u64,
+    /// When the next one may be.
+    next_look: Option<Instant>,
     subscribing: Vec<(A, subscription_manager::Request)>,
     /// What is durable and those who subscribed were not told.
     settled: Vec<Note>,
@@ -114,6 +123,9 @@ impl<A> Engine<A> {
             dm_manager: Actor::new(),
             feed_generator: Actor::new(),
             about_itself: Vec::new(),
+            examining: Vec::new(),
+            looks: 0,
+            next_look: None,
             subscribing: Vec::new(),
             settled: Vec::new(),
             requests: 0,
@@ -161,6 +173,11 @@ impl<A> Engine<A> {
         self.turns += 1;
         let before = self.requests;
         for (from, Envelope { op, request }) in requests {
+            // Counts when it is answered.
+            if let Request::Engine(EngineRequest::Examine) = request {
+                self.examining.push(from);
+                continue;
+            }
             self.requests += 1;
             match request {
                 Request::UserRegistry(request) => self.user_registry.deliver(from, op, request),
@@ -169,19 +186,16 @@ impl<A> Engine<A> {
                 Request::CommentManager(request) => self.comment_manager.deliver(from, op, request),
                 Request::DmManager(request) => self.dm_manager.deliver(from, op, request),
                 Request::FeedGenerator(request) => self.feed_generator.deliver(from, op, request),
-                Request::Engine(request) => self.about_itself.push((from, request)),
+                Request::Engine(EngineRequest::Stats | EngineRequest::Examine) => {
+                    self.about_itself.push(from)
+                }
                 Request::SubscriptionManager(request) => self.subscribing.push((from, request)),
             }
         }
         // Before anything of this turn is done, so that what is seen is what the store holds.
-        let mut came = before;
-        for (from, request) in std::mem::take(&mut self.about_itself) {
-            came += 1;
-            let answer = match request {
-                EngineRequest::Stats => Reply::Engine(self.stats()),
-                EngineRequest::Examine => Reply::Examined(self.examine(came)),
-            };
-            reply(from, &Ok(answer));
+        self.examine(before, &mut reply);
+        for from in std::mem::take(&mut self.about_itself) {
+            reply(from, &Ok(Reply::Engine(self.stats())));
             self.done += 1;
         }
         let (done, refused) = (&mut self.done, &mut self.refused);
@@ -204,20 +218,39 @@ impl<A> Engine<A> {
         self.feed_generator.empty(desk, &mut counted);
     }
 
-    /// What is to be found when `requests` have come.
-    fn examine(&self, requests: u64) -> Examination {
-        let model = self.commit.model();
-        Examination {
-            position: self.commit.store().map_or(0, Store::next),
-            fingerprint: store::fingerprint(model),
-            requests,
-            done: self.done,
-            refused: self.refused,
-            opened: self.sessions.opened(),
-            closed: self.sessions.closed(),
-            sessions: self.sessions.count(),
-            online: model.users().ids().filter(|&user| self.sessions.is_online(user)).count() as u64,
+    /// When somebody waits for a look at the engine that may not be yet: the moment from which on a turn answers.
+    #[must_use]
+    pub fn next_look(&self) -> Option<Instant> {
+        self.next_look.filter(|_| !self.examining.is_empty())
+    }
+
+    /// Answers those who want a look at the engine, if one may be now; `before` requests were answered so far.
+    fn examine(&mut self, before: u64, reply: &mut impl FnMut(A, &Answer)) {
+        let begun = Instant::now();
+        if self.examining.is_empty() || self.next_look.is_some_and(|next| begun < next) {
+            return;
         }
+        let model = self.commit.model();
+        let fingerprint = store::fingerprint(model);
+        let online = model.users().ids().filter(|&user| self.sessions.is_online(user)).count() as u64;
+        for (from, came) in std::mem::take(&mut self.examining).into_iter().zip(before + 1..) {
+            let examination = Examination {
+                position: self.commit.store().map_or(0, Store::next),
+                fingerprint,
+                requests: came,
+                done: self.done,
+                refused: self.refused,
+                opened: self.sessions.opened(),
+                closed: self.sessions.closed(),
+                sessions: self.sessions.count(),
+                online,
+            };
+            reply(from, &Ok(Reply::Examined(examination)));
+            self.requests += 1;
+            self.done += 1;
+        }
+        self.looks += 1;
+        self.next_look = Some(begun + begun.elapsed() * LOOK_SHARE);
     }
 
     /// So many messages so far were no requests, and did not come to a turn.

@@ -8,7 +8,7 @@ use super::{Clock, Engine, Subscriptions, Unreachable};
 use crate::node::{Address, Caller, Node, Notifier, Request, Termination};
 use crate::reddit::Exit;
 use crate::reddit::model::{Error, Model};
-use crate::reddit::protocol::{Actor, Answer, Envelope};
+use crate::reddit::protocol::{Actor, Answer, EngineRequest, Envelope, Request as Body};
 use crate::reddit::store::{Durability, OpenError, Store};
 
 /// How long clients may take to read their last replies.
@@ -63,6 +63,7 @@ pub async fn serve(
             signal = termination.requested() => break signal,
             () = mailbox.turn(&mut arrived) => {}
             () = verifier.ready() => {}
+            () = until(engine.next_look()) => {}
         }
         engine.misunderstood(mailbox.misunderstood());
         let now_ms = clock.now_ms(arrived.len());
@@ -72,6 +73,13 @@ pub async fn serve(
             } else {
                 engine.refuse(from, Error::BadSignature, |to, answer| mailbox.reply(to, answer));
             }
+        }
+        let is_forbidden = |request: &mut Request<Envelope>| {
+            let is_look = matches!(request.body.request, Body::Engine(EngineRequest::Examine));
+            is_look && !request.from.is_own_user()
+        };
+        for Request { from, .. } in arrived.extract_if(.., is_forbidden) {
+            engine.refuse(from, Error::NotPermitted, |to, answer| mailbox.reply(to, answer));
         }
         // What is signed is set aside: it comes to a later turn, verified, or to none.
         let mut claims = Vec::new();
@@ -130,6 +138,14 @@ pub async fn serve(
         tracing::warn!("some clients did not read their last replies within {LAST_REPLIES:?}");
     }
     Exit::Done
+}
+
+/// Waits until then, or for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A mailbox of the node that asks, and of no other one's.

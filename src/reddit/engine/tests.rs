@@ -1,5 +1,7 @@
 //! The actors answering, without sockets.
 
+use std::time::Duration;
+
 use super::*;
 use crate::reddit::Signer;
 use crate::reddit::model::{self, Field, Flaw, Listing, Signed};
@@ -507,4 +509,32 @@ fn nothing_that_is_signed_comes_to_a_turn_without_a_claim() {
         assert_eq!((from, answer), (7, &Err(Error::Overloaded)));
     });
     assert_eq!(engine.stats().requests, before + 1, "it is counted");
+}
+
+#[test]
+fn a_hundred_who_want_a_look_at_the_engine_share_one() {
+    let mut engine = Engine::new();
+    let look = || Envelope::from(Request::Engine(EngineRequest::Examine));
+    let mut found = Vec::new();
+    engine.turn((0..100).map(|from| (from, look())), NOW, |_, answer| found.push(answer.clone()));
+    assert_eq!((found.len(), engine.looks), (100, 1));
+    for answer in &found {
+        let Ok(Reply::Examined(examination)) = answer else { panic!("{answer:?}") };
+        examination.check().unwrap();
+    }
+    // The next one waits for its time, and nobody else does.
+    engine.next_look = Some(Instant::now() + Duration::from_secs(3600));
+    let stats = || Envelope::from(Request::Engine(EngineRequest::Stats));
+    let mut answered = Vec::new();
+    engine.turn([(1, look()), (2, stats())], NOW, |from, _| answered.push(from));
+    assert_eq!((answered, engine.looks), (vec![2], 1));
+    assert!(engine.next_look().is_some(), "somebody waits");
+    engine.next_look = Some(Instant::now());
+    let mut answered = Vec::new();
+    engine.turn([], NOW, |from, answer| {
+        let Ok(Reply::Examined(examination)) = answer else { panic!("{answer:?}") };
+        examination.check().unwrap();
+        answered.push(from);
+    });
+    assert_eq!((answered, engine.looks, engine.next_look()), (vec![1], 2, None));
 }

@@ -69,6 +69,9 @@ pub enum Error {
     /// More signatures wait to be verified than the engine keeps; nothing has happened.
     #[error("too many signatures wait to be verified; try again")]
     Overloaded,
+    /// The engine's own user, or root, on its machine may ask for that.
+    #[error("only the engine's own user, or root, on its own machine may ask for that")]
+    NotPermitted,
 }
 
 impl Error {
@@ -93,6 +96,7 @@ impl Error {
             Error::KeyMissing => 15,
             Error::Unsigned => 16,
             Error::Overloaded => 17,
+            Error::NotPermitted => 18,
         }
     }
 }

@@ -120,8 +120,9 @@ pub type Answer = Result<Reply, Error>;
 pub enum EngineRequest {
     /// Its counters.
     Stats,
-    /// A look at itself: the sum of its tables, which `reddit-engine stats` tells of a store, and what it counted. It takes
-    /// the engine some time, in which it does nothing else.
+    /// A look at itself: the sum of its tables, which `reddit-engine stats` tells of a store, and what it counted. For the
+    /// engine's own user and root on its machine. It takes the engine some time, in which it does nothing else: all who ask
+    /// at once share one look, and of its time it gives looks a twentieth, so the answer may wait.
     Examine,
 }
 
