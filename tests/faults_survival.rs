@@ -697,3 +697,56 @@ fn readiness_told_in_another_session_counts() {
     launcher.wait_line("distinct PIDs");
     assert_eq!(phase(&launcher, "told"), "ready");
 }
+
+/// However the end is asked for: the siblings end, the launcher ends, and what could not be killed is named.
+#[test]
+fn an_unkillable_child_does_not_hold_up_the_end_and_is_named() {
+    for requests in [0, 1, 2] {
+        let child = |name: &str| format!("[[child]]\nname = \"{name}\"\nshutdown = \"1s\"\n{IDLE}");
+        let config = format!("[supervisor]\nintensity = 100\n{}", ["a", "b", "c"].map(child).concat());
+        let mut launcher = Project::new(&config).up();
+        let [a, b, c] = pids(&launcher, &["a", "b", "c"])[..] else { unreachable!() };
+        let Some(freezer) = Freezer::of(b) else { return };
+        let mut down = (requests == 0).then(|| launcher.project.provost(&["down"]).spawn().unwrap());
+        for _ in 0..requests {
+            kill(launcher.pid(), libc::SIGTERM);
+            // Two that are pending at once are one.
+            wait(Duration::from_millis(300));
+        }
+        let end = Instant::now() + Duration::from_secs(200);
+        while alive(launcher.pid()) {
+            assert!(Instant::now() < end, "the launcher does not end");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        assert_eq!(launcher.wait_exit(), 71);
+        assert!(!alive(a) && !alive(c), "the siblings are gone");
+        let said = launcher.rest_of_output().join("\n");
+        assert!(said.contains(&format!("PID {b} (")) && said.contains("could not be killed"), "{said}");
+        if let Some(down) = &mut down {
+            down.wait().unwrap();
+        }
+        drop(freezer);
+        wait_gone(&[b]);
+    }
+}
+
+#[test]
+fn the_start_folder_may_be_removed_and_that_is_told() {
+    let project = Project::new(&format!("[[child]]\nname = \"a\"\ncwd = \"/\"\n{IDLE}"));
+    let folder = project.path("start");
+    fs::create_dir(&folder).unwrap();
+    let mut command = project.provost(&["up"]);
+    command.current_dir(&folder);
+    let launcher = project.start_by(command);
+    launcher.wait_line("distinct PIDs");
+    let a = launcher.pid_of("a").unwrap();
+    fs::remove_dir(&folder).unwrap();
+    launcher.replace_supervisor();
+    launcher.wait_line("the folder in which provost was started is gone");
+    kill(a, libc::SIGKILL);
+    launcher.wait_new_pid("a", a);
+    let supervisor = last(&launcher);
+    launcher.ok(&["upgrade"]);
+    launcher.wait_new_pid("supervisor", supervisor);
+    launcher.ok(&["down"]);
+}

@@ -3,6 +3,7 @@
 use std::process::{ExitCode, Termination};
 
 use crate::control::ErrorCode;
+use crate::keeper::UNKILLABLE;
 
 /// How `provost` ends. Verbs that take several names end with the highest of their codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Exit {
     BootFailed,
     /// `up`: too many restarts (`EX_SOFTWARE`).
     GaveUp,
+    /// `up`: something could not be killed (`EX_OSERR`).
+    Unkillable,
     /// `up`: another launcher runs this project (`EX_TEMPFAIL`).
     AnotherLauncher,
     /// The config file is not acceptable (`EX_CONFIG`).
@@ -34,7 +37,7 @@ pub enum Exit {
 }
 
 /// Every fixed code with its meaning, for help and manual.
-const MEANINGS: [(Exit, &str); 11] = [
+const MEANINGS: [(Exit, &str); 12] = [
     (Exit::Ok, "done; of up: stopped as asked, or by auto_shutdown"),
     (Exit::Failed, "failed"),
     (Exit::Usage, "wrong usage"),
@@ -43,6 +46,7 @@ const MEANINGS: [(Exit, &str); 11] = [
     (Exit::NoLauncher, "no launcher is running"),
     (Exit::BootFailed, "up: the tree could not be started; check: it cannot be"),
     (Exit::GaveUp, "up: gave up, too many restarts"),
+    (Exit::Unkillable, "up: something could not be killed; it is named with PID and state"),
     (Exit::AnotherLauncher, "up: another launcher runs this project"),
     (Exit::BadConfig, "bad config file"),
     (Exit::TimedOut, "timed out"),
@@ -61,6 +65,7 @@ impl Exit {
             Exit::NoLauncher => 7,
             Exit::BootFailed => 69,
             Exit::GaveUp => 70,
+            Exit::Unkillable => UNKILLABLE,
             Exit::AnotherLauncher => 75,
             Exit::BadConfig => 78,
             Exit::TimedOut => 124,

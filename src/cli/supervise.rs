@@ -31,6 +31,9 @@ pub fn run(args: SuperviseArgs) -> Exit {
     os::signals::ignore(Signal::SIGXFSZ);
     // Only a name: without it the process is still found by its command line.
     let _ = process::set_name(NAME);
+    if let Err(error) = std::env::current_dir() {
+        tracing::warn!(%error, "the folder in which provost was started is gone; what is relative to it is not found");
+    }
     let console = Box::new(Console::default());
     let end = match args.safe {
         true => runtime::run_safe(link, journal, console),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{Exit, UpArgs, enforcement, leftovers, print, say};
 use crate::capture::{LOG_DIR_MODE, open_own_for_appending};
 use crate::config::{self, Context, Loaded, Project};
-use crate::keeper::{self, LAUNCH_VARIABLE, Plan, RUN_DIR_VARIABLE};
+use crate::keeper::{self, LAUNCH_VARIABLE, Plan, RUN_DIR_VARIABLE, Survivor};
 use crate::os::cgroup::Home;
 use crate::os::folder::{Access, Folder};
 use crate::os::leftovers::Launch;
@@ -76,12 +76,20 @@ fn start(file: Option<&Path>, args: UpArgs) -> Result<Exit, Refusal> {
     for sentence in enforcement::doubts(&project, Some(&cgroups)) {
         say(format_args!("warning: {sentence}"));
     }
+    let longest_stop = project.tree.longest_stop();
     write_world(&journal, project)?;
-    let plan = plan(journal, lock, &run_dir, &file, cgroups, ready)
+    let plan = plan(journal, lock, &run_dir, &file, cgroups, ready, longest_stop)
         .map_err(cannot("prepare the supervisor process"))?;
     // What the config file took is not needed any more, and this process stays.
     process::return_free_memory();
-    keeper::run(plan).map(Exit::Of).map_err(cannot("keep the processes"))
+    let ended = keeper::run(plan).map_err(cannot("keep the processes"))?;
+    for Survivor { pid, name, state } in &ended.left {
+        say(format_args!(
+            "PID {pid} ({name}, state {state}) could not be killed: it is frozen or waits in the kernel; it ends \
+             when that is over"
+        ));
+    }
+    Ok(Exit::Of(ended.code))
 }
 
 fn load(file: Option<&Path>) -> Result<Project, Refusal> {
@@ -145,6 +153,7 @@ fn plan(
     file: &Path,
     cgroups: Home,
     ready: Option<OwnedFd>,
+    longest_stop: Option<Duration>,
 ) -> io::Result<Plan> {
     let mut env = environment()?;
     // By the first two a later launcher finds it if it is left behind; the third it reads if its journal is lost.
@@ -163,7 +172,9 @@ fn plan(
         argv: vec![c"provost".into(), c"supervise".into()],
         safe: c"--safe".into(),
         env,
-        cwd: here()?,
+        // Where this process is, also when that has lost its name.
+        cwd: c".".into(),
+        longest_stop,
         journal,
         lock: Some(lock),
         cgroups,

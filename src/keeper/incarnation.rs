@@ -19,7 +19,7 @@ use super::watch::{Look, Watch};
 use super::{PROGRAM_FD, Plan, wire};
 use crate::os::limits::OpenFiles;
 use crate::os::socket::{self, MAX_FDS, Received};
-use crate::os::spawn::{self, Birth, Born, Parent, Terms};
+use crate::os::spawn::{self, Birth, Born, Parent, Step, Terms};
 use crate::os::{clock, descendants, pidfd};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -122,7 +122,7 @@ impl Incarnation {
         socket::pass_credentials(ours.as_fd())?;
         let identity = descendants::identity(&theirs)?;
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        let birth = Birth {
+        let mut birth = Birth {
             program: CString::new(format!("/proc/self/fd/{PROGRAM_FD}"))?,
             argv: plan.argv.iter().chain(extra).cloned().collect(),
             env: plan.env.clone(),
@@ -135,7 +135,13 @@ impl Incarnation {
             terms: Terms::default(),
             parent: Parent::Caller,
         };
-        let born = spawn::spawn(&birth).map_err(|error| io::Error::from(error.errno))?;
+        let mut born = spawn::spawn(&birth);
+        if born.as_ref().is_err_and(|error| error.step == Step::Chdir && !error.is_shortage()) {
+            // The folder is gone or closed to us: no reason to be without a supervisor process.
+            birth.cwd = c"/".into();
+            born = spawn::spawn(&birth);
+        }
+        let born = born.map_err(|error| io::Error::from(error.errno))?;
         Ok(Incarnation {
             number,
             born,
@@ -150,6 +156,10 @@ impl Incarnation {
             inbound: Inbound::Free,
             watch: Watch::new(clock::monotonic_ns()),
         })
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.born.pid
     }
 
     /// Whether it is a living process of this number.

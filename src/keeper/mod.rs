@@ -5,13 +5,15 @@
 //! allocates nothing that grows: only the strings for the birth of a supervisor process, which are freed again.
 //!
 //! `rounds.rs` is its loop; read that first. `remains.rs` is what children leave behind. `incarnation.rs` is one supervisor process and what it was told, `watch.rs` and
-//! `door.rs` how a hung one is noticed, `revival.rs` when the next one may start, `programs.rs` what it runs,
+//! `door.rs` how a hung one is noticed, `revival.rs` when the next one may start, `ending.rs` when the tree is ended without it, `programs.rs` what it runs,
 //! `protocol.rs` the one list of packets, `link.rs` the supervisor's end of the socket.
 
 mod children;
 mod door;
+mod ending;
 mod incarnation;
 mod link;
+mod notice;
 mod programs;
 mod protocol;
 mod remains;
@@ -24,6 +26,9 @@ mod wire;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::unistd::Pid;
 
 pub use link::Link;
 pub use protocol::{
@@ -63,12 +68,35 @@ pub const KEY_VARIABLE: &str = "PROVOST_KEY";
 /// Version of the packets between keeper and supervisor process. Both must speak the same.
 pub const PROTOCOL: u8 = wire::VERSION;
 
-/// The exit code after a third request to stop: the tree did not end in order.
+/// The exit code when the keeper ended the tree itself: it did not end in order.
 pub const FORCED: u8 = 1;
 
 /// The exit code of a supervisor process that ended because the machine was short of memory or descriptors (`EX_TEMPFAIL`):
 /// that is no crash, and the next one is started a little later.
 pub const SHORTAGE: u8 = 75;
+
+/// The exit code when something could not be killed (`EX_OSERR`).
+pub const UNKILLABLE: u8 = 71;
+
+/// How the tree ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The exit code; [`UNKILLABLE`] if something is left.
+    pub code: u8,
+    /// What could not be killed.
+    pub left: Vec<Survivor>,
+}
+
+/// A process that KILL did not end: frozen, or waiting in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    /// Process id.
+    pub pid: Pid,
+    /// Its name in the process table.
+    pub name: String,
+    /// Its state there: `D` waits in the kernel or is frozen.
+    pub state: char,
+}
 
 /// What the keeper needs to know.
 #[derive(Debug)]
@@ -82,8 +110,11 @@ pub struct Plan {
     pub safe: CString,
     /// Its whole environment.
     pub env: Vec<CString>,
-    /// Its working directory.
+    /// Its working directory; `/` if that cannot be entered.
     pub cwd: CString,
+    /// The longest stop of a child; `None`: one may take for ever. An ordered stop in which nothing happens for so long and
+    /// some 10 s more is ended by the keeper.
+    pub longest_stop: Option<Duration>,
     /// What it finds as [`JOURNAL_FD`].
     pub journal: OwnedFd,
     /// The lock on the run directory, held to the end.
@@ -94,14 +125,14 @@ pub struct Plan {
     pub ready: Option<OwnedFd>,
 }
 
-/// Becomes the keeper: starts the supervisor process, and returns the exit code once the tree has ended and nothing is
-/// left of it.
+/// Becomes the keeper: starts the supervisor process, and returns once the tree has ended and nothing is left of it but what
+/// cannot be killed.
 ///
 /// The caller must have one thread. Children that it has already are not touched. Its signal mask, its dispositions of CHLD and PIPE and its limit
 /// of open files are changed; children are born with what was before.
 ///
 /// # Errors
 /// The keeper could not be set up, or the first supervisor process could not be started. Nothing is left running.
-pub fn run(plan: Plan) -> io::Result<u8> {
+pub fn run(plan: Plan) -> io::Result<Ended> {
     Ok(rounds::Keeper::begin(plan)?.keep())
 }

@@ -3,6 +3,7 @@
 //! `wire.rs` has their bytes.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -180,6 +181,8 @@ pub enum ToKeeper<'a> {
     Program(BorrowedFd<'a>),
     /// The tree is up for the first time (a waiting `up -d` may return).
     Up,
+    /// The tree is being stopped; its longest stop of a child is this, `None`: for ever.
+    Stopping(Option<Duration>),
     /// The tree has ended: exit with this code once nothing is left.
     Finish(u8),
 }

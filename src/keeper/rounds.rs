@@ -13,6 +13,7 @@ use nix::unistd::{Pid, geteuid, getsid, write};
 
 use super::children::Children;
 use super::door::Door;
+use super::ending::Ending;
 use super::incarnation::{Incarnation, Inheritance, Next, REFUSED, Stop};
 use super::programs::{NOT_STARTED, Programs};
 use super::protocol::{Beginning, Reach};
@@ -20,7 +21,7 @@ use super::remains::Remains;
 use super::revival::Revival;
 use super::store::Store;
 use super::wire::{self, Heard};
-use super::{CONTROL, FORCED, Key, Plan};
+use super::{CONTROL, Ended, FORCED, Key, Plan, Survivor, UNKILLABLE, notice};
 use crate::os::descendants::Inherited;
 use crate::os::signals::{self, Inbox};
 use crate::os::socket::{Fds, Packet, Peer};
@@ -29,7 +30,7 @@ use crate::os::{clock, descendants, limits, pidfd, process, wait};
 const MILLISECOND: u64 = 1_000_000;
 
 /// How long leftovers are hunted at the end. Only a process stuck in the kernel outlives this.
-const SWEEP: u64 = 10_000 * MILLISECOND;
+const SWEEP: u64 = 4_000 * MILLISECOND;
 
 /// As often in a row only inherited children are found: a list read while others end may miss somebody.
 const CLEAN_LOOKS: u32 = 2;
@@ -60,6 +61,9 @@ pub(super) struct Keeper {
     /// A death may be waiting to be buried.
     deaths: bool,
     stop: Stop,
+    ending: Ending,
+    /// Why no supervisor process can be started, as it was said last.
+    refusal: Option<i32>,
     /// The tree has ended with this exit code.
     finish: Option<u8>,
 }
@@ -79,6 +83,7 @@ impl Keeper {
         let inheritance =
             Inheritance { umask: process::file_mode_mask(), open_files: limits::raise_open_files()? };
         let room = inheritance.open_files.hard;
+        let longest = plan.longest_stop.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
         let remains = Remains::new(std::mem::take(&mut plan.cgroups));
         let mut keeper = Keeper {
             plan,
@@ -97,6 +102,8 @@ impl Keeper {
             inherited,
             deaths: true,
             stop: Stop::No,
+            ending: Ending::new(longest),
+            refusal: None,
             finish: None,
         };
         keeper.start()?;
@@ -104,7 +111,7 @@ impl Keeper {
     }
 
     /// The whole life of the keeper.
-    pub(super) fn keep(mut self) -> u8 {
+    pub(super) fn keep(mut self) -> Ended {
         loop {
             self.revive();
             self.tell();
@@ -115,7 +122,8 @@ impl Keeper {
             self.settle();
             if let Some(code) = self.verdict() {
                 self.sweep();
-                return code;
+                let left = survivors(&self.inherited);
+                return Ended { code: if left.is_empty() { code } else { UNKILLABLE }, left };
             }
         }
     }
@@ -130,8 +138,27 @@ impl Keeper {
 
     fn revive(&mut self) {
         let now = clock::monotonic_ns();
-        if self.supervisor.is_none() && now >= self.revival.not_before() && self.start().is_err() {
-            self.revival.refused(now);
+        if self.supervisor.is_some() || now < self.revival.not_before() {
+            return;
+        }
+        match self.start() {
+            Ok(()) => self.refusal = None,
+            Err(error) => {
+                self.revival.refused(now);
+                self.tell_refusal(&error);
+            }
+        }
+    }
+
+    /// Says why nothing is supervised, once for each reason.
+    fn tell_refusal(&mut self, error: &io::Error) {
+        let errno = error.raw_os_error().unwrap_or(0);
+        if self.refusal.replace(errno) != Some(errno) {
+            let errno = Errno::from_raw(errno);
+            notice::say(format_args!(
+                "cannot start the supervisor process: {} ({errno:?}); the children run on, it is tried again and again",
+                errno.desc()
+            ));
         }
     }
 
@@ -157,6 +184,7 @@ impl Keeper {
                 keeper.programs.ended(program, journal, NOT_STARTED);
             }
             keeper.supervisor = Some(started?);
+            keeper.ending.supervisor_started(clock::monotonic_ns());
             keeper.incarnations = number;
             keeper.children.forget_told();
             keeper.store.forget_told();
@@ -189,7 +217,8 @@ impl Keeper {
         let now = clock::monotonic_ns();
         // Deaths that are still to be dealt with could not be, for lack of something that comes back.
         let deaths = self.deaths.then_some(now + REFUSED);
-        let deadline = deadline.into_iter().chain(self.children.look_again(now)).chain(deaths).min();
+        let others = self.children.look_again(now).into_iter().chain(deaths).chain(self.ending.deadline());
+        let deadline = deadline.into_iter().chain(others).min();
         let inbox = || PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN);
         let listening = self.supervisor.as_ref().and_then(Incarnation::listening);
         let socket = listening.map_or_else(inbox, |(socket, full)| {
@@ -227,6 +256,15 @@ impl Keeper {
                 (_, Stop::No) => Stop::Ordered,
                 (_, Stop::AtOnce | Stop::Forced) => Stop::Forced,
             };
+            let now = clock::monotonic_ns();
+            match (signal, self.stop) {
+                (Signal::SIGCHLD, _) | (_, Stop::No | Stop::Forced) => {}
+                (_, Stop::Ordered) => self.ending.asked(now),
+                (_, Stop::AtOnce) => {
+                    self.ending.killed(now);
+                    let _ = self.kill_all();
+                }
+            }
         }
     }
 
@@ -289,6 +327,9 @@ impl Keeper {
                     let _ = write(ready, b"\n");
                 }
             }
+            Some(Heard::Stopping(longest)) if by_supervisor => {
+                self.ending.begun(clock::monotonic_ns(), longest);
+            }
             Some(Heard::Finish(code)) if by_supervisor => {
                 supervisor.farewell(clock::monotonic_ns());
                 self.finish = Some(code);
@@ -346,10 +387,12 @@ impl Keeper {
             match &mut self.supervisor {
                 _ if registered => {
                     self.children.ended(pid, end, rest, left);
+                    self.ending.progressed(clock::monotonic_ns());
                 }
                 Some(supervisor) if supervisor.is_alive(pid) => {
                     let now = clock::monotonic_ns();
                     supervisor.process_ended(now);
+                    self.ending.supervisor_ended(now);
                     let Plan { program, journal, .. } = &mut self.plan;
                     if !self.programs.ended(program, journal, end.status) {
                         self.revival.ended(now, end.status);
@@ -364,6 +407,9 @@ impl Keeper {
     /// Ends what should have ended by itself, and lets go of a supervisor process that is wholly gone.
     fn settle(&mut self) {
         let now = clock::monotonic_ns();
+        if self.ending.is_due(now) {
+            self.stop = Stop::Forced;
+        }
         if self.supervisor.as_ref().is_some_and(|supervisor| supervisor.is_due(now)) {
             // Whoever has registered by now is not stuck.
             self.hear();
@@ -397,6 +443,27 @@ impl Keeper {
         }
     }
 
+    /// Kills every descendant but the supervisor process and who was inherited. `true`: there are only inherited ones.
+    fn kill_all(&self) -> bool {
+        self.remains.end_all();
+        for child in self.children.living() {
+            let _ = pidfd::signal(child, Signal::SIGKILL as i32);
+        }
+        let supervisor = self.supervisor.as_ref().map(Incarnation::pid);
+        let mut only_inherited = !self.inherited.is_empty();
+        let listed = descendants::each_child(|pid| {
+            if self.inherited.contain_family_of(pid) {
+                return;
+            }
+            only_inherited = false;
+            if Some(pid) != supervisor {
+                // Not reaped meanwhile: the number is its own.
+                let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            }
+        });
+        only_inherited && listed.is_ok()
+    }
+
     /// Kills and reaps every descendant. As a subreaper this process is the parent of every one whose own parent is dead, so
     /// having no child means that no descendant exists; where children were inherited, that only they are found again and again.
     fn sweep(&mut self) {
@@ -413,19 +480,8 @@ impl Keeper {
             if let Some(supervisor) = &self.supervisor {
                 supervisor.kill();
             }
-            self.remains.end_all();
-            for child in self.children.living() {
-                let _ = pidfd::signal(child, Signal::SIGKILL as i32);
-            }
-            let mut only_inherited = !self.inherited.is_empty();
-            let listed = descendants::each_child(|pid| {
-                if !self.inherited.contain_family_of(pid) {
-                    only_inherited = false;
-                    // Not reaped meanwhile: the number is its own.
-                    let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-                }
-            });
-            clean = if only_inherited && listed.is_ok() { clean + 1 } else { 0 };
+            let only_inherited = self.kill_all();
+            clean = if only_inherited { clean + 1 } else { 0 };
             if clean == CLEAN_LOOKS {
                 return self.remains.tidy();
             }
@@ -434,6 +490,20 @@ impl Keeper {
             while let Ok(Some(_)) = self.inbox.next() {}
         }
     }
+}
+
+/// Who is left of this process' children after everything was killed. The end: it may allocate.
+fn survivors(inherited: &Inherited) -> Vec<Survivor> {
+    let mut left = Vec::new();
+    let _ = descendants::each_child(|pid| {
+        let glance = descendants::glance(pid).filter(|glance| !glance.is_zombie);
+        if let Some(glance) = glance.filter(|_| !inherited.contain_family_of(pid)) {
+            let name = glance.name.split(|byte| *byte == 0).next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name).into_owned();
+            left.push(Survivor { pid, name, state: glance.state });
+        }
+    });
+    left
 }
 
 /// Whether the sender can have been born just now: a child of this process that is registered under no key, has the

@@ -24,6 +24,7 @@ const UP: u8 = 6;
 const FINISH: u8 = 7;
 const ALIVE: u8 = 8;
 const PROGRAM: u8 = 9;
+const STOPPING: u8 = 10;
 
 const CHILD: u8 = 65;
 const STORED: u8 = 66;
@@ -47,6 +48,8 @@ pub(super) enum Heard<'a> {
     Finish(u8),
     Alive,
     Program,
+    /// The longest stop in nanoseconds.
+    Stopping(Option<u64>),
 }
 
 /// A packet being written, on the stack.
@@ -114,6 +117,10 @@ pub(super) fn to_keeper(message: &ToKeeper) -> Option<Bytes> {
         ToKeeper::Up => Some(Bytes::new(UP)),
         ToKeeper::Finish(code) => Some(Bytes::new(FINISH).with(&[*code])),
         ToKeeper::Alive => Some(Bytes::new(ALIVE)),
+        ToKeeper::Stopping(longest) => {
+            let longest = longest.map_or(u64::MAX, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
+            Some(Bytes::new(STOPPING).with(&longest.to_le_bytes()))
+        }
         ToKeeper::Program(_) => Some(Bytes::new(PROGRAM)),
     }
 }
@@ -183,6 +190,7 @@ pub(super) fn heard(packet: &[u8]) -> Option<Heard<'_>> {
         FINISH => Some(Heard::Finish(fields.u8()?)),
         ALIVE => Some(Heard::Alive),
         PROGRAM => Some(Heard::Program),
+        STOPPING => Some(Heard::Stopping(fields.u64().filter(|longest| *longest != u64::MAX))),
         _ => None,
     }
 }

@@ -100,19 +100,22 @@ pub fn glance(pid: Pid) -> Option<Glance> {
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let is_zombie = matches!(fields.next()?, "Z" | "X");
+    let state = fields.next()?.chars().next()?;
+    let is_zombie = matches!(state, 'Z' | 'X');
     let session = fields.nth(2)?.parse().ok().map(Pid::from_raw)?;
     let start_ticks = fields.nth(15)?.parse().ok()?;
     let mut name = [0; 15];
     for (place, byte) in name.iter_mut().zip(text.get(name_start..name_end)?) {
         *place = *byte;
     }
-    Some(Glance { is_zombie, session, start_ticks, name })
+    Some(Glance { state, is_zombie, session, start_ticks, name })
 }
 
 /// What [`glance`] sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glance {
+    /// Its state.
+    pub state: char,
     /// It has ended.
     pub is_zombie: bool,
     /// Its session.

@@ -104,6 +104,23 @@ impl SupervisorSpec {
     }
 }
 
+impl SupervisorSpec {
+    /// The longest time that the stop of one worker may take, `None`: for ever.
+    #[must_use]
+    pub fn longest_stop(&self) -> Option<Duration> {
+        self.children.iter().try_fold(Duration::ZERO, |longest, child| {
+            let stop = match (&child.kind, &child.shutdown) {
+                (Kind::Supervisor(inner), _) => inner.longest_stop()?,
+                (Kind::Worker(_), Shutdown::BrutalKill) => Duration::ZERO,
+                (Kind::Worker(_), Shutdown::Polite(steps)) => {
+                    steps.iter().try_fold(Duration::ZERO, |sum, step| Some(sum.saturating_add(step.wait?)))?
+                }
+            };
+            Some(longest.max(stop))
+        })
+    }
+}
+
 /// OTP `child_spec()`, without the part that says what to run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChildSpec {

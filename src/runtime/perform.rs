@@ -17,6 +17,9 @@ use crate::os;
 use crate::os::spawn::{BirthError, Step};
 use crate::rules::{Action, Event, ExitFact, NodeId, Note, Run, Signal, StartError};
 
+/// The root supervisor.
+const ROOT: NodeId = NodeId(0);
+
 /// What a reaped process was.
 pub(super) enum Ended {
     /// A run.
@@ -66,6 +69,14 @@ impl Supervisor {
 
     fn note(&mut self, note: &Note) -> Result<(), RuntimeError> {
         self.reporter.note(&self.world.tree, note);
+        let ends = match note {
+            Note::Stopping(node, _) => Some(node),
+            Note::GaveUp { supervisor, .. } | Note::AutoShutdown { supervisor, .. } => Some(supervisor),
+            _ => None,
+        };
+        if ends == Some(&ROOT) {
+            self.link.send(&ToKeeper::Stopping(self.world.project.tree.longest_stop()))?;
+        }
         if *note == Note::Up {
             self.table_due = true;
             self.link.send(&ToKeeper::Up)?;

@@ -34,7 +34,7 @@ use super::takeover::end_all;
 use super::upgrade::Approved;
 use super::world::World;
 use crate::capture::Tap;
-use crate::control::{self, ApiError, Call, Response};
+use crate::control::{self, ApiError, Call, ErrorCode, Response};
 use crate::keeper::{Beginning, CONTROL, ExitRecord, FromKeeper, Link, RUN_DIR_VARIABLE, ToKeeper};
 use crate::os;
 use crate::os::cgroup::Home;
@@ -42,6 +42,8 @@ use crate::rules::{Exit, NodeId, Run};
 
 /// How long a child may take to end after TERM.
 const POLITE: Duration = Duration::from_secs(5);
+/// How long it may take to end after KILL; one that is stuck in the kernel takes longer.
+const KILLED: Duration = Duration::from_secs(10);
 /// The exit code of a launcher that was stopped in this state, or had nothing to adopt.
 const EXIT_CODE: u8 = 1;
 /// The keeper writes its snapshot before it lets us start.
@@ -88,7 +90,9 @@ struct Held {
 /// The child that is being stopped.
 struct Stopping {
     node: NodeId,
-    kill_at: Option<Instant>,
+    killed: bool,
+    /// When it is killed, or given up.
+    until: Instant,
 }
 
 struct Safe {
@@ -223,7 +227,7 @@ impl Safe {
                 self.link.send(&ToKeeper::Finish(EXIT_CODE))?;
                 break;
             }
-            let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
+            let until = self.stopping.as_ref().map(|stopping| stopping.until);
             tokio::select! {
                 biased;
                 ready = wake.readable() => {
@@ -236,7 +240,7 @@ impl Safe {
                     self.link.send(&ToKeeper::Program(approved.program.as_fd()))?;
                     break;
                 }
-                () = at(kill_at) => self.lose_patience(),
+                () = at(until) => self.lose_patience(),
             }
         }
         drop((self, requests));
@@ -264,9 +268,9 @@ impl Safe {
         while let Some(packet) = self.link.recv()? {
             match packet {
                 FromKeeper::Exited(record) => self.ended(&record),
-                FromKeeper::Stop => self.stop_all(),
+                FromKeeper::Stop => self.stop_all()?,
                 FromKeeper::StopNow => {
-                    self.stop_all();
+                    self.stop_all()?;
                     self.children.values().for_each(|held| signal(held, Posix::SIGKILL));
                 }
                 FromKeeper::Gone => return Err(RuntimeError::KeeperGone),
@@ -295,10 +299,12 @@ impl Safe {
     }
 
     /// In reverse start order: nodes are numbered in the order of the config file.
-    fn stop_all(&mut self) {
+    fn stop_all(&mut self) -> io::Result<()> {
         if !std::mem::replace(&mut self.down, true) {
+            self.link.send(&ToKeeper::Stopping(Some(POLITE)))?;
             self.queue = self.children.keys().rev().copied().collect();
         }
+        Ok(())
     }
 
     /// Takes the next child in turn once the present one is gone.
@@ -317,15 +323,25 @@ impl Safe {
             if let Some(held) = self.children.get(&node).filter(|held| held.exit.is_none()) {
                 signal(held, Posix::SIGTERM);
             }
-            self.stopping = Some(Stopping { node, kill_at: Some(Instant::now() + POLITE) });
+            self.stopping = Some(Stopping { node, killed: false, until: Instant::now() + POLITE });
         }
     }
 
     fn lose_patience(&mut self) {
         let Some(stopping) = &mut self.stopping else { return };
-        stopping.kill_at = None;
-        if let Some(held) = self.children.get(&stopping.node) {
+        let node = stopping.node;
+        let Some(held) = self.children.get(&node) else { return };
+        if !stopping.killed {
             signal(held, Posix::SIGKILL);
+            (stopping.killed, stopping.until) = (true, Instant::now() + KILLED);
+            return;
+        }
+        // The keeper names what is left in the end.
+        self.stopping = None;
+        let message = format!("PID {} could not be killed: it is frozen or waits in the kernel", held.pid);
+        tracing::warn!("{message}");
+        for reply in self.replies.remove(&node).unwrap_or_default() {
+            let _ = reply.send(Err(ApiError::new(ErrorCode::Timeout, message.clone())));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::launch::{Kernel, Launch, gone_within, is_running, pid};
 
 type Case = fn(Kernel);
 
-pub(crate) const ALL: [(&str, Case); 22] = [
+pub(crate) const ALL: [(&str, Case); 24] = [
     (
         "a_child_belongs_to_the_keeper_and_its_exit_is_told",
         a_child_belongs_to_the_keeper_and_its_exit_is_told,
@@ -29,6 +29,8 @@ pub(crate) const ALL: [(&str, Case); 22] = [
     ("the_death_of_the_keeper_ends_every_child", the_death_of_the_keeper_ends_every_child),
     ("a_crashed_or_mute_supervisor_process_is_replaced", a_crashed_or_mute_supervisor_process_is_replaced),
     ("requests_to_stop_grow_stronger", requests_to_stop_grow_stronger),
+    ("a_second_request_kills_without_the_supervisor_process", a_second_request_kills_alone),
+    ("a_stop_ends_though_supervisor_processes_die_young", a_stop_ends_though_supervisors_die_young),
     ("a_request_to_stop_is_told_to_a_later_supervisor_process", a_request_to_stop_is_told_later),
     ("finish_leaves_nothing_behind", finish_leaves_nothing_behind),
     (
@@ -271,6 +273,34 @@ fn requests_to_stop_grow_stronger(kernel: Kernel) {
     launch.signal(Signal::SIGQUIT);
     launch.expect("stop-now");
     launch.never_heard("stop ");
+}
+
+fn a_second_request_kills_alone(kernel: Kernel) {
+    let mut launch = Launch::start(kernel);
+    let supervisor = launch.next_supervisor();
+    let child = launch.spawn("1 1", FOREVER);
+    kill(supervisor, Signal::SIGSTOP).unwrap();
+    launch.signal(Signal::SIGTERM);
+    launch.signal(Signal::SIGINT);
+    assert!(gone_within(child, Duration::from_secs(20)));
+    assert_eq!(launch.ended(), Some(i32::from(provost::keeper::FORCED)));
+    assert!(!is_running(supervisor));
+}
+
+/// As in a safe mode that crashes too: whoever comes is killed before it has done anything.
+fn a_stop_ends_though_supervisors_die_young(kernel: Kernel) {
+    let mut launch = Launch::start(kernel);
+    kill(launch.next_supervisor(), Signal::SIGKILL).unwrap();
+    let child = launch.spawn("1 1", FOREVER);
+    launch.signal(Signal::SIGTERM);
+    // The pauses between them grow with their crashes.
+    while let Some(line) = launch.line() {
+        if line.starts_with("end") {
+            launch.say("exit 1");
+        }
+    }
+    assert_eq!(launch.ended(), Some(i32::from(provost::keeper::FORCED)));
+    assert!(!is_running(child));
 }
 
 fn a_request_to_stop_is_told_later(kernel: Kernel) {

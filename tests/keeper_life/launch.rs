@@ -55,11 +55,12 @@ pub(crate) fn become_keeper(arguments: &[String]) -> i32 {
         safe: c"--safe".into(),
         env: env.collect(),
         cwd: c"/".into(),
+        longest_stop: Some(Duration::from_secs(60)),
         journal: provost::os::memfd::create(c"journal").unwrap(),
         lock: None,
         ready,
     };
-    i32::from(keeper::run(plan).expect("the keeper starts"))
+    i32::from(keeper::run(plan).expect("the keeper starts").code)
 }
 
 /// A running keeper, and the lines its supervisor processes print.
@@ -97,7 +98,8 @@ impl Launch {
 
     /// Tells the supervisor process to do something.
     pub(crate) fn say(&mut self, command: &str) {
-        writeln!(self.commands, "{command}").unwrap();
+        // Nobody may be left to read it.
+        let _ = writeln!(self.commands, "{command}");
     }
 
     /// The rest of the next line that begins so; lines before it are passed over.
@@ -113,6 +115,15 @@ impl Launch {
             if let Some(rest) = line.strip_prefix(beginning) {
                 return rest.trim().to_owned();
             }
+        }
+    }
+
+    /// The next line; `None`: nobody is left who could say one.
+    pub(crate) fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(BOUND) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing in time{}", self.story()),
         }
     }
 

@@ -1,4 +1,5 @@
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -52,6 +53,9 @@ fn the_keeper_hears_what_was_said() {
     assert_eq!(heard(said(ToKeeper::Alive).as_slice()), Some(Heard::Alive));
     assert_eq!(heard(said(ToKeeper::Program(file.as_fd())).as_slice()), Some(Heard::Program));
 
+    for (longest, nanoseconds) in [(None, None), (Some(Duration::from_secs(5)), Some(5_000_000_000))] {
+        assert_eq!(heard(said(ToKeeper::Stopping(longest)).as_slice()), Some(Heard::Stopping(nanoseconds)));
+    }
     let appended = failed(KEY).with(&8i32.to_le_bytes()).with(&(Errno::ENOENT as i32).to_le_bytes());
     assert_eq!(heard(appended.as_slice()), Some(Heard::Failed(KEY, 8, Errno::ENOENT)));
     assert_eq!(heard(failed(KEY).as_slice()), None);

@@ -39,7 +39,7 @@ impl Safe {
                 Err(error) => Err(error),
             },
             Request::Down => {
-                self.stop_all();
+                self.stop_all()?;
                 Ok(Response::Done)
             }
             Request::Events { since } => Ok(self.reporter.subscribe(since)),

@@ -1,0 +1,36 @@
+//! The few sentences that the keeper itself says, to standard error, without allocating and without waiting.
+
+use std::fmt::{self, Write as _};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::write;
+
+/// Less than what a pipe takes in one piece.
+const LONGEST: usize = 512;
+
+struct Sentence {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+impl fmt::Write for Sentence {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (place, byte) in self.bytes.iter_mut().skip(self.len).zip(text.bytes()) {
+            *place = byte;
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Says a line, unless that would have to wait.
+pub(super) fn say(what: fmt::Arguments) {
+    let mut sentence = Sentence { bytes: [0; LONGEST], len: 0 };
+    let _ = writeln!(sentence, "provost: {what}");
+    let stderr = std::io::stderr();
+    let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut polled, PollTimeout::ZERO) == Ok(1) {
+        let _ = write(stderr.as_fd(), sentence.bytes.get(..sentence.len).unwrap_or_default());
+    }
+}
