@@ -3,10 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::os::fd::AsFd;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::write;
+use crate::os::terminal;
 
-/// Less than what a pipe takes in one piece.
 const LONGEST: usize = 512;
 
 struct Sentence {
@@ -28,9 +26,6 @@ impl fmt::Write for Sentence {
 pub(super) fn say(what: fmt::Arguments) {
     let mut sentence = Sentence { bytes: [0; LONGEST], len: 0 };
     let _ = writeln!(sentence, "provost: {what}");
-    let stderr = std::io::stderr();
-    let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    if poll(&mut polled, PollTimeout::ZERO) == Ok(1) {
-        let _ = write(stderr.as_fd(), sentence.bytes.get(..sentence.len).unwrap_or_default());
-    }
+    let sentence = sentence.bytes.get(..sentence.len).unwrap_or_default();
+    let _ = terminal::write_now(std::io::stderr().as_fd(), sentence);
 }
