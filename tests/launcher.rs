@@ -270,6 +270,8 @@ fn children_from_before_the_launcher_are_not_signalled() {
         launcher.wait_line("distinct PIDs");
         let before = ["first", "second", "third"]
             .map(|name| eventually(name, || read(&launcher.project.path(name)).trim().parse::<i32>().ok()));
+        let listed: Vec<i64> = launcher.ps().iter().filter_map(|row| row["pid"].as_i64()).collect();
+        assert!(!listed.contains(&i64::from(before[0])), "{before:?} in {listed:?}");
         let below = launcher.below();
         // The third one ends the tree without its order.
         for _ in 0..requests {

@@ -61,6 +61,7 @@ fn entries<'a>(members: &'a [Member], table: &'a Table) -> Vec<Entry<'a>> {
     // What the keeper has adopted may still be known by its marks.
     for position in members.iter().enumerate().filter(|(_, it)| it.role == Role::Keeper).map(|(at, _)| at) {
         let (mut unknown, mut owner) = (Vec::new(), BTreeMap::new());
+        let keepers = members.get(position).and_then(|keeper| table.get(keeper.pid?));
         for row in below.remove(&position).unwrap_or_default() {
             // Whoever is below one that is known is known with it.
             match owner.get(&row.ppid).copied().or_else(|| marked(members, row.pid)) {
@@ -68,6 +69,8 @@ fn entries<'a>(members: &'a [Member], table: &'a Table) -> Vec<Entry<'a>> {
                     owner.insert(row.pid, member);
                     below.entry(member).or_default().push(row);
                 }
+                // Our children have sessions of their own: this one was there before its process became the launcher.
+                None if keepers.is_some_and(|keeper| keeper.sid == row.sid) => {}
                 None => unknown.push(row),
             }
         }
@@ -228,6 +231,8 @@ mod tests {
             (40, 10, 40),
             (41, 10, 40),
             (50, 10, 50),
+            // From before 10 became the launcher.
+            (51, 10, 5),
             (60, 1, 5),
         ];
         assert_eq!(
