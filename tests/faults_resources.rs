@@ -404,3 +404,38 @@ fn output_pipes_that_are_smaller_than_usual_are_said() {
     launcher.wait_line("output pipes hold less than 64 KiB");
     launcher.wait_line("the output pipe of a holds only");
 }
+
+/// Children of each kind more cost as many descriptors as `check` counts for them, or less.
+#[test]
+fn what_children_hold_is_what_is_counted() {
+    let kinds = |count: usize| -> String {
+        let of = |n: usize| {
+            let listen = format!(
+                "listen = [{{ name = \"a\", unix = \"${{RUN_DIR}}/a{n}\" }}, {{ name = \"b\", unix = \"${{RUN_DIR}}/b{n}\" }}]"
+            );
+            support::worker(&format!("plain{n}"), "")
+                + &support::worker(&format!("two{n}"), "log = { stderr = \"separate\" }")
+                + &support::worker(&format!("null{n}"), "log = \"null\"")
+                + &support::worker(&format!("listens{n}"), &listen)
+        };
+        (0..count).map(of).collect()
+    };
+    let project = Project::new("");
+    let measured = |count: usize| {
+        project.configure(&kinds(count));
+        // Too few for any project.
+        let output = limited(&project, 64, &["check"]).output().unwrap();
+        let need = told_need(&String::from_utf8_lossy(&output.stderr));
+        let launcher = project.clone().up();
+        let supervisor = launcher.pid_of("supervisor").unwrap();
+        let open = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+        let held = [open(supervisor), open(launcher.pid())];
+        launcher.ok(&["down"]);
+        (need, held)
+    };
+    let ((few, before), (many, after)) = (measured(1), measured(6));
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(after - before <= many - few, "{} of {} descriptors", after - before, many - few);
+        assert!(after < many, "{after} of {many} descriptors");
+    }
+}
