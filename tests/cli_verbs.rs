@@ -204,9 +204,10 @@ fn all_names_are_tried_in_order_and_the_highest_code_wins() {
 }
 
 #[test]
-fn what_concerns_all_names_ends_the_verb() {
+fn a_child_that_takes_too_long_is_told_and_the_next_name_is_tried() {
     let launcher = Launcher::start();
-    assert_eq!(launcher.run("stop slow running"), (Exit::TimedOut, named(Request::Stop, &["slow"])));
+    let asked = named(Request::Stop, &["slow", "running"]);
+    assert_eq!(launcher.run("stop slow running"), (Exit::TimedOut, asked));
 }
 
 /// Before they show anything, some ask whether that is the whole truth (safe mode).

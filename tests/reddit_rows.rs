@@ -221,8 +221,8 @@ fn s23_perm_another_user_is_refused() {
     assert!(told.contains("Permission denied"), "the folder is closed: {told}");
     // Somebody opened every door. The engine still asks the kernel who that is.
     let nodes = place.dir.path().join("nodes");
-    for path in [place.dir.path(), &nodes, &nodes.join("engine.sock")] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    for (path, mode) in [(place.dir.path(), 0o755), (&nodes, 0o755), (&nodes.join("engine.sock"), 0o777)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let (code, told) = stranger();
     assert_eq!(code, Some(76), "{told}");
