@@ -468,3 +468,86 @@ fn a_temporary_child_keeps_its_sockets_over_its_supervisors_restart() {
         }
     }
 }
+
+/// Has a lease on a program: nobody can execute it as long as this lives.
+fn lease(program: &Path) -> Option<support::Aside> {
+    let script = "import fcntl, signal, sys\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\nfile = open(sys.argv[1])\n\
+                  fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\nprint('held', flush=True)\n\
+                  while True: signal.pause()\n";
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(program).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(child) = command.spawn() else {
+        println!("skipped: there is no python3 to take a lease");
+        return None;
+    };
+    let mut holder = support::Aside(child);
+    let mut word = [0; 5];
+    let held = std::io::Read::read_exact(holder.0.stdout.as_mut().unwrap(), &mut word).is_ok();
+    if !held {
+        println!("skipped: no lease can be taken here");
+    }
+    held.then_some(holder)
+}
+
+/// A child whose program can be leased, and one beside it.
+fn leasable() -> (Project, std::path::PathBuf) {
+    let project = Project::new(
+        "[supervisor]\nintensity = 100\n[[child]]\nname = \"a\"\ncommand = [\"./program\", \"-f\", \"/dev/null\"]\n\
+         [[child]]\nname = \"b\"\ncommand = [\"tail\", \"-f\", \"/dev/null\"]\n",
+    );
+    let program = project.path("program");
+    fs::copy("/usr/bin/tail", &program).unwrap();
+    (project, program)
+}
+
+fn why(launcher: &Launcher, name: &str) -> String {
+    String::from_utf8_lossy(&launcher.project.run(&["why", name]).stdout).into_owned()
+}
+
+/// The newborn that waits for its program.
+fn hanging(launcher: &Launcher) -> i32 {
+    eventually("a child in its exec", || {
+        let known = [launcher.pid_of("supervisor"), launcher.pid_of("b")];
+        launcher.below().into_iter().find(|pid| !known.contains(&Some(*pid)))
+    })
+}
+
+#[test]
+fn an_exec_that_does_not_return_keeps_nobody_else_waiting() {
+    let (project, program) = leasable();
+    let launcher = project.up();
+    let [a, b, supervisor] = ["a", "b", "supervisor"].map(|name| launcher.pid_of(name).unwrap());
+    let Some(mut leased) = lease(&program) else { return };
+    kill(a, libc::SIGKILL);
+    let newborn = launcher.wait_new_pid("a", a);
+    kill(b, libc::SIGKILL);
+    launcher.wait_new_pid("b", b);
+    assert!(alive(newborn), "b had to wait for it");
+    eventually("the blame", || why(&launcher, "a").contains("did not return within 5 s").then_some(()));
+    wait_gone(&[newborn]);
+    leased.0.kill().unwrap();
+    eventually("a runs once it may", || {
+        let tree = launcher.json("tree");
+        let children = tree["root"]["children"].as_array().unwrap();
+        children.iter().any(|child| child["name"] == "a" && child["phase"] == "running").then_some(())
+    });
+    assert_eq!(launcher.pid_of("supervisor"), Some(supervisor), "it was taken for hung");
+}
+
+#[test]
+fn a_supervisor_process_killed_during_an_exec_is_replaced_at_once() {
+    let (project, program) = leasable();
+    let launcher = project.up();
+    launcher.ok(&["stop", "a"]);
+    let Some(_leased) = lease(&program) else { return };
+    let start = launcher.project.provost(&["start", "a"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn();
+    let mut start = support::Aside(start.unwrap());
+    let newborn = hanging(&launcher);
+    launcher.replace_supervisor();
+    assert!(alive(newborn), "it was killed so that the next one could start");
+    eventually("the blame by the next one", || {
+        why(&launcher, "a").contains("did not return within 5 s").then_some(())
+    });
+    wait_gone(&[newborn]);
+    let _ = start.0.wait();
+}

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use super::protocol::{ExitRecord, Key, Left, OUTPUTS_MAX, Reach};
 use crate::os::clock;
 use crate::os::socket::Fds;
+use crate::os::spawn::Step;
 use crate::os::wait::End;
 
 /// Most entries, whatever the limit of open files.
@@ -134,6 +135,17 @@ impl Children {
     pub(super) fn birth_failed(&mut self, key: Key, pid: Pid, step: i32, errno: Errno) {
         if let Some(child) = self.alive(pid).filter(|child| child.key == key) {
             child.birth_failed = Some((step, errno));
+        }
+    }
+
+    /// It ended before its exec. Unless it could say why, its exit code is the error, as `os::spawn` leaves it.
+    pub(super) fn ended_unborn(&mut self, pid: Pid, status: i32) {
+        let errno = match status {
+            exited if exited & 0x7f == 0 => Errno::from_raw(exited >> 8),
+            _ => Errno::ECANCELED,
+        };
+        if let Some(child) = self.alive(pid) {
+            child.birth_failed.get_or_insert((Step::Exec as i32, errno));
         }
     }
 

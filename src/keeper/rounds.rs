@@ -380,12 +380,16 @@ impl Keeper {
                 return;
             }
             let registered = self.children.is_alive(pid);
+            let unborn = registered && descendants::never_executed(pid) == Ok(true);
             // It leads a session and its number still is its own, so this reaches no stranger.
             let (rest, left) = self.remains.end(&self.children, pid);
             let is_inherited = self.inherited.contain_family_of(pid);
             let Ok(Some(end)) = wait::reap(pid) else { return };
             match &mut self.supervisor {
                 _ if registered => {
+                    if unborn {
+                        self.children.ended_unborn(pid, end.status);
+                    }
                     self.children.ended(pid, end, rest, left);
                     self.ending.progressed(clock::monotonic_ns());
                 }

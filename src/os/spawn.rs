@@ -2,21 +2,27 @@
 //! with `clone(2)` where `clone3` is refused. The caller is suspended until exec, so the cost does not grow with its memory
 //! and an exec error comes back through shared memory.
 //!
+//! Where the program or its folder may hang, or another user may stop the child, `aside.rs` lets a thread of its own wait.
+//!
 //! `newborn.rs` is what the child does, step by step; `clone.rs` is the system call and its stack; `window.rs` keeps a birth
 //! from growing with the number of descriptors.
 
+mod aside;
 mod clone;
 mod newborn;
 mod window;
 
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::limits::{self, Rlimit};
 use super::wait;
+pub use aside::{Begun, Outcome, Unborn, begin};
+use clone::Progress;
 use newborn::Newborn;
 pub use window::reserve;
 
@@ -221,24 +227,55 @@ impl std::fmt::Display for Step {
 /// The first step that failed. With [`Parent::Caller`] the failed child is already reaped; with [`Parent::Keeper`] it is
 /// the keeper's to reap, and the keeper reports its exit if it came as far as registering.
 pub fn spawn(birth: &Birth) -> Result<Born, BirthError> {
-    let newborn = Newborn::prepare(birth)?;
-    let born = clone::start(&newborn).map_err(|errno| BirthError {
-        step: clone_step(birth, errno),
-        errno,
-        pid: None,
-    })?;
-    if birth.terms.identity.is_some() {
-        // Whoever changes its user loses the right to look into its memory, and for a moment that was ours.
-        let _ = nix::sys::prctl::set_dumpable(true);
-    }
-    match newborn.outcome() {
-        Ok(()) => Ok(born),
-        Err((step, errno)) => {
-            if let Parent::Caller | Parent::Foreground = birth.parent {
+    let (born, error) = make(birth, &Progress::default());
+    match (born, error) {
+        (Some(born), None) => Ok(born),
+        (born, error) => {
+            if let (Parent::Caller | Parent::Foreground, Some(born)) = (&birth.parent, born) {
                 // A child that failed is at its end already; nobody else may reap it.
                 let _ = wait::reap_by_pidfd(&born.pidfd);
             }
-            Err(BirthError { step, errno, pid: Some(born.pid) })
+            Err(error.unwrap_or(BirthError { step: Step::Clone, errno: Errno::ECANCELED, pid: None }))
+        }
+    }
+}
+
+/// The process, if there was one, and what failed. Waits until its exec is over.
+fn make(birth: &Birth, progress: &Progress) -> (Option<Born>, Option<BirthError>) {
+    let newborn = match Newborn::prepare(birth, progress) {
+        Ok(newborn) => newborn,
+        Err(error) => return (None, Some(error)),
+    };
+    let _undumpable = birth.terms.identity.is_some().then(Undumpable::begin);
+    match clone::start(&newborn) {
+        Ok(born) => {
+            let failed = newborn.outcome().err();
+            let error = failed.map(|(step, errno)| BirthError { step, errno, pid: Some(born.pid) });
+            (Some(born), error)
+        }
+        Err(errno) => (None, Some(BirthError { step: clone_step(birth, errno), errno, pid: None })),
+    }
+}
+
+/// Whoever changes its user loses the right to look into its memory, and until its exec that is ours. It must not get that
+/// right back while any such child is in our memory: its new user could write there.
+struct Undumpable;
+
+static CHANGING_USER: Mutex<usize> = Mutex::new(0);
+
+impl Undumpable {
+    fn begin() -> Undumpable {
+        *CHANGING_USER.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Undumpable
+    }
+}
+
+impl Drop for Undumpable {
+    fn drop(&mut self) {
+        let mut count = CHANGING_USER.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            let _ = nix::sys::prctl::set_dumpable(true);
         }
     }
 }

@@ -35,6 +35,7 @@ mod series;
 mod sockets;
 mod supervisor;
 mod takeover;
+mod unborn;
 mod upgrade;
 mod why;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal as Posix;
@@ -10,15 +11,22 @@ use super::births::{self, Grants};
 use super::exit_of;
 use super::level;
 use super::supervisor::{Process, RuntimeError, Supervisor};
+use super::unborn::By;
 use crate::capture::{Log, Tap};
 use crate::config::{self, ProcessSpec};
 use crate::keeper::{ExitRecord, Key, ToKeeper};
 use crate::os;
-use crate::os::spawn::{BirthError, Step};
+use crate::os::spawn::{Begun, BirthError, Step};
 use crate::rules::{Action, Event, ExitFact, NodeId, Note, Run, Signal, StartError};
 
 /// The root supervisor.
 const ROOT: NodeId = NodeId(0);
+
+/// How long the loop waits for an exec, which as a rule takes far less; what takes longer it leaves to a task.
+const EXEC_PATIENCE: Duration = Duration::from_millis(20);
+
+/// The outcome of an exec that takes longer.
+pub(super) type Awaited = tokio::sync::oneshot::Receiver<os::spawn::Outcome>;
 
 /// What a reaped process was.
 pub(super) enum Ended {
@@ -47,7 +55,7 @@ impl Supervisor {
         match action {
             Action::Start(node, run) => {
                 let outcome = self.start(node, run);
-                self.queue.push_back(outcome);
+                self.queue.extend(outcome);
             }
             Action::Signal(node, run, signal) => self.signal_run(node, run, signal),
             Action::Kill(node, run) => self.signal_run(node, run, Signal(Posix::SIGKILL as i32)),
@@ -85,30 +93,55 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Makes the process of this run.
-    fn start(&mut self, node: NodeId, run: Run) -> Event {
+    /// Makes the process of this run. `None`: its exec takes longer; what comes of it follows (`unborn.rs`).
+    fn start(&mut self, node: NodeId, run: Run) -> Option<Event> {
         let Some(spec) = self.world.process(node).cloned() else {
-            return self.not_started(node, run, StartError::Failed, "there is no command for it".into());
+            return Some(self.not_started(
+                node,
+                run,
+                StartError::Failed,
+                "there is no command for it".into(),
+            ));
         };
         if !births::condition_holds(spec.condition_exists.as_deref()) {
-            return Event::Ignored(node, run);
+            return Some(Event::Ignored(node, run));
+        }
+        if let Some(sentence) = self.still_stuck(node) {
+            return Some(self.not_started(node, run, StartError::Failed, sentence));
         }
         match self.bear(node, run, &spec) {
-            Ok(process) => {
+            Ok((process, outcome)) => {
                 self.reporter.born(node, run, process.pid, process.born_ns);
                 self.processes.insert(node, process);
-                Event::Spawned(node, run)
+                match outcome {
+                    None => Some(Event::Spawned(node, run)),
+                    Some(outcome) => {
+                        self.await_exec(node, run, outcome);
+                        None
+                    }
+                }
             }
-            Err((error, sentence)) => self.not_started(node, run, error, sentence),
+            Err((error, sentence)) => Some(self.not_started(node, run, error, sentence)),
         }
     }
 
-    fn not_started(&mut self, node: NodeId, run: Run, error: StartError, sentence: String) -> Event {
+    pub(super) fn not_started(
+        &mut self,
+        node: NodeId,
+        run: Run,
+        error: StartError,
+        sentence: String,
+    ) -> Event {
         self.reporter.failed(node, sentence);
         Event::SpawnFailed(node, run, error)
     }
 
-    fn bear(&mut self, node: NodeId, run: Run, spec: &ProcessSpec) -> Result<Process, (StartError, String)> {
+    fn bear(
+        &mut self,
+        node: NodeId,
+        run: Run,
+        spec: &ProcessSpec,
+    ) -> Result<(Process, Option<Awaited>), (StartError, String)> {
         let name = self.world.tree.name(node).unwrap_or_default().to_owned();
         let key = Key { node: node.0, run: run.0 };
         let resources = |what: &str, error: &std::io::Error| {
@@ -151,14 +184,17 @@ impl Supervisor {
         };
         let birth = births::birth(&self.world.project, &name, spec, key, grants, &self.context)
             .map_err(|sentence| (StartError::Failed, sentence))?;
-        let born = os::spawn::spawn(&birth).map_err(|error| {
-            // The keeper does the same for those that have registered.
-            self.context.cgroups.remove(cell);
-            birth_failed(spec, &error)
-        })?;
-        drop(birth);
+        let (born, outcome) = match os::spawn::begin(birth, EXEC_PATIENCE) {
+            Begun::Done(Ok(born)) => (born, None),
+            Begun::Waiting(unborn) => (unborn.born, Some(unborn.outcome)),
+            Begun::Done(Err(error)) => {
+                // The keeper does the same for those that have registered.
+                self.context.cgroups.remove(cell);
+                return Err(birth_failed(spec, &error));
+            }
+        };
         let taps = outputs.into_iter().map(|output| output.tap).collect();
-        Ok(Process { run, pid: born.pid, born_ns: Some(born_ns), pidfd: born.pidfd, taps })
+        Ok((Process { run, pid: born.pid, born_ns: Some(born_ns), pidfd: born.pidfd, taps }, outcome))
     }
 
     /// Sends a signal to the main process of this run. A run that is over needs none: its exit is on its way.
@@ -176,9 +212,23 @@ impl Supervisor {
     pub(super) fn exited(&mut self, record: &ExitRecord) -> Option<Ended> {
         let (node, run) = (NodeId(record.key.node), Run(record.key.run));
         let newest = self.processes.get(&node).is_some_and(|process| process.run == run);
+        // Of a run that the rules hold to have begun, every end is an exit.
+        let unborn = self.unborn.get(&node).filter(|unborn| unborn.run == run).map(|unborn| unborn.by);
+        let begun = newest && unborn.is_none();
         let taps = newest.then(|| self.processes.remove(&node)).flatten().map(|process| process.taps);
         self.departures.add(*record, taps);
-        if let Some((step, errno)) = record.birth_failed {
+        match (unborn, record.birth_failed) {
+            (None, _) => {}
+            // The thread that waits for its exec knows more.
+            (Some(By::Us), Some(_)) => return None,
+            (Some(By::Earlier), Some(_)) => drop(self.unborn.remove(&node)),
+            // Its program ran and has ended before that was told.
+            (Some(_), None) => {
+                self.unborn.remove(&node);
+                self.queue.push_back(Event::Spawned(node, run));
+            }
+        }
+        if let Some((step, errno)) = record.birth_failed.filter(|_| !begun) {
             // Known already, unless the supervisor process that tried was killed in the middle of it.
             if self.reporter.failure(node).is_none() {
                 let step = Step::from_number(step)
@@ -203,7 +253,7 @@ fn severity(errno: Errno) -> StartError {
     if os::limits::is_shortage(errno) { StartError::NoResources } else { StartError::Failed }
 }
 
-fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) {
+pub(super) fn birth_failed(spec: &ProcessSpec, error: &BirthError) -> (StartError, String) {
     let sentence = match error.step {
         Step::Exec => format!("cannot execute {}: {}", spec.program.display(), error.errno.desc()),
         Step::Chdir => format!("cannot change to its folder {}: {}", spec.cwd.display(), error.errno.desc()),

@@ -27,6 +27,7 @@ use super::report::{Console, Reporter};
 use super::requests::{SeriesCaller, Waiting};
 use super::restore::Upkeep;
 use super::series::SeriesId;
+use super::unborn::{Delivered, Stuck, Unborn};
 use super::upgrade::Approved;
 use super::world::{Record, World};
 use crate::capture::Tap;
@@ -102,6 +103,12 @@ pub(super) struct Supervisor {
     pub(super) queue: VecDeque<Event>,
     /// Where the tasks that hear children put what these say.
     pub(super) said: mpsc::Sender<Said>,
+    /// Runs whose exec has not returned yet. They stand in `processes` too.
+    pub(super) unborn: BTreeMap<NodeId, Unborn>,
+    /// The newest process of a node that was given up before its exec, until it has ended.
+    pub(super) stuck: BTreeMap<NodeId, Stuck>,
+    /// Where the tasks that wait for an exec put its outcome.
+    pub(super) delivered: mpsc::Sender<Delivered>,
     /// Where those who examine programs put what they approve of.
     pub(super) approved: mpsc::Sender<Approved>,
     /// Notifications that came from nobody who may send them.
@@ -127,6 +134,7 @@ pub(super) struct Desks {
     pub(super) said: mpsc::Sender<Said>,
     pub(super) reads: mpsc::Sender<FileRead>,
     pub(super) approved: mpsc::Sender<Approved>,
+    pub(super) delivered: mpsc::Sender<Delivered>,
 }
 
 /// Where the loop takes it from.
@@ -134,6 +142,7 @@ struct Inboxes {
     heard: mpsc::Receiver<Said>,
     files: mpsc::Receiver<FileRead>,
     programs: mpsc::Receiver<Approved>,
+    births: mpsc::Receiver<Delivered>,
 }
 
 /// Runs the supervisor process to its end.
@@ -151,8 +160,10 @@ pub fn run(link: Link, journal: OwnedFd, console: Box<dyn Console>) -> Result<()
         let (said, heard) = mpsc::channel(WAITING);
         let (reads, files) = mpsc::channel(WAITING);
         let (approved, programs) = mpsc::channel(1);
-        let supervisor = Supervisor::take_over(link, journal, console, Desks { said, reads, approved })?;
-        let life = tokio::task::spawn_local(supervisor.live(Inboxes { heard, files, programs }));
+        let (delivered, births) = mpsc::channel(WAITING);
+        let supervisor =
+            Supervisor::take_over(link, journal, console, Desks { said, reads, approved, delivered })?;
+        let life = tokio::task::spawn_local(supervisor.live(Inboxes { heard, files, programs, births }));
         life.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     })
 }
@@ -182,7 +193,7 @@ impl Supervisor {
         requests: &mut mpsc::Receiver<Call>,
         upkeep: &mut Upkeep,
     ) -> Result<(), RuntimeError> {
-        let Inboxes { mut heard, mut files, mut programs } = inboxes;
+        let Inboxes { mut heard, mut files, mut programs, mut births } = inboxes;
         let (show, mut tables) = mpsc::channel::<PsJson>(1);
         let alarm = self.outputs.alarm();
         self.resume()?;
@@ -207,6 +218,7 @@ impl Supervisor {
                     ready?.clear_ready();
                     self.hear_keeper()?;
                 }
+                Some(delivered) = births.recv() => self.deliver(delivered),
                 Some(said) = heard.recv() => {
                     if let Some(event) = self.understand(&said) {
                         self.handle(event)?;

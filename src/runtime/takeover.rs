@@ -168,6 +168,9 @@ impl Supervisor {
             queue: std::collections::VecDeque::new(),
             said: desks.said,
             approved: desks.approved,
+            delivered: desks.delivered,
+            unborn: BTreeMap::new(),
+            stuck: BTreeMap::new(),
             ignored_notifications: 0,
             replies: BTreeMap::new(),
             callers: BTreeMap::new(),
@@ -241,7 +244,9 @@ impl Supervisor {
         for order in self.world.tree.open_orders() {
             match order {
                 Action::Start(node, run) if self.has(node, run) => {
-                    self.queue.push_back(Event::Spawned(node, run))
+                    if !self.await_adopted(node, run) {
+                        self.queue.push_back(Event::Spawned(node, run));
+                    }
                 }
                 // Ended, and the keeper will say so; or an order to start that was taken back before it was performed, or
                 // that failed and was not told.

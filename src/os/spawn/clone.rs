@@ -4,10 +4,9 @@
 
 use std::ffi::{c_int, c_long, c_void};
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +23,19 @@ const INTO_CGROUP: u64 = 0x2_0000_0000;
 /// Size of the first published `struct clone_args`, which kernels before 5.7 insist on.
 const FIRST_SIZE: usize = 64;
 
+/// What is known of a birth while it is under way, for other threads than the one that waits for it. Zero and -1: nothing yet.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) pid: AtomicI32,
+    pub(super) pidfd: AtomicI32,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { pid: AtomicI32::new(0), pidfd: AtomicI32::new(-1) }
+    }
+}
+
 /// Makes the child and returns when it has exec'ed or ended.
 pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
     let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64;
@@ -36,36 +48,42 @@ pub(super) fn start(newborn: &Newborn) -> nix::Result<Born> {
         flags |= libc::CLONE_PARENT as u64;
         exit_signal = 0;
     }
-    let mut shared = STACK.lock().unwrap_or_else(PoisonError::into_inner);
-    let stack = match *shared {
-        Some(stack) => stack,
-        None => *shared.insert(Stack::map()?),
-    };
-    let mut call = Call { flags, exit_signal, stack, newborn, pidfd: -1 };
+    let (base, top) = STACK.with(|stack| {
+        let stack = match stack.get() {
+            Some(stack) => stack,
+            None => {
+                let _ = stack.set(Stack::map()?);
+                stack.get().ok_or(Errno::ENOMEM)?
+            }
+        };
+        Ok::<_, Errno>((stack.usable(), stack.top()))
+    })?;
+    let progress = newborn.progress();
+    let mut call = Call { flags, exit_signal, base, top, newborn, progress };
 
     // A handler of ours must not run in the child: it would run on our memory.
     let blocked = signals::BlockedAll::new();
     let pid = call.make();
     drop(blocked);
-    // By now the child has a table of its own, or is gone.
-    newborn.window().inspect(|window| window.clear());
 
     let pid = Pid::from_raw(pid?);
-    if call.pidfd < 0 {
+    let pidfd = progress.pidfd.load(Ordering::Acquire);
+    if pidfd < 0 {
         // Before Linux 5.2, and in some imitations of it, the flag for a pidfd is passed over in silence.
         let _ = kill(pid, Signal::SIGKILL);
         return Err(Errno::ENOSYS);
     }
-    // SAFETY: the kernel stored a new descriptor there that nobody else knows.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(call.pidfd) };
+    // SAFETY: the kernel stored a new descriptor there; other threads only duplicate it, while the result holds it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Born { pid, pidfd })
 }
 
-/// One stack for all births; the lock is held until the child has left it. Mapped on first use, never unmapped.
-static STACK: Mutex<Option<Stack>> = Mutex::new(None);
+thread_local! {
+    /// The stack for this thread's births, one at a time: the thread is suspended until the child has left it.
+    static STACK: std::cell::OnceCell<Stack> = const { std::cell::OnceCell::new() };
+}
 
 /// A mapped stack with an inaccessible lower half: running over its end is a fault, not silent damage.
-#[derive(Clone, Copy)]
 struct Stack {
     base: usize,
 }
@@ -87,21 +105,29 @@ impl Stack {
         Ok(Stack { base: base as usize })
     }
 
-    fn usable(self) -> usize {
+    fn usable(&self) -> usize {
         self.base + Stack::HALF
     }
 
-    fn top(self) -> usize {
+    fn top(&self) -> usize {
         self.base + 2 * Stack::HALF
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping made in `map`; its thread ends, so no child of it is left on it.
+        unsafe { libc::munmap(self.base as *mut c_void, 2 * Stack::HALF) };
     }
 }
 
 struct Call<'a> {
     flags: u64,
     exit_signal: c_int,
-    stack: Stack,
+    base: usize,
+    top: usize,
     newborn: &'a Newborn<'a>,
-    pidfd: RawFd,
+    progress: &'a Progress,
 }
 
 impl Call<'_> {
@@ -126,10 +152,10 @@ impl Call<'_> {
     /// `clone(2)`: the same flags except `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`; the child does both by itself.
     fn clone(&mut self) -> nix::Result<c_int> {
         let flags = self.flags as c_int | self.exit_signal;
-        let top = self.stack.top() as *mut c_void;
+        let top = self.top as *mut c_void;
         let argument = self.argument();
-        let pidfd = &raw mut self.pidfd;
-        // SAFETY: the stack is ours alone until the child is through; `live` never returns and gets the `Newborn` it
+        let pidfd = self.progress.pidfd.as_ptr();
+        // SAFETY: the stack is this thread's alone until the child is through; `live` never returns and gets the `Newborn` it
         // expects, which outlives the call; with CLONE_PIDFD the fifth argument receives a descriptor.
         Errno::result(unsafe { libc::clone(live, top, flags, argument, pidfd) })
     }
@@ -143,11 +169,12 @@ impl Call<'_> {
             None => (0, 0, FIRST_SIZE),
         };
         let arguments = CloneArguments {
-            flags: self.flags | CLEAR_SIGHAND | into,
+            flags: self.flags | CLEAR_SIGHAND | into | libc::CLONE_PARENT_SETTID as u64,
             cgroup,
-            pidfd: &raw mut self.pidfd as u64,
+            pidfd: self.progress.pidfd.as_ptr() as u64,
+            parent_tid: self.progress.pid.as_ptr() as u64,
             exit_signal: self.exit_signal as u64,
-            stack: self.stack.usable() as u64,
+            stack: self.base as u64,
             stack_size: Stack::HALF as u64,
             ..CloneArguments::default()
         };

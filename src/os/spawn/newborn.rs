@@ -6,16 +6,18 @@
 #![allow(unsafe_code)] // System calls that nix offers only with an allocation or not at all.
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::window::Window;
+use super::clone::Progress;
+use super::window::{Borrowed, Window};
 use super::{Birth, BirthError, Identity, Parent, Step};
 use crate::os::{fallback, signals, socket};
 
@@ -47,7 +49,9 @@ pub(super) struct Newborn<'a> {
     /// The child's way to the keeper.
     socket: Cell<RawFd>,
     /// Where it leaves a descriptor table that it shares with the parent; `None`: the table is a copy.
-    window: Option<&'static Window>,
+    window: Option<Borrowed>,
+    /// For those who do not wait.
+    progress: &'a Progress,
     /// `oom_score_adj` in digits.
     oom_score: Option<CString>,
     /// Who it becomes; `None`: it is that already, and may not be allowed to become it once more.
@@ -64,7 +68,7 @@ pub(super) struct Newborn<'a> {
 
 impl<'a> Newborn<'a> {
     /// The steps, in order. A new kind of preparation is one line here and one function below.
-    const STEPS: [(Step, Act<'a>); 17] = [
+    const STEPS: [(Step, Act<'a>); 18] = [
         (Step::Session, Self::found_session),
         (Step::DeathSignal, Self::tie_to_parent),
         (Step::Register, Self::register),
@@ -75,6 +79,8 @@ impl<'a> Newborn<'a> {
         (Step::Descriptors, Self::place_descriptors),
         (Step::Limits, Self::restore_open_files),
         (Step::Limits, Self::set_limits),
+        // From here on another user can stop it, and a folder or a program can make it wait: it holds nothing of others.
+        (Step::Descriptors, Self::leave_keeper),
         (Step::Groups, Self::set_groups),
         (Step::Group, Self::become_group),
         (Step::User, Self::become_user),
@@ -89,7 +95,7 @@ impl<'a> Newborn<'a> {
     ///
     /// # Errors
     /// `Descriptors` if the open descriptors could not be listed, `Register` if a packet is too long.
-    pub(super) fn prepare(birth: &'a Birth<'a>) -> Result<Newborn<'a>, BirthError> {
+    pub(super) fn prepare(birth: &'a Birth<'a>, progress: &'a Progress) -> Result<Newborn<'a>, BirthError> {
         let mut listen_pid = [0; 32];
         let _ = (&mut listen_pid[..]).write(b"LISTEN_PID=");
         let listen_pid = Box::new(listen_pid.map(Cell::new));
@@ -114,7 +120,8 @@ impl<'a> Newborn<'a> {
                 pid: None,
             })?,
         };
-        let window = Window::with_room(birth.stdio.len() + birth.pass.len() + 1).filter(|_| open.is_empty());
+        let needed = birth.stdio.len() + birth.pass.len() + 1;
+        let window = open.is_empty().then(|| Window::borrow(needed)).flatten();
         Ok(Newborn {
             birth,
             caller: Pid::this(),
@@ -124,6 +131,7 @@ impl<'a> Newborn<'a> {
             sources: birth.stdio.iter().chain(&birth.pass).map(|fd| Cell::new(fd.as_raw_fd())).collect(),
             socket: Cell::new(socket),
             window,
+            progress,
             oom_score: birth.terms.oom_score.and_then(|score| CString::new(score.to_string()).ok()),
             identity: birth.terms.identity.as_ref().filter(|identity| !is_ours(identity)),
             ignored: signals::Ignored::now(),
@@ -143,8 +151,12 @@ impl<'a> Newborn<'a> {
     }
 
     /// See [`Window`]: with one, the clone must not copy the descriptor table.
-    pub(super) fn window(&self) -> Option<&'static Window> {
-        self.window
+    pub(super) fn window(&self) -> Option<&Window> {
+        self.window.as_deref()
+    }
+
+    pub(super) fn progress(&self) -> &'a Progress {
+        self.progress
     }
 
     /// What became of the child, read by the parent after it was resumed.
@@ -163,6 +175,7 @@ impl<'a> Newborn<'a> {
                 |_| Ok(())
             }
             Kind::Plain => {
+                self.progress.pid.store(Pid::this().as_raw(), Ordering::Release);
                 signals::reset_all();
                 Self::enter_cgroup
             }
@@ -175,8 +188,13 @@ impl<'a> Newborn<'a> {
                 break;
             }
         }
+        // The keeper takes it from the exit code where it could not be told any more.
+        let code = match (self.parent(), self.errno.get()) {
+            (Parent::Keeper { .. }, Some(errno)) => errno as c_int,
+            _ => 127,
+        };
         // SAFETY: ends this process without running anything of the parent's.
-        unsafe { libc::_exit(127) }
+        unsafe { libc::_exit(code) }
     }
 
     fn found_session(&self) -> nix::Result<()> {
@@ -207,7 +225,7 @@ impl<'a> Newborn<'a> {
     /// Until here every descriptor is the parent's. What is still needed goes into the window, and the child keeps a table
     /// that ends with it.
     fn leave_shared_table(&self) -> nix::Result<()> {
-        let Some(window) = self.window else { return Ok(()) };
+        let Some(window) = self.window() else { return Ok(()) };
         let needed = self.sources.iter().chain([&self.socket]).filter(|source| source.get() >= 0);
         for (source, slot) in needed.zip(window.slots()) {
             // SAFETY: a plain system call on numbers; the slot is set aside for this.
@@ -238,6 +256,21 @@ impl<'a> Newborn<'a> {
         for fd in self.open.iter().filter(|fd| **fd >= end) {
             // SAFETY: as above. A number that is closed by now is fine.
             unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        Ok(())
+    }
+
+    /// Closes everything but what is passed on, the socket to the keeper too: its end must not wait for this process.
+    fn leave_keeper(&self) -> nix::Result<()> {
+        let Parent::Keeper { .. } = self.parent() else { return Ok(()) };
+        self.socket.set(-1);
+        let end = self.sources.len() as RawFd;
+        if self.open.is_empty() {
+            return close_range(end as u32, 0);
+        }
+        for fd in self.open.iter().filter(|fd| **fd >= end) {
+            // SAFETY: the descriptor table is the child's own copy. A number that is closed by now is fine.
+            unsafe { libc::close(*fd) };
         }
         Ok(())
     }
@@ -340,6 +373,9 @@ impl<'a> Newborn<'a> {
     /// Best effort: the parent reads the same from memory, the keeper at least sees the exit.
     fn report_failure(&self, step: Step, errno: Errno) {
         let Parent::Keeper { failed, .. } = self.parent() else { return };
+        if self.socket.get() < 0 {
+            return;
+        }
         let mut packet = [0; FAILED_PACKET];
         let tail = (step as i32).to_le_bytes().into_iter().chain((errno as i32).to_le_bytes());
         let mut len = 0;
@@ -392,15 +428,17 @@ fn limit(resource: c_int, soft: u64, hard: u64) -> nix::Result<()> {
 }
 
 fn close_on_exec_from(first: u32) -> nix::Result<()> {
-    // SAFETY: marks descriptors, closes none.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    Errno::result(answer).map(drop)
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 /// Leaves a shared descriptor table for a copy of what is below `first`.
 fn unshare_from(first: u32) -> nix::Result<()> {
-    // SAFETY: closes nothing that this process needs, as the caller says.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    close_range(first, libc::CLOSE_RANGE_UNSHARE)
+}
+
+fn close_range(first: u32, flags: c_uint) -> nix::Result<()> {
+    // SAFETY: closes nothing that this process needs, as the callers say.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
     Errno::result(answer).map(drop)
 }
 

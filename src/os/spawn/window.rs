@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::newborn;
 
@@ -18,6 +19,8 @@ use super::newborn;
 const SLOTS: usize = 20;
 
 static RESERVED: OnceLock<Window> = OnceLock::new();
+/// A child that hangs before it has a table of its own keeps the window; other births copy the table then.
+static IN_USE: AtomicBool = AtomicBool::new(false);
 
 /// The descriptors set aside. Between births all of them are `/dev/null`.
 #[derive(Debug)]
@@ -42,9 +45,11 @@ pub fn reserve() -> io::Result<()> {
 }
 
 impl Window {
-    /// The window, if there is one with room for so many.
-    pub(super) fn with_room(count: usize) -> Option<&'static Window> {
-        RESERVED.get().filter(|window| count <= window.slots.len())
+    /// The window, if there is one with room for so many that no other birth is using.
+    pub(super) fn borrow(count: usize) -> Option<Borrowed> {
+        let window = RESERVED.get().filter(|window| count <= window.slots.len())?;
+        let free = IN_USE.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        free.then_some(Borrowed(window))
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = RawFd> {
@@ -57,9 +62,27 @@ impl Window {
     }
 
     /// Lets go of what a birth has put there.
-    pub(super) fn clear(&self) {
+    fn clear(&self) {
         for slot in self.slots() {
             newborn::replace(self.null.as_raw_fd(), slot);
         }
+    }
+}
+
+/// The window while one birth has it. To be dropped when the child has a table of its own, or is gone.
+pub(super) struct Borrowed(&'static Window);
+
+impl std::ops::Deref for Borrowed {
+    type Target = Window;
+
+    fn deref(&self) -> &Window {
+        self.0
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        self.0.clear();
+        IN_USE.store(false, Ordering::Release);
     }
 }
