@@ -551,3 +551,87 @@ fn a_supervisor_process_killed_during_an_exec_is_replaced_at_once() {
     wait_gone(&[newborn]);
     let _ = start.0.wait();
 }
+
+/// In no user database, and without any right.
+const UNKNOWN: u32 = 54_325;
+
+#[test]
+fn a_child_of_another_user_keeps_nothing_of_root() {
+    if !root("becoming another user") {
+        return;
+    }
+    // The launcher has what a change of user alone would leave: an ambient capability, and the securebit that keeps all.
+    let number = libc::SYS_keyctl;
+    let script = format!(
+        "grep -E 'Cap|NoNew' /proc/self/status > caps; perl -e 'print syscall({number}, 0, -3, 0)' > keyring; \
+         echo by name > /dev/stdout; echo by name too > /dev/stderr; echo $$ > b; exec sleep 1000"
+    );
+    let config = |more: &str| {
+        format!(
+            "[[child]]\nname = \"b\"\n{WORK}user = {UNKNOWN}\n{more}\ncommand = [\"bash\", \"-c\", {script:?}]\n"
+        ) + &child("c", &format!("{WORK}user = {UNKNOWN}\nno_new_privs = false"))
+    };
+    let project = open_project(&config(""));
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--securebits", "+no_setuid_fixup", "--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"])
+        .arg(env!("CARGO_BIN_EXE_provost"))
+        .arg("-f")
+        .arg(project.config())
+        .arg("up")
+        .env("HOME", "/root")
+        .stdin(Stdio::null());
+    let launcher = project.start_by(command);
+    launcher.wait_line("distinct PIDs");
+    let (b, c) = (started(&launcher, "b"), started(&launcher, "c"));
+    let caps = read(&launcher.project.path("work/caps"));
+    for (pid, no_new_privs) in [(b, "1"), (c, "0")] {
+        assert_eq!(status(pid, "Uid"), [UNKNOWN; 4].map(|uid| uid.to_string()).join(" "));
+        assert_eq!(status(pid, "NoNewPrivs"), no_new_privs);
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status(pid, set), "0000000000000000", "{set}: {caps}");
+        }
+    }
+    let env = read(&launcher.project.path("work/c.env"));
+    assert!(env.lines().any(|line| line == "HOME=/"), "{env}");
+    assert!(!env.lines().any(|line| line.starts_with("USER=") || line.starts_with("SHELL=")), "{env}");
+    eventually("what was written by the names of the streams", || {
+        let log = launcher.ok(&["logs", "b"]);
+        (log.contains("by name\n") && log.contains("by name too")).then_some(())
+    });
+    let ours =
+        Command::new("perl").args(["-e", &format!("print syscall({number}, 0, -3, 0)")]).output().unwrap();
+    let (ours, its) = (String::from_utf8(ours.stdout).unwrap(), read(&launcher.project.path("work/keyring")));
+    if its == "-1" {
+        println!("skipped in part: there are no keyrings here");
+    } else {
+        assert_ne!(its, ours, "the launcher's session keyring");
+    }
+}
+
+#[test]
+fn a_child_of_another_user_gets_no_terminal_to_read() {
+    if !root("becoming another user") {
+        return;
+    }
+    let script = "{ : <&1; } 2> refused; head -c 1 <&1 > typed 2>> refused; echo $$ > b; exec sleep 1000";
+    let config = format!(
+        "[[child]]\nname = \"b\"\n{WORK}user = {UNKNOWN}\nlog = \"inherit\"\ncommand = [\"bash\", \"-c\", {script:?}]\n"
+    );
+    let project = open_project(&config);
+    // script(1) is the terminal; what it sends comes back as its output.
+    let run = format!("{} -f {} up", env!("CARGO_BIN_EXE_provost"), project.config().display());
+    let mut command = Command::new("script");
+    command.args(["-qec", &run, "/dev/null"]).stdin(Stdio::null());
+    if Command::new("script").arg("--version").output().is_err() {
+        return println!("skipped: it needs script(1)");
+    }
+    let launcher = project.start_by(command);
+    let pid = started(&launcher, "b");
+    let flags = read(Path::new(&format!("/proc/{pid}/fdinfo/1")));
+    let flags = flags.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+    assert_eq!(u32::from_str_radix(flags, 8).unwrap() & 3, 1, "O_WRONLY: {flags}");
+    assert!(fs::read_link(format!("/proc/{pid}/fd/1")).unwrap().starts_with("/dev/pts"));
+    assert_eq!(read(&launcher.project.path("work/typed")), "");
+    launcher.project.run(&["down"]);
+}

@@ -86,7 +86,7 @@ impl Process {
             nice: table.get("nice").and_then(|value| value.signed(-20..=19)),
             oom_score_adj: table.get("oom_score_adj").and_then(|value| value.signed(-1_000..=1_000)),
             limits: limits(table),
-            no_new_privs: table.get("no_new_privs").and_then(Value::boolean).unwrap_or(false),
+            no_new_privs: table.get("no_new_privs").and_then(Value::boolean).unwrap_or(table.has("user")),
         };
         let mut process = Process {
             worker: WorkerSpec {

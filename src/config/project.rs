@@ -98,7 +98,7 @@ pub struct ProcessSpec {
     pub oom_score_adj: Option<i32>,
     /// What it may use.
     pub limits: Limits,
-    /// Whether exec gives it no privileges (setuid programs and the like).
+    /// Whether exec gives it no privileges (setuid programs and the like); true by default where `user` is set.
     pub no_new_privs: bool,
 }
 

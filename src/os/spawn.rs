@@ -172,10 +172,12 @@ pub enum Step {
     User = 14,
     /// `PR_SET_NO_NEW_PRIVS`.
     NoNewPrivs = 15,
+    /// `capset` and what limits capabilities.
+    Capabilities = 16,
 }
 
 impl Step {
-    const ALL: [Step; 15] = [
+    const ALL: [Step; 16] = [
         Step::Clone,
         Step::Session,
         Step::DeathSignal,
@@ -191,6 +193,7 @@ impl Step {
         Step::Group,
         Step::User,
         Step::NoNewPrivs,
+        Step::Capabilities,
     ];
 
     /// The step of this number.
@@ -217,6 +220,7 @@ impl std::fmt::Display for Step {
             Step::Group => "become its group",
             Step::User => "become its user",
             Step::NoNewPrivs => "set no_new_privs",
+            Step::Capabilities => "drop its capabilities",
         })
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid};
 
 use crate::config::{Inherit, KillMode, Limits, ProcessSpec, Project, ReadyKind};
 use crate::keeper::{KEY_VARIABLE, Key, LAUNCH_VARIABLE, Link, RUN_DIR_VARIABLE, Reach};
@@ -75,6 +75,13 @@ pub(super) fn birth<'a>(
     })
 }
 
+/// The user and group of a child that is not the launcher's own user.
+pub(super) fn other_user(spec: &ProcessSpec) -> Option<(Uid, Gid)> {
+    let account = spec.account.as_ref()?;
+    let uid = Uid::from_raw(account.uid);
+    (uid != Uid::effective()).then_some((uid, Gid::from_raw(account.gid)))
+}
+
 fn reach(kill_mode: KillMode) -> Reach {
     match kill_mode {
         KillMode::Tree => Reach::Tree,
@@ -138,7 +145,15 @@ fn environment(
         set("LOGNAME", login.name.clone().into());
         set("HOME", login.home.clone().into());
         set("SHELL", login.shell.clone().into());
+    } else if other_user(spec).is_some() {
+        // It is in no user database: what is inherited speaks of the launcher's user.
+        set("HOME", "/".into());
+        env.retain(|(key, _)| !["USER", "LOGNAME", "SHELL"].iter().any(|name| key == name));
     }
+    let mut set = |key: &str, value: OsString| {
+        env.retain(|(other, _)| other != key);
+        env.push((key.into(), value));
+    };
     for (name, value) in &spec.env {
         set(name, value.into());
     }

@@ -161,10 +161,29 @@ impl Supervisor {
         let outputs = outputs.map_err(|error| resources("cannot make a pipe for its output", &error))?;
         outputs.iter().for_each(|output| self.outputs.measure(&name, output.tap.pipe()));
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+        let mut terminals = [None, None];
+        if let Some((uid, gid)) = births::other_user(spec) {
+            // Opening `/dev/stdout` opens the pipe once more, which asks for its owner.
+            let give = |output: &Output| nix::unistd::fchown(&output.write, Some(uid), Some(gid));
+            outputs.iter().try_for_each(give).map_err(|errno| {
+                resources("cannot give it the pipe of its output", &std::io::Error::from(errno))
+            })?;
+            if let config::Output::Inherit = spec.output {
+                for (terminal, stream) in terminals.iter_mut().zip([stdout.as_fd(), stderr.as_fd()]) {
+                    *terminal = os::terminal::write_only(stream)
+                        .map_err(|error| resources("cannot open the terminal for writing alone", &error))?;
+                }
+            }
+        }
+        let [out, err] = &terminals;
         let null = self.context.null();
         let stdio = match (outputs.first(), outputs.last(), &spec.output) {
-            (Some(out), Some(err), _) => [null, out.write.as_fd(), err.write.as_fd()],
-            (_, _, config::Output::Inherit) => [null, stdout.as_fd(), stderr.as_fd()],
+            (Some(first), Some(last), _) => [null, first.write.as_fd(), last.write.as_fd()],
+            (_, _, config::Output::Inherit) => [
+                null,
+                out.as_ref().map_or(stdout.as_fd(), AsFd::as_fd),
+                err.as_ref().map_or(stderr.as_fd(), AsFd::as_fd),
+            ],
             _ => [null; 3],
         };
         let cell = (node.0, run.0);

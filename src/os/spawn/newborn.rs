@@ -68,7 +68,7 @@ pub(super) struct Newborn<'a> {
 
 impl<'a> Newborn<'a> {
     /// The steps, in order. A new kind of preparation is one line here and one function below.
-    const STEPS: [(Step, Act<'a>); 18] = [
+    const STEPS: [(Step, Act<'a>); 20] = [
         (Step::Session, Self::found_session),
         (Step::DeathSignal, Self::tie_to_parent),
         (Step::Register, Self::register),
@@ -81,9 +81,11 @@ impl<'a> Newborn<'a> {
         (Step::Limits, Self::set_limits),
         // From here on another user can stop it, and a folder or a program can make it wait: it holds nothing of others.
         (Step::Descriptors, Self::leave_keeper),
+        (Step::Capabilities, Self::limit_privileges),
         (Step::Groups, Self::set_groups),
         (Step::Group, Self::become_group),
         (Step::User, Self::become_user),
+        (Step::Capabilities, Self::drop_capabilities),
         // The kernel has forgotten it when the user changed.
         (Step::DeathSignal, Self::tie_to_parent),
         (Step::NoNewPrivs, Self::refuse_privileges),
@@ -326,6 +328,56 @@ impl<'a> Newborn<'a> {
         let users = [user.real, user.effective, user.saved].map(nix::unistd::Uid::as_raw);
         let groups = [group.real, group.effective, group.saved].map(nix::unistd::Gid::as_raw);
         if users == [*uid; 3] && groups == [*gid; 3] { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    /// Whether it changes from root to another user.
+    fn leaves_root(&self) -> bool {
+        self.identity.is_some_and(|identity| identity.uid != 0)
+    }
+
+    /// What a change of user does not take away: the keys of root's session, and what root's capabilities could come back
+    /// from (`capabilities(7)`: the bounding set, the ambient set and the securebits).
+    fn limit_privileges(&self) -> nix::Result<()> {
+        const JOIN_SESSION_KEYRING: c_int = 1;
+        if !self.leaves_root() {
+            return Ok(());
+        }
+        // SAFETY: a plain system call; without a name the new keyring is this process's own.
+        let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, ptr::null::<c_char>()) };
+        match Errno::result(joined) {
+            // No keyrings here, or a sandbox that lets neither it nor its parent use any.
+            Ok(_) | Err(Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => {}
+            Err(errno) => return Err(errno),
+        }
+        let prctl = |option: c_int, argument: c_int| {
+            // SAFETY: a plain system call on numbers.
+            Errno::result(unsafe { libc::prctl(option, argument, 0, 0, 0) }).map(drop)
+        };
+        // Kernels before 4.3 have no ambient set.
+        match prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL) {
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+        // The kernel's list ends where it says EINVAL. Without CAP_SETPCAP neither can be changed; then `no_new_privs`
+        // keeps exec from giving anything.
+        let bounded = (0..64).try_for_each(|capability| prctl(libc::PR_CAPBSET_DROP, capability));
+        let plain = prctl(libc::PR_SET_SECUREBITS, 0);
+        match (bounded, plain) {
+            (Ok(()) | Err(Errno::EINVAL), Ok(())) => Ok(()),
+            _ if self.birth.terms.no_new_privs => Ok(()),
+            (Err(errno), _) | (_, Err(errno)) => Err(errno),
+        }
+    }
+
+    /// Also where the launcher's securebits keep a change of user from doing it.
+    fn drop_capabilities(&self) -> nix::Result<()> {
+        const VERSION_3: u32 = 0x2008_0522;
+        if !self.leaves_root() {
+            return Ok(());
+        }
+        let (header, none) = ([VERSION_3, 0], [0_u32; 6]);
+        // SAFETY: the header and the sets of version 3 (`capset(2)`), which live across the call.
+        Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) }).map(drop)
     }
 
     fn refuse_privileges(&self) -> nix::Result<()> {
