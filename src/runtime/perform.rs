@@ -162,7 +162,9 @@ impl Supervisor {
         outputs.iter().for_each(|output| self.outputs.measure(&name, output.tap.pipe()));
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let mut terminals = [None, None];
-        if let Some((uid, gid)) = births::other_user(spec) {
+        // An ordinary user cannot become another one: the birth tells that.
+        let other = births::other_user(spec).filter(|_| nix::unistd::geteuid().is_root());
+        if let Some((uid, gid)) = other {
             // Opening `/dev/stdout` opens the pipe once more, which asks for its owner.
             let give = |output: &Output| nix::unistd::fchown(&output.write, Some(uid), Some(gid));
             outputs.iter().try_for_each(give).map_err(|errno| {
