@@ -74,7 +74,11 @@ fn f09_a_birth_without_memory_is_tried_again_and_not_counted() {
     let supervisor = launcher.pid_of("supervisor").unwrap();
     let mut tracer = Command::new("strace");
     tracer.args(["-e", "trace=clone3", "-e", "inject=clone3:error=ENOMEM:when=1..2", "-o"]);
-    tracer.arg(launcher.project.path("trace")).args(["-p", &supervisor.to_string()]);
+    tracer.arg(launcher.project.path("trace"));
+    // A thread of its own makes the children.
+    for thread in fs::read_dir(format!("/proc/{supervisor}/task")).unwrap() {
+        tracer.arg("-p").arg(thread.unwrap().file_name());
+    }
     let Ok(mut tracer) = tracer.stdin(Stdio::null()).stderr(Stdio::piped()).spawn() else {
         return println!("skipped: there is no strace");
     };

@@ -3,7 +3,6 @@
 use std::process::{ExitCode, Termination};
 
 use crate::control::ErrorCode;
-use crate::keeper::UNKILLABLE;
 
 /// How `provost` ends. Verbs that take several names end with the highest of their codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +64,7 @@ impl Exit {
             Exit::NoLauncher => 7,
             Exit::BootFailed => 69,
             Exit::GaveUp => 70,
-            Exit::Unkillable => UNKILLABLE,
+            Exit::Unkillable => 71,
             Exit::AnotherLauncher => 75,
             Exit::BadConfig => 78,
             Exit::TimedOut => 124,
