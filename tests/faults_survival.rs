@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
@@ -707,7 +708,8 @@ fn an_unkillable_child_does_not_hold_up_the_end_and_is_named() {
         let mut launcher = Project::new(&config).up();
         let [a, b, c] = pids(&launcher, &["a", "b", "c"])[..] else { unreachable!() };
         let Some(freezer) = Freezer::of(b) else { return };
-        let mut down = (requests == 0).then(|| launcher.project.provost(&["down"]).spawn().unwrap());
+        let verb = |mut down: Command| down.stderr(Stdio::piped()).spawn().unwrap();
+        let down = (requests == 0).then(|| verb(launcher.project.provost(&["down"])));
         for _ in 0..requests {
             kill(launcher.pid(), libc::SIGTERM);
             // Two that are pending at once are one.
@@ -722,8 +724,13 @@ fn an_unkillable_child_does_not_hold_up_the_end_and_is_named() {
         assert!(!alive(a) && !alive(c), "the siblings are gone");
         let said = launcher.rest_of_output().join("\n");
         assert!(said.contains(&format!("PID {b} (")) && said.contains("could not be killed"), "{said}");
-        if let Some(down) = &mut down {
-            down.wait().unwrap();
+        if let Some(down) = down {
+            let output = down.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.code() == Some(71) && said.contains(&format!("b (PID {b}, ")),
+                "{output:?}"
+            );
         }
         drop(freezer);
         wait_gone(&[b]);

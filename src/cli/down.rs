@@ -6,8 +6,8 @@ use tokio::time::{sleep, timeout};
 
 use super::args::DownArgs;
 use super::exit::Exit;
-use super::{Failure, human, print};
-use crate::control::{Client, ClientError, Role};
+use super::{Failure, human, print, say};
+use crate::control::{Client, ClientError, ProcessJson, Role};
 use crate::os::proc::Process;
 
 /// How often to look whether the launcher is gone. It is not our child, and no descriptor of it is at hand.
@@ -35,8 +35,20 @@ pub(super) async fn run(client: &Client, project: &str, args: DownArgs) -> Resul
         }
         (Err(error), _) => return Err(error.into()),
     }
-    print(&format!("{project}: stopped\n"))?;
-    Ok(Exit::Ok)
+    let survivors: Vec<String> = rows.iter().filter_map(survivor).collect();
+    if survivors.is_empty() {
+        print(&format!("{project}: stopped\n"))?;
+        return Ok(Exit::Ok);
+    }
+    say(format_args!("{project}: stopped, but these could not be killed: {}", survivors.join(", ")));
+    Ok(Exit::Unkillable)
+}
+
+/// What is left of a process of the table, if it is still there: the launcher ends everything below it.
+fn survivor(row: &ProcessJson) -> Option<String> {
+    let (pid, start) = row.pid.zip(row.start_ticks)?;
+    let state = exists(pid, start).then(|| Process::read(pid)).flatten()?.state;
+    Some(format!("{} (PID {pid}, state {state})", row.name))
 }
 
 fn late(project: &str, limit: Duration) -> Failure {

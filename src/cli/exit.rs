@@ -45,7 +45,7 @@ const MEANINGS: [(Exit, &str); 12] = [
     (Exit::NoLauncher, "no launcher is running"),
     (Exit::BootFailed, "up: the tree could not be started; check: it cannot be"),
     (Exit::GaveUp, "up: gave up, too many restarts"),
-    (Exit::Unkillable, "up: something could not be killed; it is named with PID and state"),
+    (Exit::Unkillable, "up, down: something could not be killed; it is named with PID and state"),
     (Exit::AnotherLauncher, "up: another launcher runs this project"),
     (Exit::BadConfig, "bad config file"),
     (Exit::TimedOut, "timed out"),
