@@ -124,6 +124,26 @@ fn a_group_that_may_operate_restarts_children_and_no_more() {
 }
 
 #[test]
+fn what_a_member_may_not_ask_is_refused_before_its_body_is_read() {
+    let Some(project) = project(&format!("control = {{ group = {OPS}, allow = \"read\" }}")) else { return };
+    let launcher = project.up();
+    let ask = "use IO::Socket::UNIX; my ($socket, $path) = @ARGV; my $to = IO::Socket::UNIX->new(Peer => $socket); \
+               print $to \"POST /v1/$path HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 5\\r\\nConnection: close\\r\\n\\r\\n\"; \
+               print while <$to>;";
+    for path in ["upgrade", "children", "reload", "scale", "children/a/signal"] {
+        let output = Command::new("setpriv")
+            .args([&format!("--reuid={MEMBER}"), &format!("--regid={MEMBER}"), &format!("--groups={OPS}")])
+            .args(["perl", "-e", ask])
+            .arg(launcher.project.path("run/control.sock"))
+            .arg(path)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(" 403 ") && text.contains("not_permitted"), "{path}: {output:?}");
+    }
+}
+
+#[test]
 fn everyone_else_is_refused_with_one_sentence() {
     let Some(project) = project(&format!("control = {{ group = {OPS}, allow = \"operate\" }}")) else {
         return;

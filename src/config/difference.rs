@@ -251,7 +251,10 @@ mod tests {
                 "limits = { nofile = 9, core = 'unlimited', cpu = 1.5 }",
                 ("limits", json!({}), json!({"nofile": 9, "core": "unlimited", "cpu": 1.5}), When::NextStart),
             ),
-            ("user = 7\ngroup = 8", ("user", Value::Null, json!("7:8"), When::NextStart)),
+            (
+                "user = 7\ngroup = 8\nno_new_privs = false",
+                ("user", Value::Null, json!("7:8"), When::NextStart),
+            ),
             ("kill_mode = 'group'", ("kill_mode", json!("tree"), json!("group"), When::NextStart)),
             ("cwd = '/tmp'", ("cwd", json!("/srv/x"), json!("/tmp"), When::NextStart)),
             ("success_signals = ['HUP']", ("success_signals", json!([]), json!(["SIGHUP"]), When::NextExit)),

@@ -1,6 +1,7 @@
 //! Which requests a caller may make.
 
 use super::api::{ApiError, ErrorCode, Request};
+use super::route::Route;
 
 /// What a caller may do; each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,8 +24,19 @@ pub struct GroupAccess {
 }
 
 impl Access {
-    /// The least that a request needs.
-    pub(super) fn needed(request: &Request) -> Access {
+    /// The least that a route needs. It is known without the body, so that nothing is said of the body of a caller who
+    /// may not send it.
+    pub(super) fn needed(route: &Route) -> Access {
+        match route {
+            Route::Ps | Route::Logs(_) | Route::History => Access::Read,
+            Route::Scale | Route::Signal(_) => Access::Operate,
+            // Whoever adds a child chooses a command that runs as the launcher's user.
+            Route::Add | Route::Reload | Route::Upgrade => Access::Own,
+            Route::Ask(request) => Access::of_request(request),
+        }
+    }
+
+    fn of_request(request: &Request) -> Access {
         match request {
             Request::Tree
             | Request::Members
@@ -42,7 +54,6 @@ impl Access {
             | Request::Restart(_)
             | Request::Signal(..)
             | Request::Scale(..) => Access::Operate,
-            // Whoever adds a child chooses a command that runs as the launcher's user.
             Request::Add(_)
             | Request::Remove(_)
             | Request::Reload(_)
@@ -52,9 +63,9 @@ impl Access {
     }
 
     /// # Errors
-    /// `not_permitted`, with one sentence, if the request needs more.
-    pub(super) fn check(self, request: &Request) -> Result<(), ApiError> {
-        let needed = Access::needed(request);
+    /// `not_permitted`, with one sentence, if the route needs more.
+    pub(super) fn check(self, route: &Route) -> Result<(), ApiError> {
+        let needed = Access::needed(route);
         if self >= needed {
             return Ok(());
         }
@@ -76,17 +87,19 @@ mod tests {
     fn each_class_includes_the_ones_before() {
         let name = || "a".to_owned();
         let of_class = [
-            (Access::Read, Request::Tree),
-            (Access::Read, Request::Events { since: None }),
-            (Access::Operate, Request::Stop(name())),
-            (Access::Operate, Request::Scale(name(), 2)),
-            (Access::Own, Request::Down),
-            (Access::Own, Request::Remove(name())),
+            (Access::Read, Route::Ask(Request::Tree)),
+            (Access::Read, Route::Ask(Request::Events { since: None })),
+            (Access::Operate, Route::Ask(Request::Stop(name()))),
+            (Access::Operate, Route::Scale),
+            (Access::Operate, Route::Signal(name())),
+            (Access::Own, Route::Ask(Request::Down)),
+            (Access::Own, Route::Ask(Request::Remove(name()))),
+            (Access::Own, Route::Upgrade),
         ];
-        for (needed, request) in of_class {
+        for (needed, route) in of_class {
             for access in [Access::Read, Access::Operate, Access::Own] {
-                let checked = access.check(&request);
-                assert_eq!(checked.is_ok(), access >= needed, "{access:?} {request:?}");
+                let checked = access.check(&route);
+                assert_eq!(checked.is_ok(), access >= needed, "{access:?} {route:?}");
                 assert!(checked.is_ok() || checked.is_err_and(|error| error.code == ErrorCode::NotPermitted));
             }
         }

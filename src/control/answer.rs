@@ -83,6 +83,7 @@ impl Desk {
             Route::Ask(Request::Events { .. }) => Route::Ask(Request::Events { since: since(&query)? }),
             route => route,
         };
+        self.access.check(&route)?;
         let body = if request.method() == Method::POST {
             read_body(request.into_body()).await?
         } else {
@@ -103,7 +104,6 @@ impl Desk {
     }
 
     async fn ask(&self, request: Request, query: &str) -> Result<HttpResponse, Refused> {
-        self.access.check(&request)?;
         let place = self.places.take(&request).map_err(|error| Refused {
             status: StatusCode::SERVICE_UNAVAILABLE,
             error,
