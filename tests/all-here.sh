@@ -14,7 +14,7 @@ chmod 755 "$work"
 
 # --- What the tests start, and the Debian package that has it.
 tools="strace:strace prlimit:util-linux setpriv:util-linux unshare:util-linux setsid:util-linux ip:iproute2 python3:python3
-ps:procps cc:gcc mkfifo:coreutils timeout:coreutils bash:bash"
+ps:procps perl:perl-base cc:gcc mkfifo:coreutils timeout:coreutils bash:bash"
 
 missing() {
     local entry
