@@ -23,6 +23,13 @@ pub struct GroupAccess {
     pub allow: Access,
 }
 
+impl Request {
+    /// Whether it changes nothing.
+    pub(crate) fn only_reads(&self) -> bool {
+        Access::of_request(self) == Access::Read
+    }
+}
+
 impl Access {
     /// The least that a route needs. It is known without the body, so that nothing is said of the body of a caller who
     /// may not send it.

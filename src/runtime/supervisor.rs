@@ -36,8 +36,8 @@ use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
 use crate::rules::{Action, Event, Moment, NodeId, Run, Ticket};
 
-/// How long events are handled, or ended runs written down, in a row before the loop looks round: a tree of a thousand
-/// children must not be deaf while it boots, or while all of them end at once.
+/// How long events are handled, orders performed or ended runs written down, in a row before the loop looks round: a tree
+/// of a thousand children must not be deaf while it boots, or while all of them end at once.
 const SLICE: Duration = Duration::from_millis(5);
 /// Requests and facts that may wait for the loop; whoever comes later waits to be let in.
 const WAITING: usize = 64;
@@ -101,6 +101,12 @@ pub(super) struct Supervisor {
     pub(super) launch: String,
     /// Facts that performing an order brought.
     pub(super) queue: VecDeque<Event>,
+    /// Orders of the newest record that are still to be performed.
+    pub(super) orders: VecDeque<Action>,
+    /// One of them said that a node is gone.
+    pub(super) forgets: bool,
+    /// Changes that were asked for while there were orders.
+    pub(super) postponed: VecDeque<Call>,
     /// Where the tasks that hear children put what these say.
     pub(super) said: mpsc::Sender<Said>,
     /// Runs whose exec has not returned yet. They stand in `processes` too.
@@ -199,7 +205,8 @@ impl Supervisor {
         self.resume()?;
         loop {
             self.settle()?;
-            let unsettled = self.settle_departures(&Slice::begin())?;
+            let idle = self.orders.is_empty();
+            let unsettled = !idle || self.settle_departures(&Slice::begin())?;
             self.tell_stalls();
             // Not before the last ends are in the history.
             if !unsettled && self.finish()? {
@@ -214,22 +221,26 @@ impl Supervisor {
             let history = self.history.retry_in().filter(|_| !self.world.unwritten.is_empty());
             tokio::select! {
                 biased;
-                ready = self.wake.readable() => {
+                // While there are orders only what changes nothing is served: a record is performed before the next one.
+                ready = self.wake.readable(), if idle => {
                     ready?.clear_ready();
                     self.hear_keeper()?;
                 }
                 Some(delivered) = births.recv() => self.deliver(delivered),
-                Some(said) = heard.recv() => {
+                Some(said) = heard.recv(), if idle => {
                     if let Some(event) = self.understand(&said) {
                         self.handle(event)?;
                     }
                     drop(said.handled);
                 }
-                Some(call) = requests.recv() => self.answer(call)?,
-                Some(read) = files.recv() => self.file_read(read)?,
+                Some(call) = requests.recv() => match idle || call.request.only_reads() {
+                    true => self.answer(call)?,
+                    false => self.postponed.push_back(call),
+                },
+                Some(read) = files.recv(), if idle => self.file_read(read)?,
                 () = alarm.notified() => {}
                 () = upkeep.due() => self.restore(upkeep)?,
-                Some(approved) = programs.recv() => {
+                Some(approved) = programs.recv(), if idle => {
                     let _ = approved.reply.send(Ok(Response::Done));
                     self.link.send(&ToKeeper::Program(approved.program.as_fd()))?;
                     return Ok(());
@@ -239,7 +250,7 @@ impl Supervisor {
                 () = std::future::ready(()), if !self.queue.is_empty() || unsettled => {
                     tokio::task::yield_now().await;
                 }
-                () = alarm_after(left) => {
+                () = alarm_after(left), if idle => {
                     let now = self.tell_time()?;
                     if deadline.is_some_and(|deadline| deadline <= now) {
                         self.handle(Event::Tick)?;
@@ -250,16 +261,35 @@ impl Supervisor {
         }
     }
 
-    /// Handles what is queued, a slice of it.
+    /// Performs what is ordered, then handles what is queued, a slice of it.
     fn settle(&mut self) -> Result<(), RuntimeError> {
         let slice = Slice::begin();
-        while let Some(event) = self.queue.pop_front() {
+        self.perform_orders(Some(&slice))?;
+        while self.orders.is_empty()
+            && !slice.is_over()
+            && let Some(event) = self.queue.pop_front()
+        {
             self.handle(event)?;
-            if slice.is_over() {
+        }
+        while self.orders.is_empty()
+            && let Some(call) = self.postponed.pop_front()
+        {
+            self.answer(call)?;
+        }
+        self.go_on_with_series()
+    }
+
+    /// Performs orders, until the slice is over if there is one.
+    fn perform_orders(&mut self, slice: Option<&Slice>) -> Result<(), RuntimeError> {
+        while let Some(order) = self.orders.pop_front() {
+            self.forgets |= matches!(order, Action::Forget(_));
+            self.perform(order)?;
+            if slice.is_some_and(Slice::is_over) {
                 break;
             }
         }
-        self.go_on_with_series()
+        // The other orders may still be about what is gone.
+        if self.orders.is_empty() && std::mem::take(&mut self.forgets) { self.forget() } else { Ok(()) }
     }
 
     /// One event.
@@ -279,16 +309,15 @@ impl Supervisor {
         Ok(self.world.now())
     }
 
-    /// One change: remembered first, then performed.
+    /// One change: remembered first, then performed, behind what is ordered already. What takes longer than a slice is left
+    /// to the loop.
     pub(super) fn take(&mut self, record: Record) -> Result<(), RuntimeError> {
+        self.perform_orders(None)?;
         self.remember(&record)?;
         let actions = self.world.learn(record);
         self.reporter.requested(&actions);
-        let forgets = actions.iter().any(|action| matches!(action, Action::Forget(_)));
-        actions.into_iter().try_for_each(|action| self.perform(action))?;
-        if forgets {
-            self.forget()?;
-        }
+        self.orders = actions.into();
+        self.perform_orders(Some(&Slice::begin()))?;
         if self.journal.wants_snapshot() {
             self.journal.snapshot(&self.world)?;
         }
