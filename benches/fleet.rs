@@ -138,23 +138,31 @@ fn bare(count: usize) -> Times {
     [started, back, monotonic_ns() - begun]
 }
 
-/// Asks the control API until `done`; how long each answer took, in nanoseconds.
+/// Asks the control API at fixed moments until `done`, whether the earlier questions are answered or not; how long each
+/// answer took, in nanoseconds.
 fn ask(socket: &Path, done: &AtomicBool) -> Vec<u64> {
-    let mut answers = Vec::new();
-    let mut due = monotonic_ns();
-    while !done.load(Ordering::Relaxed) {
-        while let Some(early) = due.checked_sub(monotonic_ns()).filter(|early| *early > 0) {
-            std::thread::park_timeout(Duration::from_nanos(early));
+    std::thread::scope(|scope| {
+        let mut answers = Vec::new();
+        let mut due = monotonic_ns();
+        while !done.load(Ordering::Relaxed) {
+            while let Some(early) = due.checked_sub(monotonic_ns()).filter(|early| *early > 0) {
+                std::thread::park_timeout(Duration::from_nanos(early));
+            }
+            answers.push(scope.spawn(move || answered(socket) - due));
+            due += ASK_EVERY;
         }
-        let mut stream = UnixStream::connect(socket).expect("the control socket");
-        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        let mut answer = String::new();
-        stream.write_all(request).and_then(|()| stream.read_to_string(&mut answer)).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        answers.push(monotonic_ns() - due);
-        due += ASK_EVERY;
-    }
-    answers
+        answers.into_iter().map(|answer| answer.join().expect("an answer")).collect()
+    })
+}
+
+/// Asks once; when the answer was there.
+fn answered(socket: &Path) -> u64 {
+    let mut stream = UnixStream::connect(socket).expect("the control socket");
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answer = String::new();
+    stream.write_all(request).and_then(|()| stream.read_to_string(&mut answer)).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    monotonic_ns()
 }
 
 fn ours(count: usize, folder: &Path, answers: &mut Vec<u64>) -> Times {
