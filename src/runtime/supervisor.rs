@@ -34,7 +34,7 @@ use crate::capture::Tap;
 use crate::control::{self, Call, GroupAccess, PsJson, Response};
 use crate::keeper::{Beginning, FromKeeper, Link, ToKeeper};
 use crate::os;
-use crate::rules::{Action, Event, Moment, NodeId, Run, Ticket};
+use crate::rules::{Action, Event, ExitFact, Moment, NodeId, Run, Ticket};
 
 /// How long events are handled, orders performed or ended runs written down, in a row before the loop looks round: a tree
 /// of a thousand children must not be deaf while it boots, or while all of them end at once.
@@ -101,6 +101,10 @@ pub(super) struct Supervisor {
     pub(super) launch: String,
     /// Facts that performing an order brought.
     pub(super) queue: VecDeque<Event>,
+    /// The keeper may have more to say.
+    pub(super) hearing: bool,
+    /// Exits that it has told, until it has told all it knows.
+    pub(super) exits: Vec<ExitFact>,
     /// Orders of the newest record that are still to be performed.
     pub(super) orders: VecDeque<Action>,
     /// One of them said that a node is gone.
@@ -204,8 +208,11 @@ impl Supervisor {
         let alarm = self.outputs.alarm();
         self.resume()?;
         loop {
+            if self.hearing {
+                self.hear_keeper()?;
+            }
             self.settle()?;
-            let idle = self.orders.is_empty();
+            let idle = self.is_idle();
             let unsettled = !idle || self.settle_departures(&Slice::begin())?;
             self.tell_stalls();
             // Not before the last ends are in the history.
@@ -221,10 +228,10 @@ impl Supervisor {
             let history = self.history.retry_in().filter(|_| !self.world.unwritten.is_empty());
             tokio::select! {
                 biased;
-                // While there are orders only what changes nothing is served: a record is performed before the next one.
+                // Otherwise only what changes nothing is served.
                 ready = self.wake.readable(), if idle => {
                     ready?.clear_ready();
-                    self.hear_keeper()?;
+                    self.hearing = true;
                 }
                 Some(delivered) = births.recv() => self.deliver(delivered),
                 Some(said) = heard.recv(), if idle => {
@@ -265,18 +272,24 @@ impl Supervisor {
     fn settle(&mut self) -> Result<(), RuntimeError> {
         let slice = Slice::begin();
         self.perform_orders(Some(&slice))?;
-        while self.orders.is_empty()
+        while self.is_idle()
             && !slice.is_over()
             && let Some(event) = self.queue.pop_front()
         {
             self.handle(event)?;
         }
-        while self.orders.is_empty()
+        while self.is_idle()
             && let Some(call) = self.postponed.pop_front()
         {
             self.answer(call)?;
         }
-        self.go_on_with_series()
+        if self.is_idle() { self.go_on_with_series() } else { Ok(()) }
+    }
+
+    /// Whether the next change may be made: a record is performed before the next one, and exits that are known come before
+    /// what is learnt later.
+    fn is_idle(&self) -> bool {
+        self.orders.is_empty() && !self.hearing
     }
 
     /// Performs orders, until the slice is over if there is one.
@@ -335,18 +348,22 @@ impl Supervisor {
         }
     }
 
-    /// Everything the keeper has to say right now. All exits known at this instant go to the rules as one event; they are
-    /// acknowledged when all of it is safe (`departures.rs`).
+    /// Hears what the keeper has to say right now, a slice of it. All exits known at this instant go to the rules as one
+    /// event; they are acknowledged when all of it is safe (`departures.rs`).
     fn hear_keeper(&mut self) -> Result<(), RuntimeError> {
-        let mut exits = Vec::new();
+        let slice = Slice::begin();
         let mut owes_word = false;
-        while let Some(packet) = self.link.recv()? {
+        while self.hearing && !slice.is_over() {
+            let Some(packet) = self.link.recv()? else {
+                self.hearing = false;
+                break;
+            };
             owes_word = true;
             match packet {
                 FromKeeper::Exited(record) => {
                     self.hear_last_words(NodeId(record.key.node), Run(record.key.run))?;
                     match self.exited(&record) {
-                        Some(Ended::Run(exit)) => exits.push(exit),
+                        Some(Ended::Run(exit)) => self.exits.push(exit),
                         Some(Ended::Birth(failure)) => self.handle(failure)?,
                         None => {}
                     }
@@ -358,7 +375,8 @@ impl Supervisor {
                 FromKeeper::Child { .. } | FromKeeper::Stored { .. } | FromKeeper::SnapshotEnd { .. } => {}
             }
         }
-        if !exits.is_empty() {
+        if !self.hearing && !self.exits.is_empty() {
+            let exits = std::mem::take(&mut self.exits);
             for exit in &exits {
                 self.before_exit(exit.node, exit.run)?;
             }

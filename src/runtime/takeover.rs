@@ -166,6 +166,8 @@ impl Supervisor {
             history,
             launch,
             queue: std::collections::VecDeque::new(),
+            hearing: false,
+            exits: Vec::new(),
             orders: std::collections::VecDeque::new(),
             forgets: false,
             postponed: std::collections::VecDeque::new(),
