@@ -80,14 +80,14 @@ impl Remains {
         }
     }
 
-    /// Looks whether those are gone that were killed.
-    pub(super) fn look(&mut self, children: &mut Children, now: u64) {
+    /// Looks whether those are gone that were killed. `supervisor` is not looked at: it belongs to no child.
+    pub(super) fn look(&mut self, children: &mut Children, supervisor: Option<Pid>, now: u64) {
         if children.dying().next().is_none() {
             return;
         }
         // Nobody found is looked for once more at once: a list read while others end may miss somebody.
         let enough = if self.home.contains() { 1 } else { CLEAN_PASSES };
-        while self.pass(children) && self.clean < enough {}
+        while self.pass(children, supervisor) && self.clean < enough {}
         let (home, clean) = (&self.home, self.clean >= enough);
         children.look_at_dying(now, |key, reach, pid| {
             let cell = (key.node, key.run);
@@ -105,12 +105,12 @@ impl Remains {
     }
 
     /// One pass over the processes that this one has adopted. `true`: none belongs to a child that has ended.
-    fn pass(&mut self, children: &mut Children) -> bool {
+    fn pass(&mut self, children: &mut Children, supervisor: Option<Pid>) -> bool {
         let mut found = false;
         let mut strays = [Pid::from_raw(0); STRAYS];
         let mut count = 0;
         each_stray(children, |stray| {
-            if let Some(place) = strays.get_mut(count) {
+            if let Some(place) = strays.get_mut(count).filter(|_| Some(stray) != supervisor) {
                 *place = stray;
                 count += 1;
             }

@@ -202,7 +202,8 @@ impl Keeper {
     }
 
     fn tell(&mut self) {
-        self.remains.look(&mut self.children, clock::monotonic_ns());
+        let supervisor = self.supervisor.as_ref().map(Incarnation::pid);
+        self.remains.look(&mut self.children, supervisor, clock::monotonic_ns());
         if let Some(supervisor) = &mut self.supervisor {
             let now = clock::monotonic_ns();
             supervisor.tell(now, &mut self.children, &mut self.store, self.stop, self.orphans);
