@@ -240,10 +240,13 @@ impl Supervisor {
                     }
                     drop(said.handled);
                 }
-                Some(call) = requests.recv() => match idle || call.request.only_reads() {
-                    true => self.answer(call)?,
-                    false => self.postponed.push_back(call),
-                },
+                Some(call) = requests.recv() => {
+                    self.request(call)?;
+                    // The others wait no longer: another slice may follow.
+                    while let Ok(call) = requests.try_recv() {
+                        self.request(call)?;
+                    }
+                }
                 Some(read) = files.recv(), if idle => self.file_read(read)?,
                 () = alarm.notified() => {}
                 () = upkeep.due() => self.restore(upkeep)?,
@@ -284,6 +287,15 @@ impl Supervisor {
             self.answer(call)?;
         }
         if self.is_idle() { self.go_on_with_series() } else { Ok(()) }
+    }
+
+    /// Answers what changes nothing at once, and everything else in its turn.
+    fn request(&mut self, call: Call) -> Result<(), RuntimeError> {
+        if self.is_idle() || call.request.only_reads() {
+            return self.answer(call);
+        }
+        self.postponed.push_back(call);
+        Ok(())
     }
 
     /// Whether the next change may be made: a record is performed before the next one, and exits that are known come before
