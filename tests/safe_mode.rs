@@ -110,7 +110,10 @@ fn without_its_journal_it_ends_what_the_config_file_does_not_know() {
     launcher.ok(&["start", "z"]);
     let [a, z] = ["a", "z"].map(|name| launcher.pid_of(name).unwrap());
     break_journal(&launcher);
-    launcher.wait_line("stay stopped: z, a");
+    let told = launcher.wait_line("stay stopped: z, a");
+    for (name, pid) in [("a", a), ("z", z)] {
+        assert!(told.contains(&format!("{name} (PID {pid})")), "{told}");
+    }
     wait_gone(&[a, z]);
     launcher.ok(&["start", "z", "a"]);
 }

@@ -30,7 +30,9 @@ pub struct Removed {
 pub struct Environment(Vec<u8>);
 
 impl Environment {
-    fn of(pid: i32) -> Environment {
+    /// Of this process; empty if it may not be read.
+    #[must_use]
+    pub fn of(pid: i32) -> Environment {
         Environment(std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default())
     }
 

@@ -13,6 +13,9 @@ use crate::os::cgroup::{Group, Home, Limit};
 use crate::os::limits::OpenFiles;
 use crate::os::spawn::{Birth, Identity, Terms};
 
+/// A child's own name, in its environment.
+pub(super) const NAME_VARIABLE: &str = "PROVOST_NAME";
+
 /// Variables that nearly every program needs.
 const BASIC: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TERM", "TMPDIR"];
 
@@ -157,7 +160,7 @@ fn environment(
     for (name, value) in &spec.env {
         set(name, value.into());
     }
-    set("PROVOST_NAME", name.into());
+    set(NAME_VARIABLE, name.into());
     if let Some(instance) = spec.instance {
         set("PROVOST_INSTANCE", instance.to_string().into());
     }

@@ -10,9 +10,11 @@ use std::ffi::{OsStr, OsString};
 use crate::config::{self, Context, Project};
 use crate::control::read_history;
 use crate::keeper::{Key, RUN_DIR_VARIABLE};
+use crate::os::leftovers::Environment;
 use crate::os::{self, descendants};
 use crate::rules::{Moment, NodeId, Run, Tree, View};
 
+use super::births::NAME_VARIABLE;
 use super::takeover::Snapshot;
 use super::world::World;
 
@@ -22,8 +24,8 @@ const EXITS: usize = 10_000;
 /// What was made, and what is to be said of it.
 pub(super) struct Rebuilt {
     pub(super) world: World,
-    /// Processes that are not what the config file says: a change of it was in force.
-    pub(super) strangers: Vec<Key>,
+    /// Processes that are not what the config file says, and their names: added, or a change of the file was in force.
+    pub(super) strangers: BTreeMap<Key, String>,
     /// Who stays stopped.
     pub(super) stopped: Vec<String>,
 }
@@ -55,7 +57,7 @@ pub(super) fn rebuild(project: Project, snapshot: &Snapshot, launch: &str) -> Re
     let unfit = |error| format!("the tree is not acceptable: {error:?}");
     let planned = Tree::new(project.tree.clone()).map_err(unfit)?;
     let names: Vec<String> = project.processes.keys().cloned().collect();
-    let (mut alive, mut strangers) = (BTreeMap::new(), Vec::new());
+    let (mut alive, mut strangers) = (BTreeMap::new(), BTreeMap::new());
     for child in &snapshot.children {
         let node = NodeId(child.key.node);
         match planned.name(node) {
@@ -63,7 +65,7 @@ pub(super) fn rebuild(project: Project, snapshot: &Snapshot, launch: &str) -> Re
                 let newest = alive.entry(node).or_insert(Run(0));
                 *newest = Run(child.key.run).max(*newest);
             }
-            _ => strangers.push(child.key),
+            _ => drop(strangers.insert(child.key, name_of(child.pid))),
         }
     }
     let exits = read_history(&project.log_dir, None, EXITS).unwrap_or_default();
@@ -79,9 +81,17 @@ pub(super) fn rebuild(project: Project, snapshot: &Snapshot, launch: &str) -> Re
     Ok(Rebuilt { world, strangers, stopped })
 }
 
+/// The name that a child was started with, as long as it has not changed that; always with its PID.
+fn name_of(pid: nix::unistd::Pid) -> String {
+    let environment = Environment::of(pid.as_raw());
+    let name = environment.get(NAME_VARIABLE).map(String::from_utf8_lossy).unwrap_or_default();
+    if name.is_empty() { format!("PID {pid}") } else { format!("{name} (PID {pid})") }
+}
+
 /// Whether a process was started as another child than this one. One that has cleared its environment is believed.
 fn is_another(pid: nix::unistd::Pid, name: &str, names: &[String]) -> bool {
-    let started_as = |name: &str| descendants::started_with(pid, format!("PROVOST_NAME={name}").as_bytes());
+    let started_as =
+        |name: &str| descendants::started_with(pid, format!("{NAME_VARIABLE}={name}").as_bytes());
     !started_as(name) && names.iter().any(|other| started_as(other))
 }
 

@@ -92,14 +92,14 @@ impl Snapshot {
 struct Loaded {
     journal: Journal,
     world: World,
-    strangers: Vec<Key>,
+    strangers: BTreeMap<Key, String>,
     lost: Option<String>,
 }
 
 /// Replays the journal; makes the world again if that cannot be read.
 fn load(journal: OwnedFd, snapshot: &Snapshot, launch: &str) -> Result<Loaded, JournalError> {
     let unreadable = match Journal::open(journal.try_clone()?) {
-        Ok((journal, world)) => return Ok(Loaded { journal, world, strangers: Vec::new(), lost: None }),
+        Ok((journal, world)) => return Ok(Loaded { journal, world, strangers: BTreeMap::new(), lost: None }),
         Err(error) if !error.is_unreadable() => return Err(error),
         Err(error) => error,
     };
@@ -119,7 +119,14 @@ fn load(journal: OwnedFd, snapshot: &Snapshot, launch: &str) -> Result<Loaded, J
         true => "nobody else was to be found".to_owned(),
         false => format!("these had no process and stay stopped: {}", stopped.join(", ")),
     };
-    let lost = format!("{unreadable}, so its state was made again from the config file; {stopped}");
+    let killed = match strangers.is_empty() {
+        true => String::new(),
+        false => {
+            let names: Vec<&str> = strangers.values().map(String::as_str).collect();
+            format!("; killed, as the config file does not know them: {}", names.join(", "))
+        }
+    };
+    let lost = format!("{unreadable}, so its state was made again from the config file; {stopped}{killed}");
     Ok(Loaded { journal: Journal::create(journal, &world)?, world, strangers, lost: Some(lost) })
 }
 
@@ -187,7 +194,7 @@ impl Supervisor {
             table_due: false,
         };
         for HeldChild { key, pid, born_ns, pidfd, outputs } in children {
-            if strangers.contains(&key) {
+            if strangers.contains_key(&key) {
                 // Its end is told by the keeper. An error means that it has ended already.
                 tracing::warn!(pid = pid.as_raw(), "killed a process that the config file does not know");
                 let _ = os::pidfd::signal(pidfd.as_fd(), libc::SIGKILL);
