@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use nix::errno::Errno;
 use nix::pty::{Winsize, openpty};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// A terminal with a process on it. Dropped, the terminal hangs up.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub fn on_own_terminal(command: &mut Command) -> io::Result<Seat> {
         nix::unistd::setsid()?;
         // SAFETY: a plain system call on descriptor 0, which is the terminal.
         Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+        // SAFETY: no handler is installed. A parent under nohup ignores it, and the terminal could not hang up.
+        unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }?;
         Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
     };
     // SAFETY: nothing but system calls that are safe between fork and exec; no allocation.
